@@ -1,0 +1,1 @@
+"""What came out: gather → retention → statistics → figures → report."""

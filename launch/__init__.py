@@ -1,0 +1,1 @@
+"""What to run: sweep file → plan → bundles → jobs; the `retain` command."""

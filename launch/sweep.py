@@ -1,0 +1,183 @@
+"""The sweep file: what a researcher writes.  Every mistake in it is told at once, with the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from trainers.recipes import BOOKS, recipe_for
+from trainers.scales import KNOWN, SANDBOX
+from trainers.stage import Execution, Frozen
+from trainers.tasks import INTERMEDIATES, TARGETS, TASKS
+from trainers.tracking import Tracking
+
+
+class SweepError(ValueError):
+    """Problems of a sweep, all of them, one a line."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`did you mean …?`, or the valid names where none is near."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(name), valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
+
+
+class ProbeSettings(Frozen):
+    """How often and on how much retention is measured; the same examples for every scale and seed."""
+
+    examples: int = Field(default=500, gt=0)
+    """English development examples of the intermediate task."""
+    examples_other: int = Field(default=100, ge=0)
+    """The same for each other language; 0 probes in English only."""
+    refit_examples: int = Field(default=500, gt=1)
+    """English training examples to which the linear head is fitted."""
+
+
+class EvaluationSettings(Frozen):
+    """How much is scored when a training has ended."""
+
+    max_examples: int | None = Field(default=None, gt=0)
+    """Test examples per language at the most; None is all of them."""
+    development_examples: int = Field(default=500, gt=0)
+    """English development examples that tell a diverged run."""
+
+
+class Sweep(Frozen):
+    """The grid of scales × intermediates × targets × seeds, and how its stages are run."""
+
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Group of the W&B runs and title of the report."""
+    store: Path
+    """Folder of all results, on a disk that every job sees; relative to where the command is run."""
+    mirror: Path | None = None
+    """Folder of the data sets in the hub's layout; None is the embedded sandbox."""
+    scales: tuple[str, ...] = Field(min_length=1)
+    """base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, or the folder or hub id of an XLM-R encoder."""
+    intermediates: tuple[str, ...] = Field(min_length=1)
+    """What phase 2 trains on; `none` is the baseline that gains are measured against."""
+    targets: tuple[str, ...] = Field(min_length=1)
+    """XTREME tasks of phase 3; those with one training set are trained once."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    """Shared by all arms, so that comparisons are paired; three or more for statistics."""
+    languages: tuple[str, ...] | None = None
+    """Two-letter codes to evaluate in; None is every official language of each task."""
+    recipes: str = "xstilts"
+    """The book of recipes: xstilts, xtreme or sandbox."""
+    overrides: dict[str, dict[str, Any]] = {}
+    """Fields of the recipe to change, per task, or for all under `*`."""
+    probe: ProbeSettings = ProbeSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    execution: Execution = Execution()
+    tracking: Tracking = Tracking()
+
+    @field_validator("scales", "intermediates", "targets", "seeds", "languages")
+    @classmethod
+    def _no_repeats(cls, values: tuple | None) -> tuple | None:
+        repeated = sorted({str(value) for value in values or () if (values or ()).count(value) > 1})
+        if repeated:
+            raise ValueError(f"{', '.join(repeated)} is named more than once")
+        return values
+
+    @field_validator("intermediates")
+    @classmethod
+    def _known_intermediates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _known(names, INTERMEDIATES, "an intermediate")
+
+    @field_validator("targets")
+    @classmethod
+    def _known_targets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _known(names, TARGETS, "a target")
+
+    @field_validator("scales")
+    @classmethod
+    def _plausible_scales(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        plain = [name for name in names if "/" not in name and not Path(name).is_dir()]
+        return _known(names, [*KNOWN, *SANDBOX], "a scale", judged=plain)
+
+    @field_validator("languages")
+    @classmethod
+    def _known_languages(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        spoken = sorted({language for task in TASKS.values() for language in task.languages})
+        return names and _known(names, spoken, "a language of XTREME")
+
+    @field_validator("recipes")
+    @classmethod
+    def _known_book(cls, name: str) -> str:
+        return _known((name,), BOOKS, "a book of recipes")[0]
+
+    @field_validator("overrides")
+    @classmethod
+    def _sound_overrides(cls, overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        _known(tuple(overrides), ["*", *TASKS], "a task")
+        for task, fields in overrides.items():
+            try:
+                recipe_for("sandbox", task, {task: fields})
+            except ValidationError as error:
+                raise ValueError("; ".join(f"{task}.{_sentence(problem, RECIPE_FIELDS)}"
+                                           for problem in error.errors())) from None
+        return overrides
+
+
+def _known(names: tuple[str, ...], valid: Iterable[str], what: str,
+           judged: Iterable[str] | None = None) -> tuple[str, ...]:
+    valid = list(valid)
+    wrong = [name for name in (names if judged is None else judged) if name not in valid]
+    if wrong:
+        raise ValueError("; ".join(f"{name!r} is not {what}: {nearest(name, valid)}" for name in wrong))
+    return names
+
+
+def _field_names(model: type[Frozen]) -> list[str]:
+    names = list(model.model_fields)
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
+            names += _field_names(field.annotation)
+    return names
+
+
+RECIPE_FIELDS = tuple(recipe_for("sandbox", "mnli").model_dump())
+
+
+def _sentence(problem: Any, valid: Iterable[str]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), valid)}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
+
+
+def load_sweep(path: Path, **changes: Any) -> Sweep:
+    """Read a sweep file.
+
+    Args:
+        changes: top-level fields from the command line that replace the file's (None changes nothing).
+
+    Raises:
+        SweepError: the file cannot be read, is not YAML, or has mistakes: all of them, with what to do.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SweepError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise SweepError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SweepError(f"{path}: holds {type(content).__name__}, expected `key: value` lines (see launch/sweeps/)")
+    content.update({name: value for name, value in changes.items() if value is not None})
+    try:
+        return Sweep(**content)
+    except TypeError as error:
+        raise SweepError(f"{path}: keys must be words: {error}") from error
+    except ValidationError as error:
+        valid = _field_names(Sweep)
+        problems = "\n".join(f"{path}: {_sentence(problem, valid)}" for problem in error.errors())
+        raise SweepError(problems) from error

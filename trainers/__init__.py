@@ -1,0 +1,1 @@
+"""One stage of training or evaluation, on whatever ranks it is given."""

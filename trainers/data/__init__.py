@@ -1,0 +1,1 @@
+"""Where data sets come from: the mirror, the tokeniser, and the sandbox."""

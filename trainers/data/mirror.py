@@ -1,0 +1,114 @@
+"""The mirror: a folder that holds data sets in the hub's own layout, `<hub id>/<config>/<split>.parquet`.
+
+Reads parquet with pyarrow alone (no torch, no `datasets`), so that plans and checks are instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trainers.tasks import ENGLISH_NAMES, ISO639_3, Files, Task
+
+ABSENT = "absent"
+
+
+class Mirror:
+    """Read-only view of a mirror folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, files: Files, language: str) -> Path:
+        """The parquet file of one split in one language."""
+        config = files.config.format(
+            language=language,
+            iso639_3=ISO639_3.get(language, language),
+            english_name=ENGLISH_NAMES.get(language, language),
+        )
+        return self.root / files.dataset / config / f"{files.split}.parquet"
+
+    def holds(self, files: Files, language: str) -> bool:
+        """Whether the mirror has rows of this language."""
+        path = self.path(files, language)
+        if not path.is_file():
+            return False
+        return files.language_column is None or language in _languages_in(path, files.language_column, _stamp(path))
+
+    def languages(self, task: Task, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        """The languages in which a sweep evaluates `task`: its official ones, cut to those that are `wanted`.
+
+        A wanted language that the task does not officially have counts where the mirror holds it (the sandbox
+        speaks PAWS-X in Swahili).  An official one that is missing is kept: `retain check` reports it.
+        """
+        if wanted is None:
+            return task.languages
+        assert task.test is not None
+        return tuple(
+            language for language in wanted if language in task.languages or self.holds(task.test, language)
+        )
+
+    def table(self, files: Files, language: str, columns: tuple[str, ...] | None = None) -> pa.Table:
+        """The rows of one split in one language, in the file's order.
+
+        Raises:
+            FileNotFoundError, pa.ArrowInvalid: no such file, or no parquet; the message names it.
+            KeyError: a column is missing.
+        """
+        path = self.path(files, language)
+        table = pq.read_table(path)
+        if files.language_column is not None:
+            table = table.filter(pc.equal(table[files.language_column], language))
+        if columns is None:
+            return table
+        missing = [column for column in columns if column not in table.column_names]
+        if missing:
+            raise KeyError(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+        return table.select(list(columns))
+
+    def class_names(self, files: Files, language: str, column: str) -> tuple[str, ...] | None:
+        """The names of a ClassLabel column, as `datasets` stores them in the file; None for any other column."""
+        metadata = pq.read_schema(self.path(files, language)).metadata or {}
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        names = features.get(column, {}).get("names")
+        return tuple(names) if names else None
+
+    def count(self, files: Files, language: str) -> int:
+        """Number of rows (0 where the file is absent), from the parquet footer where one file is one language."""
+        if not self.holds(files, language):
+            return 0
+        if files.language_column is None:
+            return pq.read_metadata(self.path(files, language)).num_rows
+        return self.table(files, language).num_rows
+
+    def fingerprint(self, files: Files, languages: tuple[str, ...]) -> str:
+        """Hash of the content of the split's files; `absent` where one is missing."""
+        paths = sorted({self.path(files, language) for language in languages})
+        if not all(path.is_file() for path in paths):
+            return ABSENT
+        total = hashlib.sha256()
+        for path in paths:
+            total.update(_content_hash(path, _stamp(path)))
+        return total.hexdigest()[:32]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=None)
+def _languages_in(path: Path, column: str, _stamp: tuple[int, int]) -> frozenset[str]:
+    return frozenset(pq.read_table(path, columns=[column])[column].unique().to_pylist())
+
+
+@lru_cache(maxsize=None)
+def _content_hash(path: Path, _stamp: tuple[int, int]) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,204 @@
+"""One DeepSpeed engine for every phase, door and world size.
+
+A step takes the recipe's whole batch, cut into micro-batches (trainers.batches), and weighs every example by
+1/batch over all ranks, so that neither the cut nor the number of ranks changes the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainers.batches import batch, cut
+from trainers.data.tokenise import TokenisedSet
+from trainers.encoder import Vocabulary
+from trainers.ranks import Ranks
+from trainers.stage import Execution, Recipe, digest
+
+PAD_ID = 1
+
+
+class StageModel(nn.Module):
+    """An encoder and one head per task."""
+
+    def __init__(self, encoder: nn.Module, heads: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(heads)
+
+    def forward(self, ids: Tensor, mask: Tensor, task: str | None = None, targets: Tensor | None = None,
+                all_layers: bool = False) -> Tensor | tuple[Tensor, ...]:
+        """What is asked for, from [b, L] ids: hidden states [b, L, H], or those of all layers (embeddings first);
+        with a task its head's logits; with targets too, the losses [b] of the examples."""
+        # A dense micro-batch needs no mask, and attention without one is faster.
+        attention_mask = None if bool(mask.all()) else mask.long()
+        output = self.encoder(ids, attention_mask=attention_mask, output_hidden_states=all_layers)
+        if all_layers:
+            return output.hidden_states
+        if task is None:
+            return output.last_hidden_state
+        head = self.heads[task]
+        logits = head(head.select(output.last_hidden_state))
+        return logits if targets is None else head.losses(logits, targets, mask)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A dense micro-batch on the device."""
+
+    ids: Tensor
+    mask: Tensor
+    targets: Tensor
+    spans: Tensor
+
+    @classmethod
+    def collate(cls, examples: TokenisedSet, places: np.ndarray, vocabulary: Vocabulary, device: torch.device) -> Batch:
+        """Pad the sequences at `places` to the longest of them.  [b, L] ids, [b, L, 2] spans."""
+        sequences = [examples.sequence(place) for place in places]
+        length = max(len(sequence) for sequence in sequences)
+        ids = np.full((len(places), length), PAD_ID, np.int64)
+        mask = np.zeros((len(places), length), bool)
+        spans = np.full((len(places), length, 2), -1, np.int64)
+        for row, (place, sequence) in enumerate(zip(places, sequences, strict=True)):
+            ids[row, : len(sequence)] = sequence
+            mask[row, : len(sequence)] = True
+            if len(examples.spans):
+                spans[row, : len(sequence)] = examples.spans[examples.starts[place] : examples.starts[place + 1]]
+        return cls(
+            vocabulary.translate(torch.from_numpy(ids)).to(device), torch.from_numpy(mask).to(device),
+            torch.from_numpy(examples.targets[places].astype(np.int64)).to(device), torch.from_numpy(spans).to(device),
+        )
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimizer step did, over all ranks."""
+
+    loss: float
+    tokens: int
+    """Real tokens, padding left out."""
+    votes: tuple[int, ...]
+    """Sum over ranks of the votes handed in (to stop, to save): the same on every rank."""
+
+
+class Engine:
+    """A model under DeepSpeed, stepped by pure functions of (seed, step)."""
+
+    def __init__(self, model: StageModel, recipe: Recipe, execution: Execution, ranks: Ranks) -> None:
+        import deepspeed
+
+        self.ranks, self.recipe, self.execution = ranks, recipe, execution
+        self.device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+        # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
+        optimizer = torch.optim.AdamW(
+            _decay_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=recipe.adam_betas,
+            eps=recipe.adam_epsilon, fused=True,
+        )
+        self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
+            model=model, optimizer=optimizer, config=deepspeed_config(recipe, execution, ranks.world_size, self.bf16)
+        )
+
+    @property
+    def bf16(self) -> bool:
+        """Whether weights and activations are bf16 (master weights and Adam states are fp32 anyway)."""
+        wanted = self.execution.precision
+        return wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+    @property
+    def model(self) -> StageModel:
+        return self.deepspeed.module
+
+    def step(self, examples: TokenisedSet, task: str, step: int, seed: int, vocabulary: Vocabulary,
+             learning_rate: float, votes: Iterable[bool] = ()) -> StepReport:
+        """One optimizer step on the recipe's batch number `step` (counted from 0)."""
+        chosen = batch(seed, step, len(examples), self.recipe.batch_size)
+        lengths = examples.lengths[chosen]
+        pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens)[self.ranks.rank]
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.deepspeed.train()
+        loss_sum = torch.zeros((), dtype=torch.float64)
+        for number, places in enumerate(pieces):
+            # Dropout, too, is a pure function of (seed, step, micro-batch).
+            torch.manual_seed(int(digest([seed, step, number, self.ranks.rank], 15), 16))
+            micro_batch = Batch.collate(examples, chosen[places if len(places) else [0]], vocabulary, self.device)
+            losses = self.deepspeed(micro_batch.ids, micro_batch.mask, task, micro_batch.targets)
+            # DeepSpeed averages gradients over ranks; a rank without examples joins with weight 0.
+            weight = self.ranks.world_size / len(chosen) if len(places) else 0.0
+            self.deepspeed.set_gradient_accumulation_boundary(number == len(pieces) - 1)
+            self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
+            loss_sum += losses.detach().double().sum().cpu() * bool(len(places))
+        self.deepspeed.step()
+        # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
+        totals = torch.tensor([float(loss_sum) / len(chosen), *map(float, votes)], dtype=torch.float64)
+        totals = self.sum_over_ranks(totals)
+        return StepReport(float(totals[0]), int(lengths.sum()), tuple(int(vote) for vote in totals[1:]))
+
+    def sum_over_ranks(self, values: Tensor) -> Tensor:
+        """All-reduce of a CPU tensor."""
+        if self.ranks.world_size == 1:
+            return values
+        moved = values.to(self.device)
+        dist.all_reduce(moved)
+        return moved.cpu()
+
+    @torch.no_grad()
+    def infer(self, micro_batch: Batch, task: str | None = None, all_layers: bool = False) -> Any:
+        """`StageModel.forward` without dropout or gradient; every rank must call it equally often (ZeRO-3)."""
+        self.deepspeed.eval()
+        return self.deepspeed(micro_batch.ids, micro_batch.mask, task, all_layers=all_layers)
+
+    def largest_over_ranks(self, value: float) -> float:
+        """The maximum of one number over all ranks."""
+        if self.ranks.world_size == 1:
+            return value
+        largest = torch.tensor(float(value), device=self.device)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+        return float(largest)
+
+    def close(self) -> None:
+        """Give memory back, so that a bundle can build the next stage's engine."""
+        self.deepspeed.destroy()
+
+
+def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
+    """Linear warm-up, then linear decay to 0 at `total_steps`; `step` counts from 0."""
+    warmup_steps = int(recipe.warmup * total_steps)
+    if step < warmup_steps:
+        return recipe.learning_rate * (step + 1) / (warmup_steps + 1)
+    return recipe.learning_rate * (total_steps - step) / max(1, total_steps - warmup_steps)
+
+
+def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Two parameter groups: biases and LayerNorm weights (everything one-dimensional) are not decayed."""
+    def decayed(parameter: nn.Parameter) -> bool:
+        return parameter.dim() > 1
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if decayed(p)], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if not decayed(p)], "weight_decay": 0.0},
+    ]
+
+
+def deepspeed_config(recipe: Recipe, execution: Execution, world_size: int, bf16: bool) -> dict:
+    """DeepSpeed's configuration; accumulation is ours (`set_gradient_accumulation_boundary`), hence the ones."""
+    zero: dict = {"stage": execution.zero_stage}
+    if execution.zero_stage == 3:
+        zero["stage3_param_persistence_threshold"] = 100_000
+    return {
+        "train_batch_size": world_size,
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": recipe.gradient_clipping,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": bf16},
+        "steps_per_print": 10**9,
+    }

@@ -1,0 +1,145 @@
+"""Probes: what is left of the intermediate task in the encoder, at chosen steps of target training.
+
+The stored head is re-attached without training (A); a linear head is refitted to frozen features (P).  One
+forward pass of the encoder serves both.  Definitions: DESIGN §6, analysis/retention.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.data.stagedata import LabelledSet
+from trainers.data.tokenise import TokenisedSet
+from trainers.encoder import Vocabulary
+from trainers.engine import Engine
+from trainers.evaluate import DecodedRows, outputs
+from trainers.heads import linear_head
+from trainers.tasks import Task, family
+
+RIDGE = 1e-3
+"""L2 penalty of the refit head, on standardised features."""
+REFIT_ITERATIONS = 30
+
+
+def probe_steps(total_steps: int) -> list[int]:
+    """0, 1, 2, 4, 8 … and the last step T."""
+    powers = [1 << exponent for exponent in range(max(1, total_steps).bit_length())]
+    return sorted({0, total_steps, *(step for step in powers if step < total_steps)})
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured value."""
+
+    measure: str
+    task: str
+    language: str
+    metric: str
+    value: float
+    examples: int
+    chance: float
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What one probing found."""
+
+    scores: list[Score]
+    examples: pl.DataFrame
+    """One row per (measure, task, language, example): its score on the primary metric, for the bootstrap."""
+
+
+class Prober:
+    """Measures A and P of one intermediate task with everything but the encoder held fixed."""
+
+    def __init__(self, task: Task, sets: list[LabelledSet], refit: TokenisedSet, stored_head: nn.Module | None) -> None:
+        """
+        Args:
+            task: the intermediate task.
+            sets: development examples, English first; other languages come from the task's multilingual form.
+            refit: English training examples of the refit head.
+            stored_head: the head trained in phase 2; None before there is one.
+        """
+        self.task, self.sets, self.refit = task, sets, refit
+        self.stored_head = stored_head
+        self.chances = [family(probe.task).chance(probe.task, probe.table) for probe in sets]
+
+    def measure(self, engine: Engine, vocabulary: Vocabulary, stored_as: str | None = "stored",
+                refit_as: str = "refit") -> Probing:
+        """Score both heads on every set.  All ranks must call it, and all get the same scores.
+
+        Args:
+            stored_as, refit_as: the measures' names; no stored head is scored where `stored_as` is None.
+        """
+        refitted = self._fit(engine, vocabulary)
+        heads = {refit_as: refitted}
+        if stored_as is not None:
+            assert self.stored_head is not None
+            heads[stored_as] = self.stored_head.to(engine.device).eval()
+        scores: list[Score] = []
+        frames: list[pl.DataFrame] = []
+        for probe, chance in zip(self.sets, self.chances, strict=True):
+            rows = {measure: DecodedRows(len(probe.examples)) for measure in heads}
+            with torch.no_grad():
+                for places, batch, hidden in outputs(engine, probe.examples, vocabulary):
+                    for measure, head in heads.items():
+                        logits = head(head.select(hidden).float())
+                        rows[measure].put(places, head.decode(logits, batch.mask, batch.spans))
+            for measure, decoded in rows.items():
+                metrics, frame = family(probe.task).score(
+                    probe.task, probe.table, probe.examples, decoded.whole(engine))
+                frames.append(frame.select(
+                    measure=pl.lit(measure), task=pl.lit(self.task.name), language=pl.lit(probe.language),
+                    example="example", score="score"))
+                scores += [Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
+                           for metric, value in metrics.items()]
+        return Probing(scores, pl.concat(frames))
+
+    def _fit(self, engine: Engine, vocabulary: Vocabulary) -> nn.Module:
+        """A linear head fitted to the frozen features of the refit examples by L-BFGS: nothing is drawn at random."""
+        head = linear_head(self.task, engine.model.encoder.config.hidden_size).to(engine.device)
+        features, mask, targets = self._features(engine, vocabulary, head)
+        flat = features[mask] if features.dim() == 3 else features
+        mean, deviation = flat.mean(0), flat.std(0) + 1e-6
+        standardised = (features - mean) / deviation
+        optimizer = torch.optim.LBFGS(head.parameters(), max_iter=REFIT_ITERATIONS, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            penalty = RIDGE * sum(parameter.square().sum() for parameter in head.parameters())
+            loss = head.losses(head(standardised), targets, mask).mean() + penalty
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        with torch.no_grad():  # fold the standardisation into the head, so that it reads raw features
+            projection = head.projection
+            projection.weight.div_(deviation)
+            projection.bias.sub_(projection.weight @ mean)
+        return head.eval()
+
+    def _features(self, engine: Engine, vocabulary: Vocabulary, head: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+        """The refit examples' features on every rank: [n, H] or [n, L, H], with [n, L] mask and [n, k] targets."""
+        count, length = len(self.refit), int(self.refit.lengths.max())
+        features: Tensor | None = None
+        mask = torch.zeros(count, length, dtype=torch.bool)
+        mask[torch.arange(length)[None, :] < torch.from_numpy(np.array(self.refit.lengths))[:, None]] = True
+        for places, _, hidden in outputs(engine, self.refit, vocabulary):
+            selected = head.select(hidden).float().cpu()
+            if selected.dim() == 3:
+                selected = F.pad(selected, (0, 0, 0, length - selected.shape[1]))
+            if features is None:
+                features = torch.zeros(count, *selected.shape[1:])
+            features[torch.from_numpy(places)] = selected
+        if features is None:  # more ranks than batches
+            width = engine.model.encoder.config.hidden_size
+            features = torch.zeros((count, length, width) if self.task.family == "span" else (count, width))
+        summed = engine.sum_over_ranks(features).to(engine.device)
+        targets = torch.from_numpy(self.refit.targets.astype(np.int64)).to(engine.device)
+        return summed, mask.to(engine.device), targets

@@ -1,0 +1,66 @@
+"""Which rank this process is, from whatever launched it, and the process group between ranks.
+
+SLURM, submitit (its tasks are SLURM's or local processes) and torchrun each tell it in variables of their own;
+DeepSpeed wants all five of `RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT` and otherwise looks for MPI.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun, and every launcher that speaks its language
+    ("SUBMITIT_LOCAL_GLOBALID", "SUBMITIT_LOCAL_NTASKS", "SUBMITIT_LOCAL_LOCALID"),
+    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that run one stage together."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, the only one that writes to the store and talks to W&B."""
+        return self.rank == 0
+
+    @classmethod
+    def from_environment(cls) -> Ranks:
+        """Read the launcher's variables; a process that nothing launched is alone."""
+        for names in LAUNCHERS:
+            if all(name in os.environ for name in names):
+                rank, world_size, local_rank = (int(os.environ[name]) for name in names)
+                return cls(rank, world_size, local_rank)
+        return cls()
+
+
+def connect(ranks: Ranks) -> None:
+    """Start the process group (NCCL on GPUs, gloo on a CPU); once per process."""
+    import torch
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        return
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.world_size), LOCAL_RANK=str(ranks.local_rank))
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    import deepspeed
+    import deepspeed.ops
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # On a CPU init_distributed compiles an op that only inference uses: 84 s, and a process killed meanwhile
+    # leaves a lock on which every later one hangs.  No compatible ops, no compiler.
+    deepspeed.ops.__compatible_ops__ = {}
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if ranks.world_size == 1:  # no port, so that bundles side by side cannot clash
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)

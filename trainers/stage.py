@@ -1,0 +1,205 @@
+"""A stage: one unit of work with one result, named by the hash of everything that decides that result.
+
+Every door (sbatch, W&B agent, local) hands the same `Stage` to `trainers.run`.  Two sweeps that need the same
+stage get the same key and share its result.  This module imports no torch, so that plans are instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+KEY_DIGITS = 16
+
+_COSMETIC = "cosmetic"
+
+
+def Cosmetic(**kwargs: Any) -> Any:
+    """A field that a person reads but that does not decide the result, and so stays out of the key."""
+    return Field(json_schema_extra={_COSMETIC: True}, **kwargs)
+
+
+class Frozen(BaseModel):
+    """The base of all models here: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, nested models included, as plain JSON values."""
+        return {
+            name: _plain(getattr(self, name))
+            for name, field in type(self).model_fields.items()
+            if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_COSMETIC))
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Frozen):
+        return value.identity()
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text (1e-5 and 0.00001 are one float)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, digits: int = KEY_DIGITS) -> str:
+    """The first `digits` hex digits of the sha256 of `value`'s canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
+
+
+class ScaleId(Frozen):
+    """Which encoder: its weights by fingerprint, and what a person calls it."""
+
+    fingerprint: str
+    """Hash of the encoder's files, or `hub:<id>@<revision>` where only the hub knows them."""
+    name: str = Cosmetic()
+    source: str = Cosmetic()
+    """The folder or hub id that the encoder is read from."""
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Recipe(Frozen):
+    """How one task is trained: the whole of it, never a difference from defaults."""
+
+    batch_size: int = Field(gt=0)
+    """Examples per optimizer step (span tasks: windows).  Cutting it into micro-batches never changes it."""
+    epochs: int = Field(gt=0)
+    """Passes over the training examples."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps at the most; the learning-rate schedule ends there."""
+    max_examples: int | None = Field(default=None, gt=0)
+    """Training examples at the most: the first so many of a fixed shuffle, the same for every seed and scale."""
+    learning_rate: float = Field(gt=0)
+    """Peak of the linear warm-up and decay."""
+    warmup: Fraction = 0.1
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's; not on biases and LayerNorm weights."""
+    adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    gradient_clipping: float = Field(default=1.0, gt=0)
+    """Largest global gradient norm."""
+    max_length: int = Field(ge=8)
+    """Tokens per sequence at the most, special tokens included."""
+    doc_stride: int = Field(default=128, ge=0)
+    """Tokens that neighbouring windows of one document share (span tasks only)."""
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Optimizer steps in one pass over `examples`; the last batch may be smaller."""
+        return -(-examples // self.batch_size)
+
+    def total_steps(self, examples: int) -> int:
+        """Optimizer steps of the whole training, T."""
+        steps = self.epochs * self.steps_per_epoch(examples)
+        return min(steps, self.max_steps) if self.max_steps else steps
+
+
+class Probe(Frozen):
+    """How retention of the intermediate task is measured: the same examples for every scale and seed."""
+
+    task: str
+    """The intermediate task."""
+    languages: tuple[str, ...] = ()
+    """Languages other than English, where the task has an evaluation set in them."""
+    examples: int = Field(default=500, gt=0)
+    """English development examples on which A and P are measured."""
+    examples_other: int = Field(default=100, ge=0)
+    """The same for each language other than English."""
+    refit_examples: int = Field(default=500, gt=1)
+    """English training examples to which the refit head is fitted."""
+    max_length: int = Field(ge=8)
+    doc_stride: int = Field(default=128, ge=0)
+
+
+class Evaluation(Frozen):
+    """One task to score when training has ended, in every language, zero-shot."""
+
+    task: str
+    languages: tuple[str, ...]
+    max_examples: int | None = Field(default=None, gt=0)
+    """Examples per language at the most (the first ones); None is all of them."""
+    max_length: int = Field(ge=8)
+    doc_stride: int = Field(default=128, ge=0)
+
+
+class Stage(Frozen):
+    """One unit of work: train an intermediate, train a target, or evaluate retrieval."""
+
+    kind: Literal["intermediate", "target", "retrieval"]
+    scale: ScaleId
+    train: tuple[str, ...] = ()
+    """The tasks trained on: one, or several for a multi-task intermediate; none for retrieval."""
+    evaluate: tuple[Evaluation, ...] = ()
+    """What is scored at the end."""
+    parent: str | None = None
+    """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
+    seed: int
+    """Decides heads, data order and dropout; 0 where nothing is random."""
+    recipe: Recipe | None = None
+    probe: Probe | None = None
+    """What is probed: for an intermediate its own task, for a target its parent's."""
+    development_examples: int = Field(default=500, gt=0)
+    """English development examples of the training task; at or below their majority class a run has diverged."""
+    data: dict[str, str]
+    """Fingerprint of each split that is read: `<task>/<train|development|test>` → hash."""
+    schema_version: int = SCHEMA_VERSION
+    intermediate: str = Cosmetic()
+    """The arm that this stage belongs to: the intermediate's name, or `none`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Stage:
+        if (self.recipe is None) != (not self.train):
+            raise ValueError("a stage that trains has a recipe, and only such a stage")
+        if self.kind == "retrieval" and self.train:
+            raise ValueError("a retrieval stage trains nothing")
+        if self.kind != "retrieval" and not self.train:
+            raise ValueError(f"stage of kind {self.kind} names no task to train on")
+        return self
+
+    @cached_property
+    def key(self) -> str:
+        """Content address: equal work has an equal key."""
+        return digest(self.identity())
+
+    @property
+    def label(self) -> str:
+        """What a person calls this stage, e.g. `large · mnli → xnli · seed 2`."""
+        done = self.intermediate if self.kind == "intermediate" else f"{self.intermediate} → {self.ending}"
+        return f"{self.scale.name} · {done} · seed {self.seed}"
+
+    @property
+    def ending(self) -> str:
+        """The evaluated tasks' names, joined by `+`."""
+        return "+".join(evaluation.task for evaluation in self.evaluate)
+
+
+class Execution(Frozen):
+    """How a stage is carried out here: changes its speed and memory, never its science; not in the key."""
+
+    micro_batch_tokens: int = Field(default=4096, gt=0)
+    """Padded tokens per micro-batch and rank at the most."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the device has it, fp32 on a CPU."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage: the least that fits."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
+    trim_vocabulary: bool = True
+    """Keep only the embedding rows that the stage's data use; logits, losses and kept rows stay the same."""
+    checkpoint_every_s: float = Field(default=300.0, ge=0)
+    """Seconds between checkpoints."""
+    threads: int | None = Field(default=None, gt=0)
+    """CPU threads per process; None leaves torch's choice."""

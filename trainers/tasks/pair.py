@@ -1,0 +1,61 @@
+"""Sentence-pair classification: NLI and paraphrase.  Columns: first text, second text, label."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.tasks import Task
+
+
+def labels_of(task: Task, table: pa.Table) -> np.ndarray:
+    """[n] int class ids; labels may be stored as ids (ClassLabel) or as names (strings).
+
+    Raises:
+        ValueError: a label is none of the task's classes; the message shows it and its row.
+    """
+    column = table[task.columns[2]]
+    stored = column.to_pylist()
+    known: dict = {name: index for index, name in enumerate(task.labels)}
+    if not pa.types.is_string(column.type):
+        known = {index: index for index in range(len(task.labels))}
+    for row, label in enumerate(stored):
+        if label not in known:
+            raise ValueError(
+                f"{task.name}: row {row} has the label {label!r} in column {task.columns[2]!r}; expected one of "
+                f"{', '.join(map(str, known))} ({', '.join(task.labels)})"
+            )
+    return np.array([known[label] for label in stored], np.int32)
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> first </s></s> second </s>`, the longer text truncated first."""
+    tokenizer.enable_truncation(lengths.max_length, strategy="longest_first")
+    pairs = list(zip(table[task.columns[0]].to_pylist(), table[task.columns[1]].to_pylist(), strict=True))
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(pairs)]
+    return TokenisedSet.from_lists(ids, [(label,) for label in labels_of(task, table)], list(range(len(ids))))
+
+
+def chance(task: Task, table: pa.Table) -> float:
+    """Accuracy of always answering the most frequent class."""
+    return float(np.bincount(labels_of(task, table)).max() / table.num_rows)
+
+
+def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarray) -> tuple[dict, pl.DataFrame]:
+    """Accuracy over all rows.
+
+    Args:
+        decoded: [n, classes] logits, one row a sequence.
+
+    Returns:
+        {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (0 or 1).
+    """
+    predicted, gold = decoded.argmax(1), labels_of(task, table)
+    correct = (predicted == gold).astype(np.float64)
+    names = np.array(task.labels)
+    frame = pl.DataFrame({
+        "example": np.arange(len(gold)), "prediction": names[predicted], "gold": names[gold], "score": correct,
+    })
+    return {"accuracy": float(correct.mean())}, frame

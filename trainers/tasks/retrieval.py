@@ -1,0 +1,46 @@
+"""Sentence retrieval without training (Tatoeba).  Columns: foreign sentence, English sentence, aligned by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.tasks import Task
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """Row i gives two sequences: 2i the foreign sentence, 2i+1 the English one.  The hub keeps a final newline."""
+    tokenizer.enable_truncation(lengths.max_length)
+    foreign, english = (table[column].to_pylist() for column in task.columns)
+    texts = [text.strip() for pair in zip(foreign, english, strict=True) for text in pair]
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+    return TokenisedSet.from_lists(ids, [()] * len(ids), [i // 2 for i in range(len(ids))], target_width=0)
+
+
+def chance(task: Task, table: pa.Table) -> float:
+    """Accuracy of a random guess."""
+    return 1 / table.num_rows
+
+
+def score_layer(embeddings: np.ndarray) -> np.ndarray:
+    """Whether each English sentence's nearest foreign sentence (cosine) is its translation, as in XTREME.
+
+    Args:
+        embeddings: [2n, hidden] mean-pooled states of one layer, in the order of `encode`.
+
+    Returns:
+        [n] index of the foreign sentence found for each English one.
+    """
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    return (unit[1::2] @ unit[0::2].T).argmax(1)
+
+
+def frame_of(found: np.ndarray) -> pl.DataFrame:
+    """One row per example: example, prediction (index found), gold, score (0 or 1)."""
+    gold = np.arange(len(found))
+    return pl.DataFrame({
+        "example": gold, "prediction": found.astype(str), "gold": gold.astype(str),
+        "score": (found == gold).astype(np.float64),
+    })

@@ -1,0 +1,119 @@
+"""Extractive question answering.  Columns: question, context, answers {text: [...], answer_start: [...]}.
+
+Spans come from the tokenizer's offsets on the original text, so nothing is re-aligned afterwards (the old
+`get_final_text` cost Chinese 50 points of F1: transformers#3510).
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+import string
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.tasks import Task
+
+MAX_QUESTION_TOKENS = 64
+_ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
+_PUNCTUATION = set(string.punctuation)
+
+
+def locate_answer(context: str, text: str, start: int) -> int | None:
+    """Where `text` really begins: at `start`, or at the occurrence nearest to it; None where it does not occur.
+
+    The hub stripped contexts without moving `answer_start`, so that some are a few characters off.
+    """
+    if context.startswith(text, start):
+        return start
+    before = context.rfind(text, 0, max(start, 0) + len(text))
+    after = context.find(text, max(start, 0))
+    found = [place for place in (before, after) if place >= 0]
+    return min(found, key=lambda place: abs(place - start)) if found and text else None
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> question </s></s> window of the context </s>`; windows of one document share `doc_stride` tokens.
+
+    Targets are the first and last token of the first gold answer; token 0 in windows that do not hold it.
+    """
+    questions, contexts, answers = (table[column].to_pylist() for column in task.columns)
+    tokenizer.no_truncation()
+    heads = [_truncated(text, encoding) for text, encoding in
+             zip(questions, tokenizer.encode_batch(questions, add_special_tokens=False), strict=True)]
+    tokenizer.enable_truncation(lengths.max_length, stride=lengths.doc_stride, strategy="only_second")
+    ids, targets, example, spans = [], [], [], []
+    for row, encoding in enumerate(tokenizer.encode_batch(list(zip(heads, contexts, strict=True)))):
+        gold = answers[row]
+        start = locate_answer(contexts[row], gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
+        for window in [encoding, *encoding.overflowing]:
+            covered = [offset if sequence == 1 else (-1, -1)
+                       for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)]
+            ids.append(window.ids)
+            spans.append(covered)
+            example.append(row)
+            targets.append((0, 0) if start is None else _token_span(covered, start, start + len(gold["text"][0])))
+    return TokenisedSet.from_lists(ids, targets, example, spans, target_width=2)
+
+
+def _truncated(question: str, encoding) -> str:
+    """The question cut to its first tokens, as SQuAD's reference code does (max_query_length 64)."""
+    if len(encoding.ids) <= MAX_QUESTION_TOKENS:
+        return question
+    return question[: encoding.offsets[MAX_QUESTION_TOKENS - 1][1]]
+
+
+def _token_span(covered: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """First and last token that cover characters [start, end); (0, 0) unless the window holds them all."""
+    inside = [i for i, (first, last) in enumerate(covered) if first >= 0 and last > start and first < end]
+    if not inside or covered[inside[0]][0] > start or covered[inside[-1]][1] < end:
+        return 0, 0
+    return inside[0], inside[-1]
+
+
+def chance(task: Task, table: pa.Table) -> float:
+    """F1 of answering nothing everywhere: the share of questions without an answer."""
+    return float(np.mean([not gold["text"] for gold in table[task.columns[2]].to_pylist()]))
+
+
+def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarray) -> tuple[dict, pl.DataFrame]:
+    """SQuAD's F1 and exact match, the best over the gold answers.
+
+    Args:
+        decoded: [n, 3] per window: score of its best span, first and last+1 character in the context.
+
+    Returns:
+        {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (F1), exact_match.
+    """
+    contexts, answers = table[task.columns[1]].to_pylist(), table[task.columns[2]].to_pylist()
+    best = np.full(table.num_rows, -1)
+    for window in np.argsort(decoded[:, 0], kind="stable"):
+        best[encoded.example[window]] = window
+    predictions = [contexts[row][int(decoded[w, 1]) : int(decoded[w, 2])] for row, w in enumerate(best)]
+    golds = [gold["text"] or [""] for gold in answers]
+    f1s = [max(f1(prediction, text) for text in gold) for prediction, gold in zip(predictions, golds, strict=True)]
+    exact = [float(max(normalise(prediction) == normalise(text) for text in gold))
+             for prediction, gold in zip(predictions, golds, strict=True)]
+    frame = pl.DataFrame({
+        "example": np.arange(table.num_rows), "prediction": predictions, "gold": [gold[0] for gold in golds],
+        "score": np.array(f1s), "exact_match": np.array(exact),
+    })
+    return {"f1": float(np.mean(f1s)), "exact_match": float(np.mean(exact))}, frame
+
+
+def normalise(text: str) -> str:
+    """SQuAD v1.1's answer normalisation: lower case, no ASCII punctuation, no English articles, single spaces."""
+    kept = "".join(character for character in text.lower() if character not in _PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", kept).split())
+
+
+def f1(prediction: str, gold: str) -> float:
+    """SQuAD v1.1's F1 over white-space tokens; two empty answers agree."""
+    predicted, expected = normalise(prediction).split(), normalise(gold).split()
+    if not predicted or not expected:
+        return float(predicted == expected)
+    common = sum((collections.Counter(predicted) & collections.Counter(expected)).values())
+    return 2 * common / (len(predicted) + len(expected))

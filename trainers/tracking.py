@@ -1,0 +1,107 @@
+"""Weights & Biases beside the store: one run per stage, rank 0 only, never in the way.
+
+The client starts in a thread of its own while data load, and takes rows from a queue; whatever goes wrong there
+is told once and costs the run nothing.  The store's events.jsonl holds every row, too, and is the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+from trainers.stage import Frozen, Stage
+
+FINISH_TIMEOUT_S = 30.0
+
+
+class Tracking(Frozen):
+    """Where W&B runs go."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    """`WANDB_MODE=disabled` in the environment wins."""
+    project: str = "retain"
+    entity: str | None = None
+    group: str = ""
+    """The sweep's name."""
+
+
+def step_axis(stage: Stage) -> str:
+    """What a stage's curves are plotted against."""
+    return {"intermediate": "intermediate_step", "target": "target_step", "retrieval": "layer"}[stage.kind]
+
+
+class Tracker:
+    """A W&B run that a slow, broken or absent W&B cannot slow or stop."""
+
+    def __init__(self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path) -> None:
+        """
+        Args:
+            stage: gives the run its id (the stage's key) and tags.
+            config: what W&B shows as the run's configuration.
+            folder: where W&B's offline files go (in its subfolder `wandb`).
+        """
+        self.trouble: str | None = None
+        self._rows: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._summary: dict[str, Any] = {}
+        self._exit_code = 0
+        self._thread: threading.Thread | None = None
+        if tracking.mode == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
+            return
+        self._thread = threading.Thread(
+            target=self._work, args=(stage, config, tracking, folder), name="wandb", daemon=True)
+        self._thread.start()
+
+    def log(self, row: dict[str, Any]) -> None:
+        if self._thread is not None:
+            self._rows.put(row)
+
+    def describe(self, name: str, facts: dict[str, Any]) -> None:
+        """Add facts of one measured curve (number of examples, chance) to the run's configuration."""
+        if self._thread is not None:
+            self._rows.put({"described": name, **facts})
+
+    def finish(self, summary: dict[str, Any] | None = None, exit_code: int = 0) -> None:
+        """Write the summary and let the client flush, for a while at the most."""
+        if self._thread is None:
+            return
+        self._summary, self._exit_code = summary or {}, exit_code
+        self._rows.put(None)
+        self._thread.join(FINISH_TIMEOUT_S)
+        if self._thread.is_alive():
+            self.trouble = self.trouble or f"W&B did not finish within {FINISH_TIMEOUT_S:.0f} s"
+
+    def _work(self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path) -> None:
+        try:
+            run = _start(stage, config, tracking, folder)
+            described: dict[str, Any] = {}
+            while (row := self._rows.get()) is not None:
+                if "described" in row:
+                    described[row.pop("described")] = row
+                    run.config.update({"curves": described}, allow_val_change=True)
+                else:
+                    run.log(row)
+            run.summary.update(self._summary)
+            run.finish(exit_code=self._exit_code)
+        except BaseException as error:  # noqa: BLE001 - nothing that W&B does may reach the run
+            self.trouble = f"W&B tracking stopped ({type(error).__name__}); the store has everything"
+
+
+def _start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path):
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    run = wandb.init(
+        id=stage.key, name=stage.label, group=tracking.group, job_type=stage.kind, config=config,
+        project=tracking.project, entity=tracking.entity, mode=tracking.mode, dir=folder,
+        resume="allow" if tracking.mode == "online" else None, reinit="create_new",
+        tags=[stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate)],
+        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_disable_meta=True,
+                                disable_git=True, disable_code=True),
+    )
+    axis = step_axis(stage)
+    run.define_metric(axis, hidden=True)
+    run.define_metric("*", step_metric=axis)
+    return run
