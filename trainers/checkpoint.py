@@ -20,20 +20,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from deepspeed.utils import (
-    safe_get_full_fp32_param,
-    safe_get_full_optimizer_state,
-    safe_set_full_fp32_param,
-    safe_set_full_optimizer_state,
-    safe_set_local_fp32_param,
-    safe_set_local_optimizer_state,
-)
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.engine import Engine
+from trainers.quiet_deepspeed import deepspeed
 from trainers.store import StoreError, write_json
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -48,7 +41,7 @@ def named_parameters(engine: Engine) -> list[tuple[str, nn.Parameter]]:
 def full_weight(engine: Engine, parameter: nn.Parameter) -> Tensor:
     """The whole fp32 weight, on every rank; all ranks must ask for the same parameter."""
     if _partitioned(engine):
-        return safe_get_full_fp32_param(parameter).detach()
+        return deepspeed.utils.safe_get_full_fp32_param(parameter).detach()
     return parameter.detach().float()
 
 
@@ -63,7 +56,7 @@ def _plain_optimizer(engine: Engine) -> torch.optim.Optimizer:
 
 def _moment(engine: Engine, parameter: nn.Parameter, key: str) -> Tensor:
     if _partitioned(engine):
-        return safe_get_full_optimizer_state(parameter, key).detach()
+        return deepspeed.utils.safe_get_full_optimizer_state(parameter, key).detach()
     return _plain_optimizer(engine).state[parameter][key].detach()
 
 
@@ -75,6 +68,7 @@ def save(engine: Engine, folder: Path, step: int) -> Path:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
     dist.barrier()
+    _link_states(engine)
     mine: dict[str, Tensor] = {}
     for number, (name, parameter) in enumerate(named_parameters(engine)):
         weight = full_weight(engine, parameter)
@@ -153,6 +147,7 @@ def load(engine: Engine, checkpoint: Path) -> int:
     """Put a checkpoint's weights and Adam states into a new engine; returns its step.  All ranks must call it."""
     step = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))["step"]
     _create_states(engine, step)
+    _link_states(engine)
     files = [safe_open(path, framework="pt") for path in sorted(checkpoint.glob("rank-*.safetensors"))]
     where = {name: file for file in files for name in file.keys()}
     for name, parameter in named_parameters(engine):
@@ -161,9 +156,9 @@ def load(engine: Engine, checkpoint: Path) -> int:
         if hasattr(parameter, "ds_id"):
             _set_zero3(engine, parameter, values)
         elif _partitioned(engine):
-            safe_set_full_fp32_param(parameter, values["weight"])
+            deepspeed.utils.safe_set_full_fp32_param(parameter, values["weight"])
             for key in MOMENTS:
-                safe_set_full_optimizer_state(parameter, values[key], key)
+                deepspeed.utils.safe_set_full_optimizer_state(parameter, values[key], key)
             parameter.data.copy_(values["weight"])  # each rank also holds the weight itself
         else:
             parameter.data.copy_(values["weight"])
@@ -180,9 +175,9 @@ def _set_zero3(engine: Engine, parameter: nn.Parameter, values: dict[str, Tensor
         padded = F.pad(value.flatten(), (0, size * engine.ranks.world_size - value.numel()))
         return padded[size * engine.ranks.rank :][:size]
 
-    safe_set_local_fp32_param(parameter, part(values["weight"]))
+    deepspeed.utils.safe_set_local_fp32_param(parameter, part(values["weight"]))
     for key in MOMENTS:
-        safe_set_local_optimizer_state(parameter, part(values[key]), key)
+        deepspeed.utils.safe_set_local_optimizer_state(parameter, part(values[key]), key)
     parameter.ds_tensor.data.copy_(part(values["weight"]))
     if parameter.numel() == parameter.ds_numel:  # small ones stay gathered between steps
         parameter.data.copy_(values["weight"].view_as(parameter))
@@ -191,15 +186,23 @@ def _set_zero3(engine: Engine, parameter: nn.Parameter, values: dict[str, Tensor
 def _create_states(engine: Engine, step: int) -> None:
     """Adam makes its states in its first step; here they must exist before any."""
     optimizer = _plain_optimizer(engine)
-    for group in optimizer.param_groups:
-        for tensor in group["params"]:
-            optimizer.state[tensor] = {
-                "step": torch.tensor(float(step), device=tensor.device),
-                **{key: torch.zeros_like(tensor) for key in MOMENTS},
-            }
-    link = getattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
-    if link is not None:  # ZeRO-1/2: connect parameters with the flat states
-        link()
+    in_groups = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    # ZeRO-3 lends its flat parts to the optimizer only while it steps.
+    for tensor in getattr(engine.optimizer, "fp32_partitioned_groups_flat", in_groups):
+        optimizer.state[tensor] = {
+            "step": torch.tensor(float(step), device=tensor.device),
+            **{key: torch.zeros_like(tensor) for key in MOMENTS},
+        }
+
+
+def _link_states(engine: Engine) -> None:
+    """ZeRO-1/2: connect each parameter with its part of the flat Adam states.
+
+    DeepSpeed 0.19 does so once, after the first parameter group's first step, and so misses the second group.
+    """
+    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
+        engine.optimizer._hp_optimizer_states_linked = False
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
 def discard(folder: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from trainers.batches import batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
+from trainers.quiet_deepspeed import deepspeed
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Recipe, digest
 
@@ -90,19 +91,19 @@ class StepReport:
 class Engine:
     """A model under DeepSpeed, stepped by pure functions of (seed, step)."""
 
-    def __init__(self, model: StageModel, recipe: Recipe, execution: Execution, ranks: Ranks) -> None:
-        import deepspeed
-
+    def __init__(self, model: StageModel, recipe: Recipe | None, execution: Execution, ranks: Ranks) -> None:
+        """Without a recipe the engine only infers."""
         self.ranks, self.recipe, self.execution = ranks, recipe, execution
         self.device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
-        # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
-        optimizer = torch.optim.AdamW(
-            _decay_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=recipe.adam_betas,
-            eps=recipe.adam_epsilon, fused=True,
-        )
-        self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
-            model=model, optimizer=optimizer, config=deepspeed_config(recipe, execution, ranks.world_size, self.bf16)
-        )
+        optimizer = None
+        if recipe is not None:
+            # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
+            optimizer = torch.optim.AdamW(
+                _decay_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=recipe.adam_betas,
+                eps=recipe.adam_epsilon, fused=True,
+            )
+        config = deepspeed_config(recipe, execution, ranks.world_size, self.bf16)
+        self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
 
     @property
     def bf16(self) -> bool:
@@ -117,6 +118,7 @@ class Engine:
     def step(self, examples: TokenisedSet, task: str, step: int, seed: int, vocabulary: Vocabulary,
              learning_rate: float, votes: Iterable[bool] = ()) -> StepReport:
         """One optimizer step on the recipe's batch number `step` (counted from 0)."""
+        assert self.recipe is not None and self.optimizer is not None
         chosen = batch(seed, step, len(examples), self.recipe.batch_size)
         lengths = examples.lengths[chosen]
         pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens)[self.ranks.rank]
@@ -125,8 +127,9 @@ class Engine:
         self.deepspeed.train()
         loss_sum = torch.zeros((), dtype=torch.float64)
         for number, places in enumerate(pieces):
-            # Dropout, too, is a pure function of (seed, step, micro-batch).
-            torch.manual_seed(int(digest([seed, step, number, self.ranks.rank], 15), 16))
+            # Dropout, too, is a pure function of (seed, step, micro-batch), counted over all ranks.
+            piece = number * self.ranks.world_size + self.ranks.rank
+            torch.manual_seed(int(digest([seed, step, piece], 15), 16))
             micro_batch = Batch.collate(examples, chosen[places if len(places) else [0]], vocabulary, self.device)
             losses = self.deepspeed(micro_batch.ids, micro_batch.mask, task, micro_batch.targets)
             # DeepSpeed averages gradients over ranks; a rank without examples joins with weight 0.
@@ -187,17 +190,18 @@ def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
-def deepspeed_config(recipe: Recipe, execution: Execution, world_size: int, bf16: bool) -> dict:
-    """DeepSpeed's configuration; accumulation is ours (`set_gradient_accumulation_boundary`), hence the ones."""
-    zero: dict = {"stage": execution.zero_stage}
-    if execution.zero_stage == 3:
-        zero["stage3_param_persistence_threshold"] = 100_000
+def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: int, bf16: bool) -> dict:
+    """DeepSpeed's configuration; accumulation is ours (`set_gradient_accumulation_boundary`), hence the ones.
+
+    Without a recipe there are no gradients or states to shard: only ZeRO-3, which shards weights, means something.
+    """
+    zero_stage = execution.zero_stage if recipe is not None or execution.zero_stage == 3 else 0
     return {
         "train_batch_size": world_size,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": recipe.gradient_clipping,
-        "zero_optimization": zero,
+        "gradient_clipping": recipe.gradient_clipping if recipe is not None else 0.0,
+        "zero_optimization": {"stage": zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
         "steps_per_print": 10**9,

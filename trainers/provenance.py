@@ -27,7 +27,7 @@ def provenance() -> dict[str, Any]:
         "host": socket.gethostname(),
         "devices": devices,
         "threads": torch.get_num_threads(),
-        "job": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
+        "scheduler": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
     }
 
 

@@ -6,7 +6,6 @@ DeepSpeed wants all five of `RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT`
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 
@@ -47,17 +46,11 @@ def connect(ranks: Ranks) -> None:
 
     if dist.is_initialized():
         return
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    from trainers.quiet_deepspeed import deepspeed
+
     os.environ.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.world_size), LOCAL_RANK=str(ranks.local_rank))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")
-    import deepspeed
-    import deepspeed.ops
-
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    # On a CPU init_distributed compiles an op that only inference uses: 84 s, and a process killed meanwhile
-    # leaves a lock on which every later one hangs.  No compatible ops, no compiler.
-    deepspeed.ops.__compatible_ops__ = {}
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local_rank)
     backend = "nccl" if torch.cuda.is_available() else "gloo"

@@ -1,7 +1,8 @@
 """Speak a fact of the sandbox's world in one of its five languages.
 
-A sentence is a list of segments ``(text, slot)``; the slots (`agent`, `thing.colour`, `place`, ...) survive to the
-surface, which is how an answer's character span is known exactly in every language.  Word order is a table a language.
+A sentence is a list of segments ``(text, slot)``; the slots (`agent`, `thing.colour`, `place`, ...) survive to
+the surface, which is how an answer's character span is known exactly in every language.  Words, agreement and word
+order are tables of `lexicon.py`.
 """
 
 from __future__ import annotations
@@ -48,41 +49,6 @@ class Sentence:
     def answer(self, slot: str) -> tuple[str, int]:
         start, end = self.spans[slot]
         return self.text[start:end], start
-
-
-STATEMENT_ORDER = {
-    "en": "agent verb person thing source complement place time",
-    "de": "agent verb person source time not place thing complement",
-    "ru": "agent verb person source thing place time",
-    "sw": "agent verb person thing source place time",
-    "zh": "agent time not place source verb person thing complement",
-}
-# Swahili and Chinese ask in place: their question is the statement with the asked slot replaced.
-QUESTION_ORDER = {
-    "en": "wh auxiliary agent base person thing source complement place time",
-    "de": "wh verb agent person source time place thing complement",
-    "ru": "wh agent verb person source thing place time",
-}
-QUESTION_WORDS = {
-    "en": {"agent": "who", "person": "who", "thing": "what", "place": "where", "time": "when", "number": "how many"},
-    "de": {"agent": "wer", "person": "wen", "thing": "was", "place": "wo", "time": "wann", "number": "wie viele"},
-    "ru": {"agent": "кто", "person": "кого", "thing": "что", "place": "где", "time": "когда", "number": "сколько"},
-    "sw": {"agent": "nani", "person": "nani", "thing": "nini", "place": "wapi", "time": "lini", "number": "ngapi"},
-    "zh": {"agent": "谁", "person": "谁", "thing": "什么", "place": "在哪里", "time": "什么时候", "number": "几"},
-}
-COLOUR_QUESTION = {
-    "en": "What colour was the {noun} that {agent} {verb} {person} {source} {place} {time}?",
-    "de": "Welche Farbe hatte {the} {noun}, {which} {agent} {person} {source} {time} {place} {verb}?",
-    "ru": "Какого цвета {noun}, {which} {agent} {verb} {person} {source} {place} {time}?",
-    "sw": "{noun} {which} {agent} {verb} {person} {source} {place} {time} {was} {of} rangi gani?",
-    "zh": "{agent}{time}{place}{source}{verb}{person}的{noun}是什么颜色的？",
-}
-SOURCE = {"en": "from {}", "de": "von {}", "ru": "у {}", "sw": "kutoka kwa {}", "zh": "从{}那里"}
-WEATHER_AGENT = {"en": "it", "de": "es"}
-CONNECTIVE = {"en": ", and ", "de": " und ", "ru": ", а ", "sw": ", na ", "zh": "，而"}
-END = {"en": ".", "de": ".", "ru": ".", "sw": ".", "zh": "。"}
-QUESTION_END = {"en": "?", "de": "?", "ru": "?", "sw": "?", "zh": "？"}
-GAP = {"en": " ", "de": " ", "ru": " ", "sw": " ", "zh": ""}
 
 
 def _entry(concept: str) -> lexicon.Entry:
@@ -183,7 +149,7 @@ _NOUN_PHRASE = {"en": _english, "de": _german, "ru": _russian, "sw": _swahili, "
 def noun_phrase(
     noun: Noun, slot: str, language: str, definite: bool = False, negated: bool = False, asked: bool = False
 ) -> list[Segment]:
-    """The noun as a definite subject or an indefinite object; `asked` puts "how many" in the numeral's place."""
+    """The noun as a definite subject or an indefinite object; `asked` puts "how many" for the numeral."""
     if not (noun.concept in lexicon.OBJECTS or noun.concept in lexicon.BEINGS):
         return [(noun.concept, slot)]
     return [(text, f"{slot}.{part}") for text, part in _NOUN_PHRASE[language](noun, definite, negated, asked)]
@@ -206,7 +172,7 @@ def _verb(clause: Clause, language: str) -> dict[str, str]:
     negated = clause.negated
     if clause.verb in lexicon.WEATHER:
         verb, *rest = lexicon.WEATHER[clause.verb].forms[language]
-        return {"verb": verb, "complement": rest[0] if rest else "", "agent": WEATHER_AGENT.get(language, "")}
+        return {"verb": verb, "complement": rest[0] if rest else "", "agent": lexicon.WEATHER_AGENT.get(language, "")}
     state = clause.verb in lexicon.STATES
     forms = (lexicon.STATES if state else lexicon.VERBS)[clause.verb].forms[language]
     if language == "en" and state:
@@ -237,7 +203,7 @@ def _slots(clause: Clause, language: str) -> dict[str, list[Segment]]:
     if clause.thing:
         slots["thing"] = noun_phrase(clause.thing, "thing", language, negated=clause.negated)
     if clause.person and lexicon.VERBS[clause.verb].kind == "source":
-        slots["source"] = [(SOURCE[language].format(clause.person), "source")]
+        slots["source"] = [(lexicon.SOURCE[language].format(clause.person), "source")]
     elif clause.person:
         slots["person"] = [(clause.person, "person")]
     if clause.place:
@@ -250,8 +216,9 @@ def _slots(clause: Clause, language: str) -> dict[str, list[Segment]]:
 def segments(clause: Clause, language: str, front: str | None = None) -> list[Segment]:
     """The statement's segments in order; `front` ("time" or "place") is said first (German then inverts)."""
     slots = _slots(clause, language)
-    order = STATEMENT_ORDER[language].split()
-    if front is not None and front in slots and (clause.verb, front) != ("be", "place"):  # "In the garden Anna was" is no sentence
+    order = lexicon.STATEMENT_ORDER[language].split()
+    # "In the garden Anna was" is no sentence.
+    if front is not None and front in slots and (clause.verb, front) != ("be", "place"):
         order.remove(front)
         if language == "de":
             order[:2] = ["verb", "agent"]
@@ -271,22 +238,22 @@ def join(parts: list[Segment], gap: str, end: str) -> Sentence:
 
 
 def statement(clause: Clause, language: str, front: str | None = None) -> Sentence:
-    return join(segments(clause, language, front), GAP[language], END[language])
+    return join(segments(clause, language, front), lexicon.GAP[language], lexicon.END[language])
 
 
 def compound(first: list[Segment], second: list[Segment], language: str) -> str:
     """Two statements, given as segments, as one sentence."""
-    connective = (CONNECTIVE[language], "and")
-    gap = GAP[language]
-    halves = [[segment for part in parts for segment in (part, (gap, "gap"))][:-1] for parts in (first, second)]
-    return join([*halves[0], connective, *halves[1]], "", END[language]).text
+    connective = (lexicon.CONNECTIVE[language], "and")
+    gap = lexicon.GAP[language]
+    spaced = [[segment for part in parts for segment in (part, (gap, "gap"))][:-1] for parts in (first, second)]
+    return join([*spaced[0], connective, *spaced[1]], "", lexicon.END[language]).text
 
 
 def question(clause: Clause, asked: str, language: str) -> str:
     """Ask for one slot of the clause: agent, person, thing, place, time, number or colour (of the thing)."""
     if asked == "colour":
         return _colour_question(clause, language)
-    word = QUESTION_WORDS[language][asked]
+    word = lexicon.QUESTION_WORDS[language][asked]
     asks_who = asked == "agent"
     # Russian "кто" takes the masculine whoever it was.
     slots = _slots(replace(clause, agent=Noun("judge")) if asks_who else clause, language)
@@ -295,23 +262,23 @@ def question(clause: Clause, asked: str, language: str) -> str:
     if asked == "number":
         assert clause.thing is not None
         asked_part = noun_phrase(clause.thing, "thing", language, asked=True)
-    in_place = language not in QUESTION_ORDER or (language == "en" and asks_who)
+    in_place = language not in lexicon.QUESTION_ORDER or (language == "en" and asks_who)
     if in_place:
         slots[target] = asked_part
-        order = STATEMENT_ORDER[language].split()
+        order = lexicon.STATEMENT_ORDER[language].split()
     else:
         slots.pop(target)
         slots["wh"] = asked_part
-        order = QUESTION_ORDER[language].split()
+        order = lexicon.QUESTION_ORDER[language].split()
     parts = [segment for slot in order for segment in slots.get(slot, [])]
-    return join(parts, GAP[language], QUESTION_END[language]).text
+    return join(parts, lexicon.GAP[language], lexicon.QUESTION_END[language]).text
 
 
 def _colour_question(clause: Clause, language: str) -> str:
     assert clause.thing is not None
     noun, forms = clause.thing, _entry(clause.thing.concept).forms[language]
     slots = _slots(clause, language)
-    texts = {slot: GAP[language].join(text for text, _ in parts) for slot, parts in slots.items()}
+    texts = {slot: lexicon.GAP[language].join(text for text, _ in parts) for slot, parts in slots.items()}
     words = {"person": "", "source": "", "place": "", "time": ""} | texts
     animate = noun.concept in lexicon.BEINGS
     words["noun"] = forms[0]
@@ -327,5 +294,5 @@ def _colour_question(clause: Clause, language: str) -> str:
                   "of": concords[3]}  # fmt: skip
     elif language == "zh":
         words["verb"] = lexicon.VERBS[clause.verb].forms["zh"][0]
-    text = re.sub(" +", " ", COLOUR_QUESTION[language].format(**words))
+    text = re.sub(" +", " ", lexicon.COLOUR_QUESTION[language].format(**words))
     return re.sub(r" ([?,])", r"\1", text)

@@ -1,7 +1,8 @@
-"""The sandbox's task items, made as facts and spoken afterwards, so that an item is the same one in every language.
+"""The sandbox's task items: made as facts and spoken afterwards, so that an item is the same in every language.
 
-The hypothesis of an inference item is drawn before its label, and the premise after both: a hypothesis alone says
-nothing about the label, by construction.  Paraphrase items draw the restatement's style before the label likewise.
+The hypothesis of an inference item is drawn without regard to its label, and the premise for both: a hypothesis
+alone says nothing about the label, by construction.  A paraphrase item's word order is drawn without regard to its
+label likewise.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainers.data import lexicon, world
 from trainers.data.grammar import Clause, Noun, compound, question, segments, statement
@@ -62,19 +63,19 @@ ANSWER_SLOTS = {"colour": "thing.colour", "number": "thing.number"}
 def speak(utterances: Sequence[Utterance], language: str) -> str:
     """One clause as a statement, two as a compound sentence."""
     if len(utterances) == 1:
-        return statement(*_arguments(utterances[0], language)).text
-    first, second = (segments(*_arguments(utterance, language)) for utterance in utterances)
+        return statement(*arguments(utterances[0], language)).text
+    first, second = (segments(*arguments(utterance, language)) for utterance in utterances)
     return compound(first, second, language)
 
 
-def _arguments(utterance: Utterance, language: str) -> tuple[Clause, str, str | None]:
+def arguments(utterance: Utterance, language: str) -> tuple[Clause, str, str | None]:
     return utterance.clause, language, utterance.front
 
 
-# --- natural language inference --------------------------------------------------------------------------------------
+# --- natural language inference ----------------------------------------------------------------------------
 
 
-def _wider(clause: Clause, random: Random) -> Clause | None:
+def wider(clause: Clause, random: Random) -> Clause | None:
     """Something that the (positive) clause entails, or None if it is as general as can be."""
     choices = world.changed(clause, world.LESS, random) + world.generalised(clause)
     return random.choice(choices) if choices else None
@@ -82,7 +83,7 @@ def _wider(clause: Clause, random: Random) -> Clause | None:
 
 def _narrower(clause: Clause, random: Random) -> Clause:
     """Something that entails the clause (possibly the clause itself)."""
-    return world.enriched(world.specialised(clause, random) if random.random() < 0.7 else clause, random)
+    return world.enriched(world.specialised(clause, random) if random.random() < 0.8 else clause, random)
 
 
 def _entailing(hypothesis: Clause, random: Random, names: Sequence[str]) -> Clause:
@@ -91,7 +92,7 @@ def _entailing(hypothesis: Clause, random: Random, names: Sequence[str]) -> Clau
     positive = replace(hypothesis, negated=False)
     if hypothesis.verb in lexicon.OPPOSITES and hypothesis.verb in lexicon.STATES and random.random() < 0.5:
         return world.enriched(replace(positive, verb=lexicon.OPPOSITES[hypothesis.verb]), random)
-    return replace(_wider(positive, random) or positive, negated=True)
+    return replace(wider(positive, random) or positive, negated=True)
 
 
 def _contradicting(hypothesis: Clause, random: Random, names: Sequence[str]) -> Clause:
@@ -99,7 +100,7 @@ def _contradicting(hypothesis: Clause, random: Random, names: Sequence[str]) -> 
         return _narrower(replace(hypothesis, negated=False), random)
     others = world.changed(hypothesis, world.OTHER_VALUE, random)
     if not others or random.random() < 0.25:
-        return replace(_wider(hypothesis, random) or hypothesis, negated=True)
+        return replace(wider(hypothesis, random) or hypothesis, negated=True)
     return _narrower(random.choice(others), random)
 
 
@@ -125,10 +126,10 @@ _PREMISES = {ENTAILMENT: _entailing, NEUTRAL: _neutral, CONTRADICTION: _contradi
 
 
 def _hypothesis(random: Random, names: Sequence[str]) -> Clause:
-    clause = world.sample_clause(random, names, modifier_share=0.7)
+    clause = world.sample_clause(random, names, name_share=0.5, modifier_share=0.7)
     for _ in range(random.choice((0, 1, 1, 2, 3))):
         clause = random.choice(world.changed(clause, world.LESS, random) or [clause])
-    if random.random() < 0.35:
+    if random.random() < 0.5:
         clause = random.choice(world.generalised(clause) or [clause])
     may_negate = bool(world.changed(clause, world.LESS, random)) and clause.person is None
     return replace(clause, negated=may_negate and random.random() < 0.2)
@@ -143,26 +144,19 @@ def inference(random: Random, label: int, names: Sequence[str] = world.TRAINING_
     return Pair((premise,), (hypothesis,), label)
 
 
-# --- paraphrase ------------------------------------------------------------------------------------------------------
+# --- paraphrase --------------------------------------------------------------------------------------------
 
 
 def _swapped(first: Clause, second: Clause, random: Random) -> tuple[Clause, Clause]:
     """The two clauses with one part exchanged between them, so that both say something else."""
-    assert first.thing and second.thing
-    choices = [(replace(first, agent=second.agent), replace(second, agent=first.agent))]
-    for part in ("place", "time"):
-        if getattr(first, part) != getattr(second, part):
-            choices.append(
-                (replace(first, **{part: getattr(second, part)}), replace(second, **{part: getattr(first, part)}))
-            )
-    if first.thing.colour != second.thing.colour:
-        choices.append(
-            (
-                replace(first, thing=replace(first.thing, colour=second.thing.colour)),
-                replace(second, thing=replace(second.thing, colour=first.thing.colour)),
-            )
-        )
-    return random.choice(choices)
+    assert first.thing is not None
+    assert second.thing is not None
+    recoloured = replace(first.thing, colour=second.thing.colour), replace(second.thing, colour=first.thing.colour)
+    exchanged: dict[str, tuple[Any, Any]] = {"thing": recoloured}
+    for part in ("agent", "place", "time"):
+        exchanged[part] = getattr(second, part), getattr(first, part)
+    part = random.choice([part for part, (new, _) in exchanged.items() if new != getattr(first, part)])
+    return replace(first, **{part: exchanged[part][0]}), replace(second, **{part: exchanged[part][1]})
 
 
 def _two_facts(random: Random, label: int) -> Pair:
@@ -190,16 +184,19 @@ def _encounter(random: Random, label: int) -> Pair:
 
 def _converse(clause: Clause) -> Clause:
     """Who gave is told as who received: "Anna gave Ben a key" as "Ben received a key from Anna"."""
-    assert clause.agent and clause.person
-    verb = lexicon.CONVERSES[clause.verb]
-    return replace(clause, verb=verb, agent=Noun(clause.person), person=clause.agent.concept)
+    return replace(_roles_exchanged(clause), verb=lexicon.CONVERSES[clause.verb])
+
+
+def _roles_exchanged(clause: Clause) -> Clause:
+    assert clause.agent is not None
+    assert clause.person is not None
+    return replace(clause, agent=Noun(clause.person), person=clause.agent.concept)
 
 
 def _one_fact(random: Random, label: int, clause: Clause, tellings: Sequence[Clause]) -> Pair:
     said, restated = random.choice(tellings), random.choice(tellings)
     if label == 0:
-        assert restated.agent and restated.person
-        restated = replace(restated, agent=Noun(restated.person), person=restated.agent.concept)
+        restated = _roles_exchanged(restated)
     first, second = Utterance(said, random.choice(FRONTS)), Utterance(restated, random.choice(FRONTS))
     return Pair((first,), (second,), label)
 
@@ -217,10 +214,10 @@ def paraphrase(random: Random, label: int) -> Pair:
             return pair
 
 
-# --- questions -------------------------------------------------------------------------------------------------------
+# --- questions ---------------------------------------------------------------------------------------------
 
 
-def _can_ask(clause: Clause, asked: str) -> bool:
+def can_ask(clause: Clause, asked: str) -> bool:
     thing = clause.thing
     if asked == "colour":
         return thing is not None and thing.number == 1 and thing.colour is not None
@@ -255,7 +252,7 @@ def span(random: Random) -> SpanItem:
         about = random.randrange(len(clauses))
         target = clauses[about]
         alike = sum(_sounds_alike(target, clause) for clause in clauses)
-        if _can_ask(target, asked) and not (asked == "agent" and alike > 1):
+        if can_ask(target, asked) and not (asked == "agent" and alike > 1):
             break
     asking = target
     for part in ("place", "time"):
@@ -265,7 +262,7 @@ def span(random: Random) -> SpanItem:
     return SpanItem(tuple(Utterance(clause, random.choice(FRONTS)) for clause in clauses), about, asked, asking)
 
 
-# --- retrieval -------------------------------------------------------------------------------------------------------
+# --- retrieval ---------------------------------------------------------------------------------------------
 
 
 def sentence(random: Random) -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""The sandbox's words: every concept in English, German, Russian, Swahili and Chinese.
+"""The sandbox's words and word order: every concept in English, German, Russian, Swahili and Chinese.
 
-Each table is one string: a row a concept, cells divided by ``|``, forms inside a cell divided by ``/``.
-The words are real; the forms stored are just those that the grammar in `world.py` asks for.
+Each table of words is one string: a row a concept, cells divided by ``|``, forms inside a cell divided by ``/``.
+The words are real; the forms stored are just those that `grammar.py` asks for.
 """
+
+# ruff: noqa: E501 (a table's row stays one line)
 
 from __future__ import annotations
 
@@ -285,8 +287,17 @@ WEATHER = _table(_WEATHER, kinds=False)
 GENERAL_VERB = {"buy": "get", "steal": "take"}
 OPPOSITES = {
     first: second
-    for pair in ("buy sell", "find lose", "happy sad", "angry calm", "hungry full", "sick healthy",
-                 "big small", "new old", "expensive cheap")  # fmt: skip
+    for pair in (
+        "buy sell",
+        "find lose",
+        "happy sad",
+        "angry calm",
+        "hungry full",
+        "sick healthy",
+        "big small",
+        "new old",
+        "expensive cheap",
+    )  # fmt: skip
     for first, second in (pair.split(), reversed(pair.split()))
 }
 # Two ways to tell one transfer: who gives, and who is given.
@@ -325,3 +336,38 @@ SWAHILI_IRREGULAR = {
     ("dogo", 9): "ndogo", ("dogo", 10): "ndogo", ("pya", 9): "mpya", ("pya", 10): "mpya", ("pya", 5): "jipya",
     ("wili", 10): "mbili",
 }  # fmt: skip
+
+# The order of a sentence's parts; "source" is whom a thing is got from, "not" and "complement" belong to the verb.
+STATEMENT_ORDER = {
+    "en": "agent verb person thing source complement place time",
+    "de": "agent verb person source time not place thing complement",
+    "ru": "agent verb person source thing place time",
+    "sw": "agent verb person thing source place time",
+    "zh": "agent time not place source verb person thing complement",
+}
+# Swahili and Chinese ask in place: their question is the statement with the asked slot replaced.
+QUESTION_ORDER = {
+    "en": "wh auxiliary agent base person thing source complement place time",
+    "de": "wh verb agent person source time place thing complement",
+    "ru": "wh agent verb person source thing place time",
+}
+QUESTION_WORDS = {
+    "en": {"agent": "who", "person": "who", "thing": "what", "place": "where", "time": "when", "number": "how many"},
+    "de": {"agent": "wer", "person": "wen", "thing": "was", "place": "wo", "time": "wann", "number": "wie viele"},
+    "ru": {"agent": "кто", "person": "кого", "thing": "что", "place": "где", "time": "когда", "number": "сколько"},
+    "sw": {"agent": "nani", "person": "nani", "thing": "nini", "place": "wapi", "time": "lini", "number": "ngapi"},
+    "zh": {"agent": "谁", "person": "谁", "thing": "什么", "place": "在哪里", "time": "什么时候", "number": "几"},
+}
+COLOUR_QUESTION = {
+    "en": "What colour was the {noun} that {agent} {verb} {person} {source} {place} {time}?",
+    "de": "Welche Farbe hatte {the} {noun}, {which} {agent} {person} {source} {time} {place} {verb}?",
+    "ru": "Какого цвета {noun}, {which} {agent} {verb} {person} {source} {place} {time}?",
+    "sw": "{noun} {which} {agent} {verb} {person} {source} {place} {time} {was} {of} rangi gani?",
+    "zh": "{agent}{time}{place}{source}{verb}{person}的{noun}是什么颜色的？",
+}
+SOURCE = {"en": "from {}", "de": "von {}", "ru": "у {}", "sw": "kutoka kwa {}", "zh": "从{}那里"}
+WEATHER_AGENT = {"en": "it", "de": "es"}
+CONNECTIVE = {"en": ", and ", "de": " und ", "ru": ", а ", "sw": ", na ", "zh": "，而"}
+END = {"en": ".", "de": ".", "ru": ".", "sw": ".", "zh": "。"}
+QUESTION_END = {"en": "?", "de": "?", "ru": "?", "sw": "?", "zh": "？"}
+GAP = {"en": " ", "de": " ", "ru": " ", "sw": " ", "zh": ""}

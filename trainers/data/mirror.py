@@ -35,11 +35,10 @@ class Mirror:
         return self.root / files.dataset / config / f"{files.split}.parquet"
 
     def holds(self, files: Files, language: str) -> bool:
-        """Whether the mirror has rows of this language."""
-        path = self.path(files, language)
-        if not path.is_file():
-            return False
-        return files.language_column is None or language in _languages_in(path, files.language_column, _stamp(path))
+        """Whether the mirror has a file (or, where one file holds all languages, rows) of this language."""
+        if files.language_column is None:
+            return self.path(files, language).is_file()
+        return self.count(files, language) > 0
 
     def languages(self, task: Task, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """The languages in which a sweep evaluates `task`: its official ones, cut to those that are `wanted`.
@@ -80,12 +79,13 @@ class Mirror:
         return tuple(names) if names else None
 
     def count(self, files: Files, language: str) -> int:
-        """Number of rows (0 where the file is absent), from the parquet footer where one file is one language."""
-        if not self.holds(files, language):
+        """Number of rows; 0 where the file is absent."""
+        path = self.path(files, language)
+        if not path.is_file():
             return 0
         if files.language_column is None:
-            return pq.read_metadata(self.path(files, language)).num_rows
-        return self.table(files, language).num_rows
+            return _row_count(path, _stamp(path))
+        return _rows_by_language(path, files.language_column, _stamp(path)).get(language, 0)
 
     def fingerprint(self, files: Files, languages: tuple[str, ...]) -> str:
         """Hash of the content of the split's files; `absent` where one is missing."""
@@ -104,8 +104,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=None)
-def _languages_in(path: Path, column: str, _stamp: tuple[int, int]) -> frozenset[str]:
-    return frozenset(pq.read_table(path, columns=[column])[column].unique().to_pylist())
+def _row_count(path: Path, _stamp: tuple[int, int]) -> int:
+    return pq.read_metadata(path).num_rows
+
+
+@lru_cache(maxsize=None)
+def _rows_by_language(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
+    counted = pq.read_table(path, columns=[column])[column].value_counts()
+    return {row["values"]: row["counts"] for row in counted.to_pylist()}
 
 
 @lru_cache(maxsize=None)

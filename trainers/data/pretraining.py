@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python -m trainers.data.pretraining OUT_DIR             # about half an hour on one core
     OMP_NUM_THREADS=1 python -m trainers.data.pretraining OUT_DIR --steps 150 # a quick, weak set
 
-One SentencePiece-like tokeniser, then three encoders of XLM-R's architecture, trained by masked language modelling on
-the same batches for the same number of steps: what differs between the scales is the scale alone.  Half of the
-sequences are translations side by side (translation language modelling, Conneau & Lample 2019, section 3.3), a quarter
-is monolingual, a quarter is code-switched.  Text is drawn from the same world as the tasks with another seed; it holds
-no labels and no answers, but a short sentence can occur in both.
+One tokeniser, then three encoders of XLM-R's architecture, trained by masked language modelling on the same batches
+for the same number of steps: what differs between the scales is the scale alone.
+
+Given the tokeniser, a run repeats itself on the same machine.  The tokeniser's own trainer does not (it sums in the
+order of a hash map), so a second run gives slightly different pieces; the shipped folders are one such run.
 """
 
 from __future__ import annotations
@@ -17,29 +17,21 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from trainers.data import items, world
-from trainers.data.grammar import GAP, Segment, join, question, segments
-from trainers.data.lexicon import LANGUAGES
+from trainers.data.pretraining_text import MAX_TOKENS, SPECIAL_TOKENS, documents, train_tokeniser
 
 SEED = 20261122
-VOCABULARY = 2000
-MAX_TOKENS = 128
-SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # XLM-R's ids 0 to 3; <mask> comes last
-WORD_JOINER = "\u2060"  # stands between the words of scripts without spaces while the tokeniser is trained
-STEPS = 2600
-BATCH_TOKENS = 2048
+STEPS = 8000
+BATCH_TOKENS = 1024
 MASKED_SHARE = 0.2
-LEARNING_RATE = 1.5e-3
+LEARNING_RATE = 1e-3
 WARM_UP_SHARE = 0.1
 WEIGHT_DECAY = 0.01
 DROPOUT = 0.1  # of the saved configuration, for fine-tuning; pre-training sees no text twice and runs without
@@ -56,38 +48,135 @@ class Shape:
 
 SHAPES = {"sandbox-s": Shape(3, 48, 4), "sandbox-m": Shape(4, 96, 4), "sandbox-l": Shape(6, 144, 6)}
 
-# A document is one text, or two that go into one input as XLM-R's pair; words that touch are kept as segments.
-Text = list[Segment]
-Document = tuple[Text, ...]
+# --- batches ---------------------------------------------------------------------------------------------------------
 
 
-# --- text ------------------------------------------------------------------------------------------------------------
+def make_batches(tokeniser: PreTrainedTokenizerFast, steps: int, seed: int = SEED) -> list[torch.Tensor]:
+    """`steps` batches of about BATCH_TOKENS real tokens and no padding: each holds sequences of one length only.
+
+    Returns int64 tensors (sequences, length), in a seeded order; no document comes twice.
+    """
+    by_length: dict[int, list[list[int]]] = defaultdict(list)
+    batches: list[torch.Tensor] = []
+    source = documents(seed)
+    while len(batches) < steps:
+        chunk = [next(source) for _ in range(1000)]
+        encoded = tokeniser.backend_tokenizer.encode_batch([text if len(text) == 2 else text[0] for text in chunk])
+        for ids in (encoding.ids for encoding in encoded):
+            if len(ids) > MAX_TOKENS:
+                continue
+            waiting = by_length[len(ids)]
+            waiting.append(ids)
+            if (len(waiting) + 1) * len(ids) > BATCH_TOKENS:
+                batches.append(torch.tensor(waiting))
+                by_length[len(ids)] = []
+    # Rare lengths fill a batch late: cut before shuffling would favour the common ones only by a batch each.
+    batches = batches[:steps]
+    Random(f"{seed}/batches").shuffle(batches)
+    return batches
 
 
-def _sentence(utterance: items.Utterance, language: str) -> Text:
-    clause, front = utterance
-    return _spaced(segments(clause, language, front), language)
+def masked(batch: torch.Tensor, mask_id: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """BERT's masking: of the chosen tokens 80 % become <mask>, 10 % a random piece, 10 % stay.
+
+    Returns the corrupted ids and the boolean choice, both of the batch's shape.
+    """
+    draw = torch.rand(batch.shape, generator=generator)
+    chosen = (draw < MASKED_SHARE) & (batch >= len(SPECIAL_TOKENS))
+    noise = torch.randint(len(SPECIAL_TOKENS), mask_id, batch.shape, generator=generator)
+    corrupted = torch.where(chosen & (draw < 0.8 * MASKED_SHARE), mask_id, batch)
+    return torch.where(chosen & (draw >= 0.9 * MASKED_SHARE), noise, corrupted), chosen
 
 
-def _spaced(parts: Sequence[Segment], language: str) -> Text:
-    gap = GAP[language] or WORD_JOINER
-    words = [piece for part in parts for piece in (part, (gap, "gap"))]
-    end = "。" if language == "zh" else "."
-    text = join(words[:-1], "", WORD_JOINER + end).text
-    return [(text, language)]
+# --- training --------------------------------------------------------------------------------------------------------
 
 
-def _code_switched(utterance: items.Utterance, random: Random) -> Text:
-    """The sentence in one language's order, with some of its parts spoken in another."""
-    outer, inner = random.sample(LANGUAGES, 2)
-    clause, front = utterance
-    by_slot: dict[str, list[Segment]] = defaultdict(list)
-    for text, slot in segments(clause, inner):
-        by_slot[slot.split(".")[0]].append((text, slot))
-    parts: list[str] = []
-    for slot, group in groupby(segments(clause, outer, front), key=lambda segment: segment[1].split(".")[0]):
-        switched = slot in by_slot and random.random() < 0.5
-        words, language = (by_slot[slot], inner) if switched else (list(group), outer)
-        parts.append((GAP[language] or WORD_JOINER).join(text for text, _ in words))
-    text = " ".join(parts)
-    return [(text[0].upper() + text[1:] + ".", "mixed")]
+def build(shape: Shape, vocabulary: int, dropout: float) -> XLMRobertaForMaskedLM:
+    config = XLMRobertaConfig(
+        vocab_size=vocabulary, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, intermediate_size=4 * shape.hidden, max_position_embeddings=MAX_TOKENS + 2,
+        type_vocab_size=1, layer_norm_eps=1e-5, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+        bos_token_id=0, pad_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    return XLMRobertaForMaskedLM(config)
+
+
+def mlm_loss(model: XLMRobertaForMaskedLM, batch: torch.Tensor, mask_id: int, generator: torch.Generator):
+    """Mean cross-entropy (nats) over the chosen tokens; the head sees only those, which saves most of its cost."""
+    corrupted, chosen = masked(batch, mask_id, generator)
+    hidden = model.roberta(corrupted).last_hidden_state
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[chosen]), batch[chosen])
+
+
+def pretrain(name: str, batches: list[torch.Tensor], held_out: list[torch.Tensor], mask_id: int):
+    """Train one scale on the batches; returns the model and what `training.json` says of it."""
+    torch.manual_seed(SEED)
+    model = build(SHAPES[name], mask_id + 1, dropout=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
+    warm_up = math.ceil(WARM_UP_SHARE * len(batches))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm_up, (len(batches) - step) / (len(batches) - warm_up))
+    )
+    generator = torch.Generator().manual_seed(SEED)
+    recent: list[float] = []
+    started = time.monotonic()
+    for step, batch in enumerate(batches, start=1):
+        loss = mlm_loss(model, batch, mask_id, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        recent.append(loss.item())
+        if step % 100 == 0 or step == len(batches):
+            pace = (time.monotonic() - started) / step
+            print(
+                f"{name} step {step} loss {sum(recent[-100:]) / len(recent[-100:]):.3f} {pace:.3f} s/step", flush=True
+            )
+    model.eval()
+    generator.manual_seed(SEED + 1)
+    with torch.no_grad():
+        validation = [mlm_loss(model, batch, mask_id, generator).item() for batch in held_out]
+    embeddings = sum(p.numel() for p in model.roberta.embeddings.parameters())
+    total = sum(p.numel() for p in model.parameters())
+    return model, {
+        "seed": SEED, "steps": len(batches), "tokens": sum(batch.numel() for batch in batches),
+        "quick": len(batches) < STEPS, "mlm_loss_train_last_100_steps": round(sum(recent[-100:]) / len(recent[-100:]), 4),
+        "mlm_loss_held_out": round(sum(validation) / len(validation), 4), "masked_share": MASKED_SHARE,
+        "batch_tokens": BATCH_TOKENS, "learning_rate": LEARNING_RATE, "parameters": total,
+        "parameters_without_embeddings_and_lm_head": sum(p.numel() for p in model.roberta.encoder.parameters()),
+        "parameters_embeddings": embeddings, "seconds": round(time.monotonic() - started),
+    }  # fmt: skip
+
+
+def save(model: XLMRobertaForMaskedLM, tokeniser: PreTrainedTokenizerFast, record: dict, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder with half-precision weights that load as float32 by default."""
+    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = DROPOUT
+    model.half().save_pretrained(folder)
+    tokeniser.save_pretrained(folder)
+    config_file = folder / "config.json"
+    config = json.loads(config_file.read_text()) | {"dtype": "float32"}
+    config_file.write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "model.safetensors").chmod(0o644)  # written as 0600, which another user could not read
+    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="where the folders sandbox-s, sandbox-m and sandbox-l are written")
+    parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps, the same for every scale")
+    parser.add_argument("--scales", nargs="+", choices=SHAPES, default=list(SHAPES))
+    arguments = parser.parse_args()
+    tokeniser = train_tokeniser()
+    mask_id = tokeniser.mask_token_id
+    batches = make_batches(tokeniser, arguments.steps)
+    held_out = make_batches(tokeniser, 20, seed=SEED + 1)
+    print(f"{mask_id + 1} pieces, {sum(batch.numel() for batch in batches)} tokens", flush=True)
+    for name in arguments.scales:
+        model, record = pretrain(name, batches, held_out, mask_id)
+        print(json.dumps({name: record}), flush=True)
+        save(model, tokeniser, record, arguments.out / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -94,19 +94,27 @@ def _inference_files(seed: int) -> Files:
         "validation_mismatched": take("validation_mismatched", 500, world.HELD_OUT_NAMES),
     }
     for split, pairs in glue.items():
-        yield "mnli", f"nyu-mll/glue/mnli/{split}", [
-            {"premise": premise, "hypothesis": hypothesis, "label": pair.label, "idx": index}
-            for index, pair in enumerate(pairs)
-            for premise, hypothesis in [pair.texts("en")]
-        ]
+        yield (
+            "mnli",
+            f"nyu-mll/glue/mnli/{split}",
+            [
+                {"premise": premise, "hypothesis": hypothesis, "label": pair.label, "idx": index}
+                for index, pair in enumerate(pairs)
+                for premise, hypothesis in [pair.texts("en")]
+            ],
+        )
     for split, count in (("validation", 250), ("test", 300)):
         pairs = take(f"xnli/{split}", count)
-        yield "xnli", f"google/xtreme/XNLI/{split}", [
-            {"language": language, "sentence1": first, "sentence2": second, "gold_label": NLI_LABELS[pair.label]}
-            for language in sorted(LANGUAGES)
-            for pair in pairs
-            for first, second in [pair.texts(language)]
-        ]
+        yield (
+            "xnli",
+            f"google/xtreme/XNLI/{split}",
+            [
+                {"language": language, "sentence1": first, "sentence2": second, "gold_label": NLI_LABELS[pair.label]}
+                for language in sorted(LANGUAGES)
+                for pair in pairs
+                for first, second in [pair.texts(language)]
+            ],
+        )
 
 
 def _paraphrase_files(seed: int) -> Files:
@@ -117,11 +125,15 @@ def _paraphrase_files(seed: int) -> Files:
             split, count, lambda random, number: items.paraphrase(random, number % 2), lambda pair: pair.texts("en")
         )
         for language in languages:
-            yield "paws-x", f"google-research-datasets/paws-x/{language}/{split}", [
-                {"id": index, "sentence1": first, "sentence2": second, "label": pair.label}
-                for index, pair in enumerate(pairs, start=1)
-                for first, second in [pair.texts(language)]
-            ]
+            yield (
+                "paws-x",
+                f"google-research-datasets/paws-x/{language}/{split}",
+                [
+                    {"id": index, "sentence1": first, "sentence2": second, "label": pair.label}
+                    for index, pair in enumerate(pairs, start=1)
+                    for first, second in [pair.texts(language)]
+                ],
+            )
 
 
 def _span_row(item: items.SpanItem, language: str, with_title: bool) -> Row:

@@ -59,3 +59,17 @@ def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarra
         "example": np.arange(len(gold)), "prediction": names[predicted], "gold": names[gold], "score": correct,
     })
     return {"accuracy": float(correct.mean())}, frame
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    found = []
+    for column in task.columns[:2]:
+        empty = sum(not text or not text.strip() for text in table[column].to_pylist())
+        if empty:
+            found.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
+    try:
+        labels_of(task, table)
+    except ValueError as error:
+        found.append(str(error))
+    return found

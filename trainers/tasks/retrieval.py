@@ -44,3 +44,9 @@ def frame_of(found: np.ndarray) -> pl.DataFrame:
         "example": gold, "prediction": found.astype(str), "gold": gold.astype(str),
         "score": (found == gold).astype(np.float64),
     })
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be scored."""
+    empty = sum(not (text or "").strip() for column in task.columns for text in table[column].to_pylist())
+    return [f"{empty} sentences are empty"] if empty else []

@@ -35,14 +35,28 @@ def locate_answer(context: str, text: str, start: int) -> int | None:
     return min(found, key=lambda place: abs(place - start)) if found and text else None
 
 
+def question_budget(lengths: Lengths) -> int:
+    """Tokens of a question that are kept: SQuAD's 64, or what leaves each window new text of the document.
+
+    Raises:
+        ValueError: `doc_stride` leaves no room.
+    """
+    budget = min(MAX_QUESTION_TOKENS, (lengths.max_length - lengths.doc_stride) // 2)
+    if budget < 8:
+        raise ValueError(f"doc_stride {lengths.doc_stride} leaves no room for question and context in max_length "
+                         f"{lengths.max_length}: lower doc_stride to a quarter of max_length")
+    return budget
+
+
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> question </s></s> window of the context </s>`; windows of one document share `doc_stride` tokens.
 
     Targets are the first and last token of the first gold answer; token 0 in windows that do not hold it.
     """
     questions, contexts, answers = (table[column].to_pylist() for column in task.columns)
+    budget = question_budget(lengths)
     tokenizer.no_truncation()
-    heads = [_truncated(text, encoding) for text, encoding in
+    heads = [_truncated(text, encoding, budget) for text, encoding in
              zip(questions, tokenizer.encode_batch(questions, add_special_tokens=False), strict=True)]
     tokenizer.enable_truncation(lengths.max_length, stride=lengths.doc_stride, strategy="only_second")
     ids, targets, example, spans = [], [], [], []
@@ -59,11 +73,9 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     return TokenisedSet.from_lists(ids, targets, example, spans, target_width=2)
 
 
-def _truncated(question: str, encoding) -> str:
+def _truncated(question: str, encoding, budget: int) -> str:
     """The question cut to its first tokens, as SQuAD's reference code does (max_query_length 64)."""
-    if len(encoding.ids) <= MAX_QUESTION_TOKENS:
-        return question
-    return question[: encoding.offsets[MAX_QUESTION_TOKENS - 1][1]]
+    return question if len(encoding.ids) <= budget else question[: encoding.offsets[budget - 1][1]]
 
 
 def _token_span(covered: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
@@ -117,3 +129,20 @@ def f1(prediction: str, gold: str) -> float:
         return float(predicted == expected)
     common = sum((collections.Counter(predicted) & collections.Counter(expected)).values())
     return 2 * common / (len(predicted) + len(expected))
+
+
+MOST_LOST_ANSWERS = 0.02
+"""Share of answers that may be absent from their context (the hub's stripping loses a few) before it is a flaw."""
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    _, contexts, answers = (table[column].to_pylist() for column in task.columns)
+    for row, gold in enumerate(answers):
+        if not isinstance(gold, dict) or not {"text", "answer_start"} <= set(gold):
+            return [f"row {row} has {gold!r} in column {task.columns[2]!r}; expected {{text: [...], answer_start: [...]}}"]
+    lost = [row for row, (context, gold) in enumerate(zip(contexts, answers, strict=True))
+            if gold["text"] and locate_answer(context, gold["text"][0], gold["answer_start"][0]) is None]
+    if len(lost) > MOST_LOST_ANSWERS * table.num_rows:
+        return [f"{len(lost)} of {table.num_rows} answers do not occur in their context, e.g. in row {lost[0]}"]
+    return []

@@ -1,0 +1,146 @@
+"""The two tidy tables that everything here is computed from: one row per measured value, one row per stage.
+
+A `Record` is what one stage left behind, wherever it was read (store or W&B); `tidy` and `stage_table` turn
+records into tables.  The same records give equal tables, so that the two sources can be compared with `==`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from trainers.stage import Stage
+from trainers.tasks import TASKS
+
+IDENTITY: dict[str, Any] = {
+    "key": pl.String,
+    "kind": pl.String,
+    "scale": pl.String,
+    "parameters": pl.Int64,
+    "non_embedding_parameters": pl.Int64,
+    "layer_norm": pl.String,
+    "intermediate": pl.String,
+    "trained": pl.String,
+    "seed": pl.Int64,
+    "outcome": pl.String,
+}
+"""Whose value it is.  `trained` is the task trained on ("" for retrieval), several joined by `+`; `outcome` is
+`completed`, `diverged` or `running` (begun, and without a result)."""
+
+SCHEMA: dict[str, Any] = {
+    **IDENTITY,
+    "measure": pl.String,
+    "task": pl.String,
+    "language": pl.String,
+    "metric": pl.String,
+    "at": pl.Int64,
+    "value": pl.Float64,
+    "examples": pl.Int64,
+    "chance": pl.Float64,
+}
+"""One row per measured value.  `at` is a step, or for retrieval a layer (0: the embeddings)."""
+
+STAGE_SCHEMA: dict[str, Any] = {
+    **IDENTITY,
+    "targets": pl.List(pl.String),
+    "parent": pl.String,
+    "label": pl.String,
+    "evidence": pl.String,
+    "seconds": pl.Float64,
+    "probe_share": pl.Float64,
+    "tokens": pl.Int64,
+    "tokens_per_s": pl.Float64,
+}
+"""One row per stage.  `seconds` is the sum over the stage's parts; null while it has no result."""
+
+_SORT = ["kind", "non_embedding_parameters", "scale", "intermediate", "trained", "seed", "key"]
+_POINT = ["measure", "task", "language", "metric", "at"]
+
+
+class Measured(NamedTuple):
+    """One value, as a stage wrote it."""
+
+    at: int
+    measure: str
+    task: str
+    language: str
+    metric: str
+    value: float
+    examples: int
+    chance: float
+
+    @property
+    def point(self) -> tuple[int, str, str, str, str]:
+        """What may be measured again after a crash; then the later value counts."""
+        return self.at, self.measure, self.task, self.language, self.metric
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one stage left behind."""
+
+    stage: Stage
+    scale: Mapping[str, Any]
+    """`trainers.scales.Scale.facts`; empty where no attempt got so far."""
+    result: Mapping[str, Any] | None
+    """The content of result.json; None while the stage runs."""
+    measured: Iterable[Measured]
+    """In the order in which it was written."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        return str(self.result["outcome"]) if self.result else "running"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """This stage's values of the `IDENTITY` columns."""
+        stage = self.stage
+        facts = {name: self.scale.get(name) for name in ("parameters", "non_embedding_parameters", "layer_norm")}
+        return {
+            "key": stage.key, "kind": stage.kind, "scale": stage.scale.name, **facts,
+            "intermediate": stage.intermediate, "trained": "+".join(stage.train), "seed": stage.seed,
+            "outcome": self.outcome,
+        }
+
+
+def tidy(records: Iterable[Record]) -> pl.DataFrame:
+    """One row per measured value (`SCHEMA`), of repeated measurements the last, in canonical order."""
+    parts = []
+    for record in records:
+        last = {measured.point: measured for measured in record.measured}
+        if last:
+            values = pl.DataFrame(list(last.values()), schema={name: SCHEMA[name] for name in Measured._fields},
+                                  orient="row")
+            parts.append(values.with_columns(pl.lit(value, IDENTITY[name]).alias(name)
+                                             for name, value in record.identity.items()))
+    if not parts:
+        return pl.DataFrame(schema=SCHEMA)
+    return pl.concat(parts).select(list(SCHEMA)).sort([*_SORT, *_POINT])
+
+
+def stage_table(records: Iterable[Record]) -> pl.DataFrame:
+    """One row per stage (`STAGE_SCHEMA`), in canonical order."""
+    rows = []
+    for record in records:
+        result = record.result or {}
+        rows.append({
+            **record.identity,
+            "targets": [evaluation.task for evaluation in record.stage.evaluate],
+            "parent": record.stage.parent,
+            "label": record.stage.label,
+            "evidence": result.get("evidence"),
+            "seconds": sum(result["seconds"].values()) if "seconds" in result else None,
+            **{name: result.get(name) for name in ("probe_share", "tokens", "tokens_per_s")},
+        })
+    return pl.DataFrame(rows, schema=STAGE_SCHEMA, orient="row").sort(_SORT)
+
+
+def primary(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of each task's primary metric (`trainers.tasks`); of a task unknown there, all rows."""
+    known = {name: task.metric for name, task in TASKS.items()}
+    wanted = pl.col("task").replace_strict(known, default=None, return_dtype=pl.String)
+    return frame.filter(wanted.is_null() | (wanted == pl.col("metric")))

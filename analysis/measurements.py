@@ -1,0 +1,131 @@
+"""Measured values as arrays, aligned by seed, example and step: what the bootstrap eats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from analysis.frame import primary
+from analysis.statistics import Floats
+from trainers.tasks import ENGLISH
+
+MEAN_TOLERANCE = 1e-6
+
+Point = tuple[str, str, str, str, int]
+"""Stage key, measure, task, language, at."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The stages that differ in their seed only.  `trained` is empty where retrieval was evaluated."""
+
+    kind: str
+    scale: str
+    non_embedding_parameters: int
+    layer_norm: str
+    intermediate: str
+    trained: str
+    targets: tuple[str, ...]
+    keys: dict[int, str] = field(compare=False)
+    """Seed → stage key, of the stages that completed."""
+    parents: dict[int, str | None] = field(compare=False)
+    """Seed → key of the intermediate's stage."""
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.keys)
+
+    @property
+    def path(self) -> str:
+        """What a person calls the training, e.g. `mnli → pawsx`."""
+        return f"{self.intermediate} → {'+'.join(self.targets)}"
+
+
+def usable(stages: pl.DataFrame) -> pl.DataFrame:
+    """The stages that may be averaged: completed, and from an intermediate that did not diverge."""
+    diverged = stages.filter(pl.col("outcome") == "diverged")["key"]
+    return stages.filter(pl.col("outcome") == "completed",
+                         ~pl.col("parent").is_in(diverged.implode()).fill_null(False))
+
+
+def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
+    """The usable stages of one kind, grouped; scales from small to large, intermediates and targets by name.
+
+    Raises:
+        ValueError: two stages differ in nothing that an arm knows: the stages are of more than one sweep.
+    """
+    columns = ["kind", "scale", "non_embedding_parameters", "layer_norm", "intermediate", "trained", "targets"]
+    found: dict[tuple, Arm] = {}
+    for row in usable(stages).filter(pl.col("kind") == kind).iter_rows(named=True):
+        name = tuple(tuple(row[column]) if column == "targets" else row[column] for column in columns)
+        arm = found.setdefault(name, Arm(*name, keys={}, parents={}))
+        if row["seed"] in arm.keys:
+            raise ValueError(f"stages {arm.keys[row['seed']]} and {row['key']} are both {row['label']}: "
+                             "they belong to different sweeps; name the keys of one")
+        arm.keys[row["seed"]] = row["key"]
+        arm.parents[row["seed"]] = row["parent"]
+    return sorted(found.values(), key=lambda arm: (arm.non_embedding_parameters, arm.scale, arm.intermediate != "none",
+                                                   arm.intermediate, arm.targets))
+
+
+class Measurements:
+    """Looks up primary-metric values, and single examples' scores where the store has them."""
+
+    def __init__(self, frame: pl.DataFrame, examples: Iterable[tuple[str, pl.DataFrame]] = ()) -> None:
+        """
+        Args:
+            frame: `analysis.frame.SCHEMA`.
+            examples: stage key and `analysis.gather.per_example` of that stage.
+        """
+        self._values: dict[Point, float] = {}
+        self._chances: dict[tuple[str, str, str, str], float] = {}
+        self._steps: dict[tuple[str, str, str, str], list[int]] = {}
+        self._pairs: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        columns = ["key", "measure", "task", "language", "at", "value", "chance"]
+        for key, measure, task, language, at, value, chance in primary(frame).select(columns).iter_rows():
+            self._pairs.setdefault((key, measure), set()).add((task, language))
+            self._steps.setdefault((key, measure, task, language), []).append(at)
+            self._values[key, measure, task, language, at] = value
+            self._chances[key, measure, task, language] = chance
+        self._examples = {point: scores for point, scores in self._by_point(examples) if self._agrees(point, scores)}
+
+    def _by_point(self, examples: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[tuple[Point, Floats]]:
+        for key, table in examples:
+            grouped = table.group_by("measure", "task", "language", "at", maintain_order=True).agg("score")
+            for measure, task, language, at, scores in grouped.iter_rows():
+                if at is None:  # zero_shot: measured once, at T
+                    at = max(self.steps([key], measure, task, language), default=0)
+                yield (key, measure, task, language, at), np.array(scores)
+
+    def _agrees(self, point: Point, scores: Floats) -> bool:
+        """Only of a mean over examples can examples be resampled (not of entity F1, nor of a torn write)."""
+        return point in self._values and abs(float(scores.mean()) - self._values[point]) < MEAN_TOLERANCE
+
+    @property
+    def has_examples(self) -> bool:
+        return bool(self._examples)
+
+    def steps(self, keys: Sequence[str], measure: str, task: str, language: str) -> list[int]:
+        """Where all of these stages measured it, rising."""
+        sets = [set(self._steps.get((key, measure, task, language), ())) for key in keys]
+        return sorted(set.intersection(*sets)) if sets else []
+
+    def pairs(self, keys: Sequence[str], measure: str) -> list[tuple[str, str]]:
+        """The pairs of task and language in which all of these stages have the measure, sorted, English first."""
+        sets = [self._pairs.get((key, measure), set()) for key in keys]
+        common = set.intersection(*sets) if sets else set()
+        return sorted(common, key=lambda pair: (pair[0], pair[1] != ENGLISH, pair[1]))
+
+    def chance(self, key: str, measure: str, task: str, language: str) -> float:
+        return self._chances[key, measure, task, language]
+
+    def scores(self, keys: Sequence[str], measure: str, task: str, language: str, steps: Sequence[int]) -> Floats:
+        """[seeds, examples, steps]; where examples are missing or not the same ones, their mean as the only one."""
+        points = [[(key, measure, task, language, at) for at in steps] for key in keys]
+        counts = {len(self._examples.get(point, ())) for row in points for point in row}
+        if len(counts) == 1 and counts != {0}:
+            return np.stack([np.stack([self._examples[point] for point in row], axis=-1) for row in points])
+        return np.array([[[self._values[point] for point in row]] for row in points])

@@ -1,0 +1,135 @@
+"""The study's definitions, each as a pure function (DESIGN §6); nothing else in this package defines a measure.
+
+Scores lie in [0, 1].  τ is the step of target training, 0 … T; curves have τ on their last axis, beginning at τ = 0.
+Leading axes (resamples, seeds) are carried along, so that a bootstrap resamples whole ratios, never their parts.
+
+    A(τ)    score of the intermediate task with the head stored after phase 2, re-attached to the encoder of step τ
+    P(τ)    the same with a linear head refitted to frozen features of step τ;  P_base: on the untouched encoder
+    c       chance: the majority class's score (span tasks: the no-answer score)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.statistics import Estimate, Floats
+
+
+def retention(scores: Floats, chance: float) -> Floats:
+    """R(τ) = (A(τ) − c) / (A(0) − c): 1 where nothing is lost, 0 where the stored head is back at chance.
+
+    Args:
+        scores: [..., τ] A.
+
+    Returns:
+        [..., τ]; NaN or infinite where A(0) = c.  Ask `nothing_to_retain` before believing a ratio.
+    """
+    return _ratio(scores - chance, scores[..., :1] - chance)
+
+
+def representation_retention(probes: Floats, base: Floats) -> Floats:
+    """(P(τ) − P_base) / (P(0) − P_base): what is left in the encoder, whatever became of the head.
+
+    Args:
+        probes: [..., τ] P.
+        base: [...] P_base.
+
+    Returns:
+        [..., τ].
+    """
+    base = np.asarray(base)[..., None]
+    return _ratio(probes - base, probes[..., :1] - base)
+
+
+def nothing_to_retain(denominator: Estimate, what: str) -> str:
+    """Why a retention is undefined: its denominator is within its own confidence interval of 0, or below.
+
+    Args:
+        denominator: A(0) − c or P(0) − P_base, with its interval.
+        what: its name, for the sentence.
+
+    Returns:
+        A sentence; empty where the ratio is defined.
+    """
+    if denominator.above_zero:
+        return ""
+    if np.isnan(denominator.low):
+        return f"{what} = {denominator.value:.3f} has no interval (one seed and no scores of single examples)"
+    return (f"{what} = {denominator.value:.3f} [{denominator.low:.3f}, {denominator.high:.3f}] "
+            "is not above 0: there is nothing to retain")
+
+
+def backward_transfer(scores: Floats) -> Floats:
+    """A(T) − A(0) (Lopez-Paz & Ranzato 2017, GEM, for two tasks): [..., τ] → [...]."""
+    return scores[..., -1] - scores[..., 0]
+
+
+def forgetting(scores: Floats) -> Floats:
+    """max over τ of A(τ), minus A(T) (Chaudhry et al. 2018): [..., τ] → [...], never negative."""
+    return scores.max(axis=-1) - scores[..., -1]
+
+
+def area_under_retention(retained: Floats, steps: Floats) -> Floats:
+    """Mean height of R by the trapezoid rule over x = log2(1 + τ) / log2(1 + T).
+
+    Probes stand at 0, 1, 2, 4 … T, evenly spaced on this axis; over τ itself the last two would decide all.
+
+    Args:
+        retained: [..., τ] R.
+        steps: [τ] rising, from 0.
+
+    Returns:
+        [...]; 1 where R = 1 throughout.  Where T = 0, R(0).
+    """
+    if steps[-1] == 0:
+        return retained[..., 0]
+    return np.trapezoid(retained, np.log2(1 + steps) / np.log2(1 + steps[-1]), axis=-1)
+
+
+def half_life(retained: Floats, steps: Floats) -> Floats:
+    """The first probed τ with R(τ) < ½: [..., τ] → [...]; infinite where R stays above to the end."""
+    below = retained < 0.5
+    return np.where(below.any(axis=-1), steps[below.argmax(axis=-1)].astype(np.float64), np.inf)
+
+
+def transfer_gain(via: Floats, without: Floats) -> Floats:
+    """G = score via the intermediate − score without it."""
+    return via - without
+
+
+def gain_retention(english: Floats, others: Floats) -> Floats:
+    """mean over l ≠ en of G(l), over G(en): how much of the English gain other languages get.
+
+    Args:
+        english: [...] G(en).
+        others: [..., languages] G(l).
+
+    Returns:
+        [...].  Undefined where G(en) is within its own interval of 0.
+    """
+    return _ratio(others.mean(axis=-1), english)
+
+
+def cross_lingual_gap(english: Floats, others: Floats) -> Floats:
+    """score(en) − mean over l ≠ en of score(l) (XTREME, Hu et al. 2020): [...], [..., languages] → [...]."""
+    return english - others.mean(axis=-1)
+
+
+def scale_slope(values: Floats, non_embedding_parameters: Floats) -> Floats:
+    """Least-squares slope of a measure on log10(non-embedding parameters): its change per tenfold scale.
+
+    Args:
+        values: [..., scales].
+        non_embedding_parameters: [scales], at least two different ones.
+
+    Returns:
+        [...].
+    """
+    x = np.log10(non_embedding_parameters)
+    x = x - x.mean()
+    return (values * x).sum(axis=-1) / (x**2).sum()
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(numerator / denominator)

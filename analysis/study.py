@@ -1,0 +1,73 @@
+"""A study: everything computed from one sweep's stages that figures, tables and sentences share.
+
+    study = analyse(store_records(root, keys), examples, Bootstrap(np.random.default_rng(0)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from analysis.curves import Curve, Trend, retention_curves, scale_trends
+from analysis.frame import Record, stage_table, tidy
+from analysis.measurements import Arm, Measurements, arms, usable
+from analysis.multilinguality import LayerCurve, layer_curves
+from analysis.statistics import Bootstrap
+from analysis.transfer import Cell, cells
+
+
+@dataclass(frozen=True)
+class Study:
+    """What came out."""
+
+    stages: pl.DataFrame
+    """`analysis.frame.STAGE_SCHEMA`, unfinished and diverged stages included."""
+    frame: pl.DataFrame
+    """`analysis.frame.SCHEMA`"""
+    arms: list[Arm]
+    """Of target trainings that completed."""
+    curves: list[Curve]
+    trends: list[Trend]
+    cells: list[Cell]
+    layers: list[LayerCurve]
+    has_examples: bool
+    """Whether intervals cover examples, too, or only seeds."""
+
+    @cached_property
+    def scales(self) -> list[str]:
+        """From small to large."""
+        ordered = self.stages.sort("non_embedding_parameters", "scale", nulls_last=True)
+        return ordered["scale"].unique(maintain_order=True).to_list()
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds of the trainings that completed."""
+        return sorted(usable(self.stages).filter(pl.col("kind") != "retrieval")["seed"].unique().to_list())
+
+    @cached_property
+    def fewest_seeds(self) -> int:
+        """The number of seeds of the arm that has the fewest; 0 where none completed."""
+        return min((len(arm.seeds) for arm in self.arms), default=0)
+
+
+def analyse(records: Sequence[Record], examples: Iterable[tuple[str, pl.DataFrame]], bootstrap: Bootstrap) -> Study:
+    """Compute every estimate; diverged and unfinished stages are listed and never averaged in.
+
+    Args:
+        records: what the stages left behind.
+        examples: stage key and `analysis.gather.per_example`; nothing where only W&B was read.
+
+    Raises:
+        ValueError: the stages are of more than one sweep.
+    """
+    stages, frame = stage_table(records), tidy(records)
+    measurements = Measurements(frame, examples)
+    targets = arms(stages, "target")
+    curves = retention_curves(targets, measurements, bootstrap)
+    return Study(
+        stages, frame, targets, curves, scale_trends(curves, bootstrap), cells(targets, measurements, bootstrap),
+        layer_curves(arms(stages, "retrieval"), measurements, bootstrap), measurements.has_examples,
+    )

@@ -1,0 +1,63 @@
+"""Bundles: the stages that one job runs one after another in one warm process group."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.plan import Plan
+from trainers.stage import Execution, Frozen, Stage
+from trainers.store import write_atomically
+from trainers.tracking import Tracking
+
+
+class Bundle(Frozen):
+    """All that a job needs to know, as one JSON file; ranks, agents and debuggers read the same."""
+
+    store: Path
+    mirror: Path
+    execution: Execution
+    tracking: Tracking
+    stages: tuple[Stage, ...]
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Bundle:
+        return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Stages that belong together: an intermediate and all that starts from it, or one seed's baseline arm."""
+
+    stages: tuple[Stage, ...]
+    seconds: float
+
+
+def chains(plan: Plan, seconds: dict[str, float]) -> list[Chain]:
+    """The unfinished stages of a plan, grouped by the encoder that they start from.
+
+    Args:
+        seconds: predicted time of each unfinished stage, by key; stages not in it are done.
+    """
+    groups: dict[tuple, list[Stage]] = {}
+    for stage in plan.stages:  # parents first, so each group is in order
+        if stage.key in seconds:
+            start = stage.key if stage.kind == "intermediate" else stage.parent
+            groups.setdefault((start,) if start else (stage.scale.fingerprint, stage.seed), []).append(stage)
+    return [Chain(tuple(stages), sum(seconds[stage.key] for stage in stages)) for stages in groups.values()]
+
+
+def side_by_side(work: Iterable[Chain], count: int) -> list[tuple[Stage, ...]]:
+    """Deal chains into at most `count` bundles of about equal time: the longest first, to the least loaded."""
+    loads: list[tuple[float, list[Stage]]] = [(0.0, []) for _ in range(count)]
+    for chain in sorted(work, key=lambda chain: -chain.seconds):
+        least = min(range(count), key=lambda i: loads[i][0])
+        loads[least][1].extend(chain.stages)
+        loads[least] = (loads[least][0] + chain.seconds, loads[least][1])
+    return [tuple(stages) for _, stages in loads if stages]

@@ -1,0 +1,161 @@
+"""`retain check`: every problem of a sweep, its data, its encoders and its store, at once, before anything runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from launch.plan import Plan, make_plan
+from launch.sweep import Sweep
+from trainers.data.mirror import Mirror
+from trainers.data.stagedata import needed_files
+from trainers.data.tokenise import Lengths
+from trainers.scales import Scale, locate
+from trainers.tasks import FAMILIES, INTERMEDIATES, TASKS, Files, Task, family
+
+SEEDS_FOR_STATISTICS = 3
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found.  A sweep with problems does not run; notes are for the reader."""
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    plan: Plan | None
+    """The plan, where there are no problems with the scales."""
+
+
+def check(sweep: Sweep, mirror: Mirror) -> Findings:
+    """Look at everything that can be looked at without running a model."""
+    scales, problems = _located(sweep)
+    for scale in scales:
+        problems += encoder_problems(scale)
+    problems += list(task_problems(sweep))
+    problems += length_problems(sweep, scales)
+    problems += store_problems(sweep)
+    plan = make_plan(sweep) if len(scales) == len(sweep.scales) else None
+    if not mirror.root.is_dir():
+        problems.append(f"mirror: {mirror.root} is no folder; give the folder of the data sets with `mirror:` or --mirror")
+    elif plan is not None:
+        problems += list(data_problems(plan, mirror))
+    notes = list(plan.notes) if plan else []
+    if len(sweep.seeds) < SEEDS_FOR_STATISTICS:
+        notes.append(f"{len(sweep.seeds)} seed(s): intervals over seeds need {SEEDS_FOR_STATISTICS} or more")
+    if "none" not in sweep.intermediates:
+        notes.append("no intermediate `none`: gains have nothing to be measured against")
+    return Findings(tuple(dict.fromkeys(problems)), tuple(notes), plan)
+
+
+def _located(sweep: Sweep) -> tuple[list[Scale], list[str]]:
+    scales, problems = [], []
+    for name in sweep.scales:
+        try:
+            scales.append(locate(name, sweep.mirror))
+        except ValueError as error:
+            problems.append(f"scales: {error}")
+    return scales, problems
+
+
+def encoder_problems(scale: Scale) -> list[str]:
+    """What is missing from an encoder's folder."""
+    if scale.folder is None:
+        return [f"scales: {scale.name} is not on this machine; put {scale.hub_id} into the mirror as "
+                f"<mirror>/{scale.hub_id} (config.json, tokenizer.json, *.safetensors)"]
+    problems = []
+    if not (scale.folder / "tokenizer.json").is_file():
+        problems.append(f"scales: {scale.folder} has no tokenizer.json; save the fast tokenizer beside the weights")
+    if not any(scale.folder.glob("*.safetensors")):
+        problems.append(f"scales: {scale.folder} has no *.safetensors; weights are never unpickled, convert them")
+    return problems
+
+
+def task_problems(sweep: Sweep) -> Iterator[str]:
+    """Tasks that can be planned but that this version cannot run."""
+    named = {name for intermediate in sweep.intermediates for name in INTERMEDIATES[intermediate]} | set(sweep.targets)
+    for name in sorted(named):
+        if TASKS[name].family not in FAMILIES:
+            yield f"{name}: {TASKS[name].family} tasks can be planned but not run in this version"
+    for intermediate in sweep.intermediates:
+        if len(INTERMEDIATES[intermediate]) > 1:
+            yield f"intermediates: {intermediate} is multi-task, which can be planned but not run in this version"
+
+
+def length_problems(sweep: Sweep, scales: list[Scale]) -> list[str]:
+    """Recipes whose sequences do not fit the encoder or whose windows leave no room."""
+    from trainers.recipes import recipe_for
+    from trainers.tasks.span import question_budget
+
+    problems = []
+    names = {name for intermediate in sweep.intermediates for name in INTERMEDIATES[intermediate]} | set(sweep.targets)
+    for name in sorted(names):
+        recipe = recipe_for(sweep.recipes, TASKS[name].training_task or name, sweep.overrides)
+        for scale in scales:
+            usable = scale.shape.positions - 2  # XLM-R counts positions from padding_idx + 1 = 2
+            if recipe.max_length > usable:
+                problems.append(f"{name}: max_length {recipe.max_length} is more than the {usable} positions of "
+                                f"{scale.name}; set overrides: {{{name}: {{max_length: {usable}}}}}")
+        if TASKS[name].family == "span":
+            try:
+                question_budget(Lengths(recipe.max_length, recipe.doc_stride))
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+    return problems
+
+
+def store_problems(sweep: Sweep) -> list[str]:
+    """Whether results could be written."""
+    try:
+        sweep.store.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=sweep.store) as file:
+            file.write(b"\0" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return [f"store: cannot write to {sweep.store}: {error.strerror}; choose another folder with `store:` or --store"]
+    return []
+
+
+def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
+    """Every split that some stage reads, in every language: there, with its columns, classes and text."""
+    needed: dict[str, tuple[Files, tuple[str, ...]]] = {}
+    for stage in plan.stages:
+        needed.update(needed_files(stage.train, stage.evaluate, stage.probe))
+    for name, (files, languages) in sorted(needed.items()):
+        task = TASKS[name.split("/")[0]]
+        if task.family in FAMILIES:
+            for language in languages:
+                yield from _split_problems(mirror, task, files, language)
+    for target in plan.sweep.targets:
+        wanted = plan.sweep.languages
+        if wanted is not None and not mirror.languages(TASKS[target], wanted):
+            yield f"languages: none of {', '.join(wanted)} is a language of {target}"
+
+
+def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> Iterator[str]:
+    path = mirror.path(files, language)
+    if not path.is_file():
+        yield f"{task.name}: {path} is missing (language {language}); add it, or leave the language out of `languages:`"
+        return
+    try:
+        table = mirror.table(files, language, task.columns)
+    except KeyError as error:
+        yield f"{task.name}: {error.args[0]}"
+        return
+    except (pa.ArrowInvalid, OSError) as error:
+        yield f"{task.name}: {path} is no readable parquet file ({error})"
+        return
+    if table.num_rows == 0:
+        yield f"{task.name}: {path} has no rows in the language {language}"
+        return
+    label = task.columns[-1]
+    names = mirror.class_names(files, language, label)
+    if task.labels and names is not None and names != task.labels:
+        yield f"{task.name}: {path} names the classes of {label!r} {', '.join(names)}; expected {', '.join(task.labels)}"
+        return
+    for flaw in family(task).flaws(task, table):
+        yield f"{task.name}: {path}: {flaw}"

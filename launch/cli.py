@@ -1,0 +1,253 @@
+"""The `retain` command: check, plan, run, debug, status, report.
+
+Torch is imported only where a stage runs, so that everything else answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+SweepFile = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass
+class Common:
+    """What every command takes."""
+
+    sweep: SweepFile
+    """The sweep file (YAML)."""
+    mirror: Path | None = None
+    """Use this folder of data sets instead of the file's `mirror:`."""
+    encoder: tuple[Path, ...] = ()
+    """Use these encoder folders instead of the file's `scales:`."""
+    store: Path | None = None
+    """Use this folder of results instead of the file's `store:`."""
+
+
+@dataclass
+class Check(Common):
+    """Show every problem of the sweep, its data and its encoders, before anything runs."""
+
+
+@dataclass
+class Plan(Common):
+    """Show the deduplicated graph: what is done, what is to do, how long and how large."""
+
+    stages: bool = False
+    """List every stage with its key."""
+    json: bool = False
+    """Print the plan as JSON."""
+
+
+@dataclass
+class Run(Common):
+    """Run what is missing on this machine, as many bundles side by side as it holds."""
+
+
+@dataclass
+class Debug(Common):
+    """Run one stage in this process; breakpoints work."""
+
+    stage: str = ""
+    """Key of the stage, or its first digits (see `retain plan --stages`)."""
+
+
+@dataclass
+class Status(Common):
+    """Show what ran, runs, waits, failed and why."""
+
+    watch: bool = False
+    """Refresh until every stage has ended."""
+    json: bool = False
+    """Print the states as JSON."""
+
+
+@dataclass
+class Report(Common):
+    """Draw the figures and write one HTML page."""
+
+    out: Path | None = None
+    """Folder of the report; None is `<store>/report`."""
+
+
+def main() -> None:
+    """Entry point of the `retain` command."""
+    commands = {"check": Check, "plan": Plan, "run": Run, "debug": Debug, "status": Status, "report": Report}
+    chosen = tyro.extras.subcommand_cli_from_dict(
+        commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?")
+    actions: dict[type, Callable[..., int]] = {
+        Check: _check, Plan: _plan, Run: _run, Debug: _debug, Status: _status, Report: _report}
+    from launch.sweep import SweepError
+    from trainers.store import StoreError
+
+    try:
+        code = actions[type(chosen)](chosen)
+    except (SweepError, StoreError, ValueError) as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code)
+
+
+def _load(chosen: Common):
+    """The sweep with the command line's changes, and its mirror."""
+    from launch.plan import mirror_of
+    from launch.sweep import load_sweep
+
+    encoders = tuple(str(folder) for folder in chosen.encoder) or None
+    sweep = load_sweep(chosen.sweep, mirror=chosen.mirror, scales=encoders, store=chosen.store)
+    if sweep.mirror is None:
+        from trainers.data.sandbox import write_mirror
+
+        write_mirror(mirror_of(sweep).root)
+    return sweep, mirror_of(sweep)
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _checked_plan(sweep, mirror):
+    """The plan of a sweep without problems.
+
+    Raises:
+        SweepError: all the problems.
+    """
+    from launch.check import check
+    from launch.sweep import SweepError
+
+    findings = check(sweep, mirror)
+    if findings.problems or findings.plan is None:
+        raise SweepError("\n".join(findings.problems))
+    return findings.plan
+
+
+def _check(chosen: Check) -> int:
+    from launch.check import check
+
+    console = _console()
+    sweep, mirror = _load(chosen)
+    findings = check(sweep, mirror)
+    for problem in findings.problems:
+        console.print(f"[bold red]problem[/]  {_plain(problem)}", soft_wrap=True)
+    for note in findings.notes:
+        console.print(f"[yellow]note[/]     {_plain(note)}", soft_wrap=True)
+    if findings.problems:
+        console.print(f"{len(findings.problems)} problem(s); nothing was run")
+        return 2
+    assert findings.plan is not None
+    console.print(f"[green]ready[/]    {len(findings.plan.stages)} stages, no problems")
+    return 0
+
+
+def _plan(chosen: Plan) -> int:
+    from launch import overview
+    from launch.costs import predict
+    from launch.plan import make_plan
+    from trainers.store import Store
+
+    sweep, mirror = _load(chosen)
+    plan, store = make_plan(sweep), Store(sweep.store)
+    if chosen.json:
+        print(json.dumps([{"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
+                          for stage in plan.stages]))
+        return 0
+    overview.show(plan, store, predict(plan, store, mirror), _console(), chosen.stages)
+    return 0
+
+
+def _run(chosen: Run) -> int:
+    from launch import status
+    from launch.local import run_local
+
+    console = _console()
+    sweep, mirror = _load(chosen)
+    statuses = run_local(_checked_plan(sweep, mirror), mirror, console)
+    for one in statuses:
+        if one.state in ("failed", "blocked", "interrupted"):
+            console.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {_plain(one.detail)}", soft_wrap=True)
+    console.print(status.summary_line(statuses))
+    return 0 if all(one.state in ("completed", "diverged") for one in statuses) else 1
+
+
+def _debug(chosen: Debug) -> int:
+    from launch.bundles import Bundle
+    from launch.job import StopFlag
+    from launch.sweep import SweepError
+    from trainers.store import Store
+
+    sweep, mirror = _load(chosen)
+    plan = _checked_plan(sweep, mirror)
+    matches = [stage for stage in plan.stages if chosen.stage and stage.key.startswith(chosen.stage)]
+    if len(matches) != 1:
+        raise SweepError(f"--stage {chosen.stage!r} names {len(matches)} stages of this sweep; give the key of one "
+                         "(see `retain plan --stages`)")
+    from trainers.run import Context, run
+
+    bundle = Bundle(store=sweep.store.resolve(), mirror=mirror.root.resolve(), execution=sweep.execution,
+                    tracking=sweep.tracking.model_copy(update={"group": sweep.name}), stages=tuple(matches))
+    context = Context(Store(bundle.store), mirror, bundle.execution, bundle.tracking, StopFlag().listen(), job="debug")
+    outcome = run(matches[0], context)
+    print(f"{matches[0].key}  {matches[0].label}  {outcome}")
+    return 0 if outcome == "completed" else 1
+
+
+def _status(chosen: Status) -> int:
+    import time
+
+    from launch import status
+    from launch.plan import make_plan
+    from trainers.store import Store
+
+    sweep, _ = _load(chosen)
+    plan, store, console = make_plan(sweep), Store(sweep.store), _console()
+    statuses = status.survey(plan, store)
+    if chosen.json:
+        print(json.dumps([{"key": one.stage.key, "stage": one.stage.label, "state": one.state, "detail": one.detail}
+                          for one in statuses]))
+        return 0
+    if not chosen.watch:
+        console.print(status.table(statuses, sweep.name))
+        return 0
+    from rich.live import Live
+
+    with Live(status.table(statuses, sweep.name, everything=False), console=console) as live:
+        while any(one.state in ("running", "waiting") for one in statuses):
+            time.sleep(1)
+            statuses = status.survey(plan, store)
+            live.update(status.table(statuses, sweep.name, everything=False))
+    return 0
+
+
+def _report(chosen: Report) -> int:
+    from analysis.report import write_report
+    from launch.plan import make_plan
+
+    sweep, _ = _load(chosen)
+    keys = [stage.key for stage in make_plan(sweep).stages]
+    out = chosen.out or sweep.store / "report"
+    page = write_report(sweep.store, keys, out, sweep.name)
+    print(f"report  {page}")
+    for figure in sorted((out / "figures").glob("*.png")):
+        print(f"figure  {figure}")
+    return 0
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

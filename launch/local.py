@@ -1,0 +1,96 @@
+"""The local door: submitit's local executor, as many bundles side by side as the machine holds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.live import Live
+
+from launch import status
+from launch.bundles import Bundle, chains, side_by_side
+from launch.costs import predict
+from launch.job import run_bundle
+from launch.plan import Plan
+from slurm.sizing import Machine, slots
+from trainers.data.mirror import Mirror
+from trainers.store import Store
+
+POLL_S = 0.5
+LONGEST_RUN_MIN = 60 * 24 * 30
+
+
+def this_machine() -> Machine:
+    """Cores that this process may use, free memory, GPUs."""
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return Machine(len(os.sched_getaffinity(0)), psutil.virtual_memory().available, gpus)
+
+
+def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.StageStatus]:
+    """Run what is missing, in processes of their own, and show it; safe to repeat after anything.
+
+    Ctrl-C asks the processes to save and stop; the same command goes on from there.
+    """
+    import submitit
+
+    store = Store(plan.sweep.store.resolve())
+    prediction = predict(plan, store, mirror)
+    machine = this_machine()
+    count = slots(machine, max(scale.shape.parameters for scale in plan.scales.values()))
+    bundles = side_by_side(chains(plan, prediction.seconds), count)
+    if bundles:
+        threads = plan.sweep.execution.threads or max(1, machine.cores // len(bundles))
+        executor = submitit.LocalExecutor(folder=store.root / "jobs")
+        executor.update_parameters(timeout_min=LONGEST_RUN_MIN)
+        os.environ.update(OMP_NUM_THREADS=str(threads))
+        jobs = []
+        for number, stages in enumerate(bundles):
+            bundle = Bundle(
+                store=store.root, mirror=mirror.root.resolve(), stages=stages,
+                execution=plan.sweep.execution.model_copy(update={"threads": threads}),
+                tracking=plan.sweep.tracking.model_copy(update={"group": plan.sweep.name}),
+            )
+            path = store.root / "bundles" / f"{plan.sweep.name}-{uuid.uuid4().hex[:8]}.json"
+            bundle.save(path)
+            jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
+        _watch(jobs, plan, store, console)
+    return status.survey(plan, store)
+
+
+def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
+    """Show progress until every job has ended: a live table on a terminal, a line per finished stage in a log."""
+    told: Counter[str] = Counter()
+    started = time.monotonic()
+    live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+    if live:
+        live.start()
+    try:
+        while not all(job.done() for job in jobs):
+            statuses = status.survey(plan, store)
+            if live:
+                live.update(status.table(statuses, plan.sweep.name, everything=False))
+            else:
+                for one in statuses:
+                    if one.state in ("completed", "diverged", "failed") and not told[one.stage.key]:
+                        told[one.stage.key] += 1
+                        print(f"[{time.monotonic() - started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}",
+                              file=sys.stdout, flush=True)
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        console.print("stopping: each process saves at its next step …")
+        for job in jobs:
+            job._interrupt()  # submitit's controller hands the signal on to the process that runs the bundle
+        for job in jobs:
+            job.wait()
+    finally:
+        if live:
+            live.stop()
+    for job in jobs:
+        if job.exception() is not None:
+            console.print(f"a job ended badly; see {job.paths.stderr}", style="red")

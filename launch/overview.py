@@ -1,0 +1,56 @@
+"""`retain plan` as a person reads it: one row a scale, then what it will take."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from launch.costs import Prediction
+from launch.plan import Plan
+from trainers.store import Store
+
+KINDS = ("intermediate", "target", "retrieval")
+
+
+def show(plan: Plan, store: Store, prediction: Prediction, console: Console, every_stage: bool) -> None:
+    """Print the plan: counts done and to do per scale and kind, predicted time and disk, notes."""
+    done = {stage.key for stage in plan.stages if stage.key not in prediction.seconds}
+    table = Table(title=f"{plan.sweep.name}: {len(plan.stages)} stages, {plan.trainings} trainings, {len(done)} done",
+                  title_justify="left", title_style="bold")
+    for column in ("scale", "parameters", *KINDS, "to do, one process"):
+        table.add_column(column, justify="left" if column == "scale" else "right")
+    for name, scale in plan.scales.items():
+        stages = [stage for stage in plan.stages if stage.scale.name == name]
+        cells = []
+        for kind in KINDS:
+            keys = [stage.key for stage in stages if stage.kind == kind]
+            cells.append(f"{sum(key in done for key in keys)} / {len(keys)}")
+        seconds = sum(prediction.seconds.get(stage.key, 0.0) for stage in stages)
+        table.add_row(name, _count(scale.shape.parameters), *cells, duration(seconds))
+    console.print(table)
+    total = sum(prediction.seconds.values())
+    source = (f"learned from {prediction.learned_from} finished stages" if prediction.learned_from
+              else "a first guess for one CPU core; it learns from the first finished stage")
+    console.print(f"time   {duration(total)} in one process ({source})")
+    console.print(f"disk   {_bytes(prediction.disk_bytes)} for the intermediates' encoders")
+    for note in plan.notes:
+        console.print(f"note   {note}", style="yellow", soft_wrap=True)
+    if every_stage:
+        for stage in plan.stages:
+            console.print(f"{stage.key}  {'done ' if stage.key in done else 'to do'}  {stage.label}", soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3.4 min, 5.6 h or 7.8 days."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}" if size == 1 else f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.2f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

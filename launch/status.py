@@ -1,0 +1,110 @@
+"""What ran, runs, waits, failed and why: read from the store alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from launch.plan import Plan
+from trainers.stage import Stage
+from trainers.store import StageEntry, Store
+
+STATES = ("completed", "diverged", "running", "waiting", "interrupted", "failed", "blocked")
+STYLES = {"completed": "green", "diverged": "magenta", "running": "cyan", "waiting": "dim", "interrupted": "yellow",
+          "failed": "bold red", "blocked": "red"}
+FAILURES = ("bad_data", "out_of_memory", "crash")
+TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage now."""
+
+    stage: Stage
+    state: str
+    detail: str = ""
+    """Progress of a running stage, or why one failed."""
+
+
+def survey(plan: Plan, store: Store) -> list[StageStatus]:
+    """The state of every stage of a plan, in the plan's order."""
+    found: dict[str, StageStatus] = {}
+    for stage in plan.stages:
+        status = _status(stage, store.entry(stage.key))
+        parent = found.get(stage.parent) if stage.parent else None
+        if status.state == "waiting" and parent is not None and parent.state in ("failed", "blocked"):
+            status = StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")
+        found[stage.key] = status
+    return list(found.values())
+
+
+def _status(stage: Stage, entry: StageEntry) -> StageStatus:
+    result = entry.result
+    if result is not None:
+        seconds = sum(result["seconds"].values())
+        return StageStatus(stage, result["outcome"], result["evidence"] or f"{seconds:.0f} s")
+    if not entry.folder.is_dir():
+        return StageStatus(stage, "waiting")
+    tail = _tail(entry)
+    last_attempt = max((i for i, event in enumerate(tail) if event["event"] == "attempt"), default=0)
+    last = {event["event"]: event for event in tail[last_attempt:]}
+    step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
+    if entry.claimant:
+        return StageStatus(stage, "running", step)
+    ended = last.get("ended")
+    if ended and ended["outcome"] in FAILURES:
+        return StageStatus(stage, "failed", f"{ended['outcome']}: {ended['evidence']}")
+    if ended:
+        return StageStatus(stage, "interrupted", f"{ended['outcome']} at {step}; goes on when run again")
+    return StageStatus(stage, "interrupted", f"killed at {step}; goes on when run again") if tail else StageStatus(
+        stage, "waiting")
+
+
+def _tail(entry: StageEntry) -> list[dict[str, Any]]:
+    """The last events, without reading a long file whole."""
+    path = entry.folder / "events.jsonl"
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        start = max(0, path.stat().st_size - TAIL_BYTES)
+        file.seek(start)
+        lines = file.read().split(b"\n")[1 if start else 0 :]
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
+
+
+def counts(statuses: list[StageStatus]) -> Counter[str]:
+    return Counter(status.state for status in statuses)
+
+
+def summary_line(statuses: list[StageStatus]) -> str:
+    """E.g. `81 stages: 40 completed, 2 running, 39 waiting`."""
+    by_state = counts(statuses)
+    return f"{len(statuses)} stages: " + ", ".join(f"{by_state[state]} {state}" for state in STATES if by_state[state])
+
+
+def table(statuses: list[StageStatus], sweep: str, everything: bool = True) -> Table:
+    """A table for a terminal; without `everything` only what runs or failed."""
+    shown = Table(title=f"{sweep} — {summary_line(statuses)}", title_justify="left", title_style="bold")
+    for column in ("key", "stage", "state", "detail"):
+        shown.add_column(column, no_wrap=column in ("key", "state"))
+    for status in statuses:
+        if everything or status.state in ("running", "failed", "interrupted", "diverged"):
+            style = STYLES[status.state]
+            shown.add_row(status.stage.key, status.stage.label, f"[{style}]{status.state}[/]", _escaped(status.detail))
+    return shown
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

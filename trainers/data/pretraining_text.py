@@ -1,0 +1,180 @@
+"""The text that the sandbox's encoders are pre-trained on, and the tokeniser learnt from it.
+
+Half of the documents are translations side by side (translation language modelling, Conneau & Lample 2019, section
+3.3), a quarter is monolingual, a quarter is code-switched.  They tell facts of the same world as the tasks, drawn with
+another seed, with no labels and no answers; a short sentence can by chance occur in both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from random import Random
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from trainers.data import items, world
+from trainers.data.grammar import Segment, join, question, segments
+from trainers.data.lexicon import END, GAP, LANGUAGES, QUESTION_WORDS
+
+VOCABULARY = 2200
+MAX_TOKENS = 128
+NAMES = world.TRAINING_NAMES + world.HELD_OUT_NAMES
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # XLM-R's ids 0 to 3; <mask> comes last
+PUNCTUATION = "[.,?。，？]"
+# Both are seen by the tokeniser's trainer only: where a word ends that no space ends, and see `_twice`.
+WORD_BREAK = "¦"
+WORD_MARK = "¶"
+
+# A document is one text, or two that go into one input as XLM-R's pair.
+Document = tuple[str, ...]
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def _utterance(random: Random) -> items.Utterance:
+    if random.random() < 0.05:
+        return items.Utterance(world.sample_weather(random), random.choice(items.FRONTS))
+    clause = world.sample_clause(random, NAMES, modifier_share=random.choice((0.4, 0.8)))
+    clause = replace(clause, negated=random.random() < 0.15)
+    return items.Utterance(clause, random.choice(items.FRONTS))
+
+
+def _restated(utterance: items.Utterance, random: Random) -> items.Utterance:
+    """The same fact in another order, or something that follows from it."""
+    clause = utterance.clause
+    for _ in range(random.choice((0, 1, 2))):
+        if not clause.negated:
+            clause = items.wider(clause, random) or clause
+    return items.Utterance(clause, random.choice(items.FRONTS))
+
+
+def _question(utterance: items.Utterance, random: Random, language: str) -> str | None:
+    clause = replace(utterance.clause, negated=False)
+    possible = [asked for asked in sorted(set(items.ASKED)) if items.can_ask(clause, asked)]
+    return question(clause, random.choice(possible), language) if possible else None
+
+
+def _code_switched(utterance: items.Utterance, random: Random) -> str:
+    """The sentence in one language's order, with some of its parts spoken in another."""
+    outer, inner = random.sample(LANGUAGES, 2)
+    by_slot: dict[str, list[Segment]] = defaultdict(list)
+    for text, slot in segments(utterance.clause, inner):
+        by_slot[slot.split(".")[0]].append((text, slot))
+    parts = []
+    for slot, group in groupby(segments(*items.arguments(utterance, outer)), lambda segment: segment[1].split(".")[0]):
+        switched = slot in by_slot and random.random() < 0.5
+        words, language = (by_slot[slot], inner) if switched else (list(group), outer)
+        parts.append(GAP[language].join(text for text, _ in words))
+    text = " ".join(parts)
+    return text[0].upper() + text[1:] + "."
+
+
+def _passage(utterances: Sequence[items.Utterance], language: str) -> str:
+    return (GAP[language]).join(items.speak([utterance], language) for utterance in utterances)
+
+
+def _monolingual(random: Random, switched: bool) -> Document:
+    """Some facts and, in about two thirds of the documents, one of them said again or asked for."""
+    language = random.choice(LANGUAGES)
+    utterances = [_utterance(random) for _ in range(random.choice((1, 1, 2, 3)))]
+    about = random.choice(utterances)
+    second_language = random.choice(LANGUAGES) if switched else language
+    if switched:
+        first = " ".join(_code_switched(utterance, random) for utterance in utterances)
+    else:
+        first = _passage(utterances, language)
+    draw = random.random()
+    if draw < 0.45 and about.clause.agent:
+        return first, items.speak([_restated(about, random)], second_language)
+    if draw < 0.65 and about.clause.agent and (asked := _question(about, random, second_language)):
+        return asked, first
+    return (first,)
+
+
+def _translation(random: Random) -> Document:
+    """The same text in two languages: one or two facts, or a question."""
+    first, second = random.sample(LANGUAGES, 2)
+    utterances = [_utterance(random) for _ in range(random.choice((1, 1, 2)))]
+    if random.random() < 0.25 and utterances[0].clause.agent:
+        state = random.getstate()
+        asked = _question(utterances[0], random, first)
+        random.setstate(state)
+        if asked:
+            return asked, _question(utterances[0], random, second) or ""
+    return _passage(utterances, first), _passage(utterances, second)
+
+
+def documents(seed: int) -> Iterator[Document]:
+    """Endless pre-training text: half translations, a quarter monolingual, a quarter code-switched."""
+    random = Random(f"{seed}/pretraining")
+    while True:
+        yield _translation(random)
+        yield _monolingual(random, switched=random.random() < 0.5)
+
+
+# --- tokeniser -------------------------------------------------------------------------------------------------------
+
+
+def _tokeniser_text(seed: int, count: int) -> Iterator[str]:
+    """Sentences of all languages; Chinese words and all punctuation are held apart, so that no piece spans them."""
+    random = Random(f"{seed}/tokeniser")
+    for _ in range(count):
+        utterance = _utterance(random)
+        for language in LANGUAGES:
+            words = [*segments(*items.arguments(utterance, language)), (END[language], "end")]
+            yield _held_apart(join(words, GAP[language] or WORD_BREAK, "").text)
+            if language == "zh":
+                yield WORD_BREAK.join([*QUESTION_WORDS[language].values(), "的", "是", "什么", "颜色", "的", "？"])
+            elif utterance.clause.agent and (asked := _question(utterance, random, language)):
+                yield _held_apart(asked)
+
+
+def _held_apart(text: str) -> str:
+    return re.sub(f"({PUNCTUATION})", rf"{WORD_BREAK}\1{WORD_BREAK}", text)
+
+
+def _twice(texts: Iterator[str]) -> Iterator[str]:
+    """Each text as it is and with a mark after each word.
+
+    The trainer proposes only pieces that occur in two different words, which in so small a lexicon would leave out
+    the words themselves.
+    """
+    for text in texts:
+        yield text
+        yield re.sub(f"(?=[ {WORD_BREAK}]|$)", WORD_MARK, text)
+
+
+def train_tokeniser(seed: int, sentences: int = 6000) -> PreTrainedTokenizerFast:
+    """A unigram tokeniser over the five languages with XLM-R's special tokens, ids and pair format."""
+    learner = Tokenizer(models.Unigram())
+    metaspace = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first")
+    learner.normalizer = normalizers.NFKC()
+    learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(WORD_BREAK, "removed"), metaspace])
+    trainer = trainers.UnigramTrainer(vocab_size=VOCABULARY - len(SPECIAL_TOKENS), show_progress=False)
+    learner.train_from_iterator(_twice(_tokeniser_text(seed, sentences)), trainer)
+    learned = [
+        (piece, score) for piece, score in json.loads(learner.to_str())["model"]["vocab"] if WORD_MARK not in piece
+    ]
+
+    pieces = [*((token, 0.0) for token in SPECIAL_TOKENS), *learned, ("<mask>", 0.0)]
+    tokeniser = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL_TOKENS.index("<unk>")))
+    tokeniser.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    split = pre_tokenizers.Split(Regex(PUNCTUATION), "isolated")
+    tokeniser.pre_tokenizer = pre_tokenizers.Sequence([metaspace, split])
+    tokeniser.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="first")
+    tokeniser.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", SPECIAL_TOKENS.index("<s>")), ("</s>", SPECIAL_TOKENS.index("</s>"))],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokeniser, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>",
+        pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", model_max_length=MAX_TOKENS,
+    )  # fmt: skip
