@@ -40,7 +40,7 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     problems += store_problems(sweep)
     plan = make_plan(sweep) if len(scales) == len(sweep.scales) else None
     if not mirror.root.is_dir():
-        problems.append(f"mirror: {mirror.root} is no folder; give the folder of the data sets with `mirror:` or --mirror")
+        problems.append(f"mirror: {mirror.root} is no folder; name the data folder by `mirror:` or --mirror")
     elif plan is not None:
         problems += list(data_problems(plan, mirror))
     notes = list(plan.notes) if plan else []
@@ -116,7 +116,7 @@ def store_problems(sweep: Sweep) -> list[str]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return [f"store: cannot write to {sweep.store}: {error.strerror}; choose another folder with `store:` or --store"]
+        return [f"store: cannot write to {sweep.store}: {error.strerror}; choose another by `store:` or --store"]
     return []
 
 
@@ -155,7 +155,8 @@ def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> 
     label = task.columns[-1]
     names = mirror.class_names(files, language, label)
     if task.labels and names is not None and names != task.labels:
-        yield f"{task.name}: {path} names the classes of {label!r} {', '.join(names)}; expected {', '.join(task.labels)}"
+        yield (f"{task.name}: {path} names the classes of {label!r} {', '.join(names)}; "
+               f"expected {', '.join(task.labels)}")
         return
     for flaw in family(task).flaws(task, table):
         yield f"{task.name}: {path}: {flaw}"

@@ -79,7 +79,8 @@ class Report(Common):
 
 def main() -> None:
     """Entry point of the `retain` command."""
-    commands = {"check": Check, "plan": Plan, "run": Run, "debug": Debug, "status": Status, "report": Report}
+    commands: dict[str, Callable[..., Common]] = {
+        "check": Check, "plan": Plan, "run": Run, "debug": Debug, "status": Status, "report": Report}
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?")
     actions: dict[type, Callable[..., int]] = {

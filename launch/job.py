@@ -76,7 +76,7 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
                     outcomes[stage.key] = run(stage, context)
                 except StageInUse:
                     postponed.append(stage)
-                except Exception as error:  # noqa: BLE001 - other stages of the bundle can still run
+                except Exception as error: # other stages of the bundle can still run
                     outcomes[stage.key] = "failed"
                     print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
                     traceback.print_exc()

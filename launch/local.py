@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -58,9 +61,20 @@ def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.Stage
             )
             path = store.root / "bundles" / f"{plan.sweep.name}-{uuid.uuid4().hex[:8]}.json"
             bundle.save(path)
-            jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
+            with _interrupts_ignored():
+                jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
         _watch(jobs, plan, store, console)
     return status.survey(plan, store)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Children inherit it: a terminal sends Ctrl-C to them too, and submitit's controller would kill its task."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
@@ -85,7 +99,7 @@ def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
     except KeyboardInterrupt:
         console.print("stopping: each process saves at its next step …")
         for job in jobs:
-            job._interrupt()  # submitit's controller hands the signal on to the process that runs the bundle
+            os.kill(int(job.job_id), signal.SIGTERM)  # submitit's controller hands it on to the bundle's process
         for job in jobs:
             job.wait()
     finally:

@@ -13,7 +13,7 @@ from trainers.data.mirror import ABSENT, Mirror
 from trainers.data.stagedata import needed_files
 from trainers.recipes import recipe_for
 from trainers.scales import Scale, locate
-from trainers.stage import Evaluation, Probe, Recipe, Stage
+from trainers.stage import Evaluation, Kind, Probe, Recipe, Stage
 from trainers.tasks import ENGLISH, INTERMEDIATES, TASKS
 
 
@@ -131,7 +131,7 @@ class _Planner:
     def _retrieval(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, target: str) -> Stage:
         return self._stage("retrieval", scale, intermediate, seed, parent, (), (self._evaluation(target),), None)
 
-    def _stage(self, kind: str, scale: Scale, intermediate: str, seed: int, parent: Stage | None,
+    def _stage(self, kind: Kind, scale: Scale, intermediate: str, seed: int, parent: Stage | None,
                train: tuple[str, ...], evaluate: tuple[Evaluation, ...], probe: Probe | None) -> Stage:
         return Stage(
             kind=kind, scale=self._scale_ids(scale), train=train, evaluate=evaluate, seed=seed, probe=probe,

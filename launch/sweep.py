@@ -69,7 +69,7 @@ class Sweep(Frozen):
     """Two-letter codes to evaluate in; None is every official language of each task."""
     recipes: str = "xstilts"
     """The book of recipes: xstilts, xtreme or sandbox."""
-    overrides: dict[str, dict[str, Any]] = {}
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Fields of the recipe to change, per task, or for all under `*`."""
     probe: ProbeSettings = ProbeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -17,6 +17,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -131,7 +132,7 @@ class Found:
 
 def newest_whole(folder: Path) -> Found:
     """The newest checkpoint that its manifest confirms; damaged ones are set aside on the way."""
-    set_aside = []
+    set_aside: list[tuple[str, str]] = []
     for checkpoint in reversed(complete(folder)):
         reason = damage(checkpoint)
         if reason is None:
@@ -149,7 +150,7 @@ def load(engine: Engine, checkpoint: Path) -> int:
     _create_states(engine, step)
     _link_states(engine)
     files = [safe_open(path, framework="pt") for path in sorted(checkpoint.glob("rank-*.safetensors"))]
-    where = {name: file for file in files for name in file.keys()}
+    where = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - not a dict
     for name, parameter in named_parameters(engine):
         values = {label: where[f"{name}:{label}"].get_tensor(f"{name}:{label}").to(engine.device)
                   for label in ("weight", *MOMENTS)}
@@ -167,7 +168,7 @@ def load(engine: Engine, checkpoint: Path) -> int:
     return step
 
 
-def _set_zero3(engine: Engine, parameter: nn.Parameter, values: dict[str, Tensor]) -> None:
+def _set_zero3(engine: Engine, parameter: Any, values: dict[str, Tensor]) -> None:
     """Set this rank's part of a parameter; DeepSpeed's `safe_set_full_*` fails where parts are padded."""
     size = parameter.ds_tensor.numel()
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,12 +15,15 @@ from torch import Tensor, nn
 from trainers.scales import Shape
 from trainers.stage import Execution
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 SPECIAL_IDS = np.arange(4)
 """<s> <pad> </s> <unk>: they keep their ids, so that padding and positions stay XLM-R's."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "sentencepiece.bpe.model")
 
 
-def load_encoder(folder: Path, execution: Execution) -> nn.Module:
+def load_encoder(folder: Path, execution: Execution) -> PreTrainedModel:
     """An XLM-R or XLM-R-XL encoder in fp32, without pooler.
 
     Raises:
@@ -31,10 +35,11 @@ def load_encoder(folder: Path, execution: Execution) -> nn.Module:
     logging.disable_progress_bar()
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     Shape.from_config(config)
-    encoder, report = _class_of(config).from_pretrained(
+    loaded: Any = _class_of(config).from_pretrained(
         folder, add_pooling_layer=False, dtype=torch.float32, attn_implementation="sdpa",
         local_files_only=True, output_loading_info=True,
     )
+    encoder, report = loaded
     missing = sorted(name for name in report["missing_keys"] if "position_ids" not in name)
     if missing:
         raise ValueError(f"{folder}: {len(missing)} weights of the encoder are not in its files, e.g. {missing[0]}")
@@ -43,7 +48,7 @@ def load_encoder(folder: Path, execution: Execution) -> nn.Module:
     return encoder
 
 
-def _class_of(config: dict) -> type:
+def _class_of(config: dict) -> type[PreTrainedModel]:
     if config["model_type"] == "xlm-roberta-xl":
         from transformers import XLMRobertaXLModel
 
@@ -74,13 +79,14 @@ class Vocabulary:
         """Tokenizer ids → rows of the trimmed embedding."""
         return self._new_id[ids]
 
-    def trim(self, encoder: nn.Module) -> Tensor:
+    def trim(self, encoder: PreTrainedModel) -> Tensor:
         """Replace the encoder's word embeddings by the kept rows; returns the full table, for `restore`."""
-        full: nn.Embedding = encoder.embeddings.word_embeddings
+        embeddings: Any = encoder.embeddings
+        full: nn.Embedding = embeddings.word_embeddings
         trimmed = nn.Embedding(len(self), full.embedding_dim, padding_idx=full.padding_idx)
         with torch.no_grad():
             trimmed.weight.copy_(full.weight[self.kept])
-        encoder.embeddings.word_embeddings = trimmed
+        embeddings.word_embeddings = trimmed
         return full.weight.detach()
 
     def restore(self, full: Tensor, trained: Tensor) -> Tensor:
@@ -90,7 +96,7 @@ class Vocabulary:
         return table
 
 
-def export_encoder(folder: Path, config, weights: dict[str, Tensor], tokenizer_from: Path) -> None:
+def export_encoder(folder: Path, config: Any, weights: dict[str, Tensor], tokenizer_from: Path) -> None:
     """Write a Hugging Face folder that `AutoModel.from_pretrained` reads; whole or not at all."""
     from safetensors.torch import save_file
 

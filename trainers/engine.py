@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,20 +18,30 @@ from torch import Tensor, nn
 from trainers.batches import batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
+from trainers.heads import Head
 from trainers.quiet_deepspeed import deepspeed
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Recipe, digest
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 PAD_ID = 1
+LARGEST_BUCKET = 500_000_000
+"""Elements that one collective moves at the most (DeepSpeed's default)."""
+BUCKET_ALIGNMENT = 1024
 
 
 class StageModel(nn.Module):
     """An encoder and one head per task."""
 
-    def __init__(self, encoder: nn.Module, heads: dict[str, nn.Module]) -> None:
+    def __init__(self, encoder: PreTrainedModel, heads: dict[str, Head]) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
+
+    def head(self, task: str) -> Head:
+        return cast(Head, self.heads[task])
 
     def forward(self, ids: Tensor, mask: Tensor, task: str | None = None, targets: Tensor | None = None,
                 all_layers: bool = False) -> Tensor | tuple[Tensor, ...]:
@@ -44,7 +54,7 @@ class StageModel(nn.Module):
             return output.hidden_states
         if task is None:
             return output.last_hidden_state
-        head = self.heads[task]
+        head = self.head(task)
         logits = head(head.select(output.last_hidden_state))
         return logits if targets is None else head.losses(logits, targets, mask)
 
@@ -102,7 +112,8 @@ class Engine:
                 _decay_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=recipe.adam_betas,
                 eps=recipe.adam_epsilon, fused=True,
             )
-        config = deepspeed_config(recipe, execution, ranks.world_size, self.bf16)
+        size = sum(parameter.numel() for parameter in model.parameters())
+        config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
 
     @property
@@ -115,10 +126,15 @@ class Engine:
     def model(self) -> StageModel:
         return self.deepspeed.module
 
+    @property
+    def hidden_size(self) -> int:
+        return self.model.encoder.config.hidden_size
+
     def step(self, examples: TokenisedSet, task: str, step: int, seed: int, vocabulary: Vocabulary,
              learning_rate: float, votes: Iterable[bool] = ()) -> StepReport:
         """One optimizer step on the recipe's batch number `step` (counted from 0)."""
-        assert self.recipe is not None and self.optimizer is not None
+        assert self.recipe is not None
+        assert self.optimizer is not None
         chosen = batch(seed, step, len(examples), self.recipe.batch_size)
         lengths = examples.lengths[chosen]
         pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens)[self.ranks.rank]
@@ -190,18 +206,20 @@ def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
-def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: int, bf16: bool) -> dict:
+def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: int, parameters: int, bf16: bool) -> dict:
     """DeepSpeed's configuration; accumulation is ours (`set_gradient_accumulation_boundary`), hence the ones.
 
     Without a recipe there are no gradients or states to shard: only ZeRO-3, which shards weights, means something.
     """
     zero_stage = execution.zero_stage if recipe is not None or execution.zero_stage == 3 else 0
+    bucket = min(-(-parameters // BUCKET_ALIGNMENT) * BUCKET_ALIGNMENT, LARGEST_BUCKET)
     return {
         "train_batch_size": world_size,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": recipe.gradient_clipping if recipe is not None else 0.0,
-        "zero_optimization": {"stage": zero_stage},
+        # DeepSpeed's default buckets of 2 GB would be made for a model of a megabyte, too.
+        "zero_optimization": {"stage": zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
         "steps_per_print": 10**9,

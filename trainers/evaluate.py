@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from trainers.batches import inference_batches
+from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.engine import Batch, Engine
+from trainers.scores import Score
+from trainers.tasks import family
 
 INFERENCE_TOKENS_FACTOR = 2
 """An inference batch holds this many times a training micro-batch's tokens: nothing is kept for a backward pass."""
@@ -39,7 +44,7 @@ def outputs(engine: Engine, examples: TokenisedSet, vocabulary: Vocabulary, task
 
 def predict(engine: Engine, task: str, examples: TokenisedSet, vocabulary: Vocabulary) -> np.ndarray:
     """[n, k] decoded rows of every sequence by the trained head of `task`, whole on every rank."""
-    head, decoded = engine.model.heads[task], DecodedRows(len(examples))
+    head, decoded = engine.model.head(task), DecodedRows(len(examples))
     for places, batch, logits in outputs(engine, examples, vocabulary, task):
         decoded.put(places, head.decode(logits, batch.mask, batch.spans))
     return decoded.whole(engine)
@@ -74,5 +79,35 @@ def sentence_embeddings(engine: Engine, examples: TokenisedSet, vocabulary: Voca
             pooled[layer, torch.from_numpy(places)] = means.cpu()
     if pooled is None:  # more ranks than batches
         layers = engine.model.encoder.config.num_hidden_layers + 1
-        pooled = torch.zeros(layers, len(examples), engine.model.encoder.config.hidden_size)
+        pooled = torch.zeros(layers, len(examples), engine.hidden_size)
     return engine.sum_over_ranks(pooled).numpy()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One task in one language."""
+
+    scores: list[Score]
+    """One per metric; for retrieval one per layer, embeddings first."""
+    examples: list[pl.DataFrame]
+    """One row per example, in one frame, or one per layer."""
+
+
+def evaluate(engine: Engine, vocabulary: Vocabulary, head: str, labelled: LabelledSet, measure: str) -> Evaluated:
+    """Score the trained head `head` on one set.  All ranks must call it, and all get the same scores."""
+    task, ways = labelled.task, family(labelled.task)
+    decoded = predict(engine, head, labelled.examples, vocabulary)
+    metrics, frame = ways.score(task, labelled.table, labelled.examples, decoded)
+    chance = ways.chance(task, labelled.table)
+    return Evaluated([Score(measure, task.name, labelled.language, metric, value, len(frame), chance)
+                      for metric, value in metrics.items()], [frame])
+
+
+def evaluate_retrieval(engine: Engine, vocabulary: Vocabulary, labelled: LabelledSet) -> Evaluated:
+    """Score retrieval at every layer.  All ranks must call it, and all get the same scores."""
+    task, ways = labelled.task, family(labelled.task)
+    chance = ways.chance(task, labelled.table)
+    layers = sentence_embeddings(engine, labelled.examples, vocabulary)
+    frames = [ways.frame_of(ways.score_layer(embeddings)) for embeddings in layers]
+    return Evaluated([Score("retrieval", task.name, labelled.language, task.metric, frame["score"].mean(), len(frame),
+                            chance) for frame in frames], frames)

@@ -15,7 +15,25 @@ from trainers.tasks import Task
 MAX_ANSWER_TOKENS = 30
 
 
-class PairHead(nn.Module):
+class Head(nn.Module):
+    """What every head can do."""
+
+    projection: nn.Linear
+
+    def select(self, hidden: Tensor) -> Tensor:
+        """The part of the hidden states [b, L, H] that `forward` reads."""
+        raise NotImplementedError
+
+    def losses(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """[b] losses from `forward`'s logits, [b, k] targets and [b, L] mask."""
+        raise NotImplementedError
+
+    def decode(self, logits: Tensor, mask: Tensor, spans: Tensor) -> Tensor:
+        """[b, k] rows, from which the family scores its examples."""
+        raise NotImplementedError
+
+
+class PairHead(Head):
     """XLM-R's own classification head on `<s>`: dropout, dense, tanh, dropout, projection."""
 
     def __init__(self, hidden: int, labels: int, dropout: float) -> None:
@@ -52,7 +70,7 @@ class LinearPairHead(PairHead):
         return self.projection(features)
 
 
-class SpanHead(nn.Module):
+class SpanHead(Head):
     """Start and end logits of each token: linear, so that it is its own linear probe."""
 
     def __init__(self, hidden: int) -> None:
@@ -90,9 +108,9 @@ class SpanHead(nn.Module):
         return torch.stack([best, first.float(), last.float()], 1).double()
 
 
-def build_head(task: Task, hidden: int, dropout: float, initializer_range: float) -> nn.Module:
+def build_head(task: Task, hidden: int, dropout: float, initializer_range: float) -> Head:
     """A new head for `task`, drawn from torch's current random state as Hugging Face draws its heads."""
-    head = SpanHead(hidden) if task.family == "span" else PairHead(hidden, len(task.labels), dropout)
+    head: Head = SpanHead(hidden) if task.family == "span" else PairHead(hidden, len(task.labels), dropout)
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=initializer_range)
@@ -100,9 +118,9 @@ def build_head(task: Task, hidden: int, dropout: float, initializer_range: float
     return head
 
 
-def linear_head(task: Task, hidden: int) -> nn.Module:
+def linear_head(task: Task, hidden: int) -> Head:
     """The refit head of `task`: linear, starting from zero, so that fitting it draws nothing at random."""
-    head = SpanHead(hidden) if task.family == "span" else LinearPairHead(hidden, len(task.labels))
+    head: Head = SpanHead(hidden) if task.family == "span" else LinearPairHead(hidden, len(task.labels))
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head

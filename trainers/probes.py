@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from trainers.data.stagedata import LabelledSet
@@ -19,7 +19,8 @@ from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.engine import Engine
 from trainers.evaluate import DecodedRows, outputs
-from trainers.heads import linear_head
+from trainers.heads import Head, linear_head
+from trainers.scores import Score
 from trainers.tasks import Task, family
 
 RIDGE = 1e-3
@@ -34,19 +35,6 @@ def probe_steps(total_steps: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Score:
-    """One measured value."""
-
-    measure: str
-    task: str
-    language: str
-    metric: str
-    value: float
-    examples: int
-    chance: float
-
-
-@dataclass(frozen=True)
 class Probing:
     """What one probing found."""
 
@@ -58,7 +46,7 @@ class Probing:
 class Prober:
     """Measures A and P of one intermediate task with everything but the encoder held fixed."""
 
-    def __init__(self, task: Task, sets: list[LabelledSet], refit: TokenisedSet, stored_head: nn.Module | None) -> None:
+    def __init__(self, task: Task, sets: list[LabelledSet], refit: TokenisedSet, stored_head: Head | None) -> None:
         """
         Args:
             task: the intermediate task.
@@ -101,9 +89,9 @@ class Prober:
                            for metric, value in metrics.items()]
         return Probing(scores, pl.concat(frames))
 
-    def _fit(self, engine: Engine, vocabulary: Vocabulary) -> nn.Module:
+    def _fit(self, engine: Engine, vocabulary: Vocabulary) -> Head:
         """A linear head fitted to the frozen features of the refit examples by L-BFGS: nothing is drawn at random."""
-        head = linear_head(self.task, engine.model.encoder.config.hidden_size).to(engine.device)
+        head = linear_head(self.task, engine.hidden_size).to(engine.device)
         features, mask, targets = self._features(engine, vocabulary, head)
         flat = features[mask] if features.dim() == 3 else features
         mean, deviation = flat.mean(0), flat.std(0) + 1e-6
@@ -124,7 +112,7 @@ class Prober:
             projection.bias.sub_(projection.weight @ mean)
         return head.eval()
 
-    def _features(self, engine: Engine, vocabulary: Vocabulary, head: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+    def _features(self, engine: Engine, vocabulary: Vocabulary, head: Head) -> tuple[Tensor, Tensor, Tensor]:
         """The refit examples' features on every rank: [n, H] or [n, L, H], with [n, L] mask and [n, k] targets."""
         count, length = len(self.refit), int(self.refit.lengths.max())
         features: Tensor | None = None
@@ -138,7 +126,7 @@ class Prober:
                 features = torch.zeros(count, *selected.shape[1:])
             features[torch.from_numpy(places)] = selected
         if features is None:  # more ranks than batches
-            width = engine.model.encoder.config.hidden_size
+            width = engine.hidden_size
             features = torch.zeros((count, length, width) if self.task.family == "span" else (count, width))
         summed = engine.sum_over_ranks(features).to(engine.device)
         targets = torch.from_numpy(self.refit.targets.astype(np.int64)).to(engine.device)

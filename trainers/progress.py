@@ -12,13 +12,14 @@ LOG_EVERY_S = 10.0
 class Progress:
     """Steps of one stage with loss, real tokens per second and time left."""
 
-    def __init__(self, label: str, total: int, done: int = 0, stream: TextIO | None = None) -> None:
-        self.label, self.total = label, total
+    def __init__(self, label: str, total: int, done: int = 0, quiet: bool = False,
+                 stream: TextIO | None = None) -> None:
+        self.label, self.total, self.quiet = label, total, quiet
         self.stream = stream or sys.stdout
         self._first, self._tokens = done, 0
         self._started = self._printed = time.monotonic()
         self._bar = None
-        if self.stream.isatty():
+        if self.stream.isatty() and not quiet:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
@@ -35,12 +36,15 @@ class Progress:
         speed = self._tokens / max(now - self._started, 1e-9)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, loss=loss, speed=speed)
-        elif now - self._printed >= LOG_EVERY_S or done == self.total:
+        elif not self.quiet and (now - self._printed >= LOG_EVERY_S or done == self.total):
             self._printed = now
             left = (now - self._started) / max(done - self._first, 1) * (self.total - done)
             print(f"{self.label}  step {done}/{self.total}  loss {loss:.3f}  {speed:,.0f} tokens/s  {left:.0f} s left",
                   file=self.stream, flush=True)
 
-    def close(self) -> None:
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()

@@ -1,4 +1,7 @@
-"""DeepSpeed, imported in the one way that starts at once on any machine: `from trainers.quiet_deepspeed import deepspeed`."""
+"""DeepSpeed, imported in the one way that starts at once on any machine.
+
+    from trainers.quiet_deepspeed import deepspeed
+"""
 
 import logging
 import os
@@ -8,8 +11,8 @@ import torch
 # Saves a guess (and a warning), and protects a CUDA build of torch on a machine without a device.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 
-import deepspeed  # noqa: E402
-import deepspeed.ops  # noqa: E402
+import deepspeed
+import deepspeed.ops
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 if not torch.cuda.is_available():

@@ -7,7 +7,9 @@ DeepSpeed wants all five of `RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT`
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun, and every launcher that speaks its language
@@ -38,17 +40,41 @@ class Ranks:
                 return cls(rank, world_size, local_rank)
         return cls()
 
+    def share(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        if self.world_size == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def on_first(self, act: Callable[[], Any]) -> Any:
+        """Let rank 0 act; its result stays there (None elsewhere), its error is raised on every rank."""
+        result, error = None, None
+        if self.first:
+            try:
+                result = act()
+            except Exception as raised:  # handed on to all ranks below
+                error = raised
+        shared = self.share(error)
+        if shared is not None:
+            raise shared
+        return result
+
 
 def connect(ranks: Ranks) -> None:
     """Start the process group (NCCL on GPUs, gloo on a CPU); once per process."""
     import torch
     import torch.distributed as dist
 
+    # DeepSpeed reads them at every engine, not only when the group starts.
+    os.environ.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.world_size), LOCAL_RANK=str(ranks.local_rank))
     if dist.is_initialized():
         return
     from trainers.quiet_deepspeed import deepspeed
 
-    os.environ.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.world_size), LOCAL_RANK=str(ranks.local_rank))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")
     if torch.cuda.is_available():

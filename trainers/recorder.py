@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainers.probes import Score
+from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.store import EventLog
 from trainers.tracking import Tracker, step_axis
@@ -37,13 +37,26 @@ class Recorder:
         if self.tracker is None:
             return
         for score in scores:
-            curve = curve_name(score)
-            if curve not in self._described:
-                self._described.add(curve)
-                self.tracker.describe(curve, {"examples": score.examples, "chance": score.chance})
-        self.tracker.log({self._axis: at, **{curve_name(score): score.value for score in scores}})
+            if score.curve not in self._described:
+                self._described.add(score.curve)
+                self.tracker.describe(score.curve, {"examples": score.examples, "chance": score.chance})
+        self.tracker.log({self._axis: at, **{score.curve: score.value for score in scores}})
 
+    def sync(self) -> None:
+        """Force the events to the disk."""
+        if self.log is not None:
+            self.log.sync()
 
-def curve_name(score: Score) -> str:
-    """W&B's name of a curve: `<measure>/<task>/<language>/<metric>`."""
-    return f"{score.measure}/{score.task}/{score.language}/{score.metric}"
+    def finish(self, result: dict[str, Any]) -> None:
+        """Hand the stage's result to W&B."""
+        if self.tracker is not None:
+            self.tracker.finish(result, exit_code=0 if result["outcome"] == "completed" else 1)
+
+    def close(self) -> None:
+        """End W&B's run (as failed, unless it was finished) and the event log."""
+        if self.tracker is not None:
+            self.tracker.finish(exit_code=1)
+            if self.tracker.trouble:
+                print(self.tracker.trouble, flush=True)
+        if self.log is not None:
+            self.log.close()

@@ -58,6 +58,9 @@ def digest(value: Any, digits: int = KEY_DIGITS) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
 
 
+Kind = Literal["intermediate", "target", "retrieval"]
+
+
 class ScaleId(Frozen):
     """Which encoder: its weights by fingerprint, and what a person calls it."""
 
@@ -138,7 +141,7 @@ class Evaluation(Frozen):
 class Stage(Frozen):
     """One unit of work: train an intermediate, train a target, or evaluate retrieval."""
 
-    kind: Literal["intermediate", "target", "retrieval"]
+    kind: Kind
     scale: ScaleId
     train: tuple[str, ...] = ()
     """The tasks trained on: one, or several for a multi-task intermediate; none for retrieval."""

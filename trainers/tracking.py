@@ -85,7 +85,7 @@ class Tracker:
                     run.log(row)
             run.summary.update(self._summary)
             run.finish(exit_code=self._exit_code)
-        except BaseException as error:  # noqa: BLE001 - nothing that W&B does may reach the run
+        except BaseException as error:  # nothing that W&B does may reach the run
             self.trouble = f"W&B tracking stopped ({type(error).__name__}); the store has everything"
 
 

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analysis.gather import per_example, store_records
+from analysis.statistics import Bootstrap
+from analysis.study import Study, analyse
 from trainers.stage import Evaluation, Probe, Recipe, ScaleId, Stage
 from trainers.store import EventLog, Store, write_json
 from trainers.tasks import TASKS
@@ -192,6 +195,13 @@ def write_study(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[str]:
     for stage in study:
         write_stage(root, stage)
     return [stage.key for stage in study]
+
+
+def study_of(root: Path, resamples: int = 400) -> Study:
+    """What analysis makes of a store."""
+    records = store_records(root)
+    examples = ((record.stage.key, per_example(root, record.stage.key)) for record in records)
+    return analyse(records, examples, Bootstrap(np.random.default_rng(7), resamples))
 
 
 def append_line(root: Path, key: str, line: str) -> None:

@@ -228,7 +228,8 @@ def segments(clause: Clause, language: str, front: str | None = None) -> list[Se
 
 def join(parts: list[Segment], gap: str, end: str) -> Sentence:
     """Write segments as one sentence: gaps, a capital, a full stop, and every slot's span."""
-    text, spans = "", {}
+    text = ""
+    spans: dict[str, tuple[int, int]] = {}
     for piece, slot in parts:
         text += gap if text else ""
         start, text = len(text), text + piece

@@ -255,10 +255,10 @@ def span(random: Random) -> SpanItem:
         if can_ask(target, asked) and not (asked == "agent" and alike > 1):
             break
     asking = target
-    for part in ("place", "time"):
-        optional = part != asked and not (part == "place" and target.verb == "be")
-        if optional and random.random() < 0.5:
-            asking = replace(asking, **{part: None})
+    if asked != "place" and target.verb != "be" and random.random() < 0.5:
+        asking = replace(asking, place=None)
+    if asked != "time" and random.random() < 0.5:
+        asking = replace(asking, time=None)
     return SpanItem(tuple(Utterance(clause, random.choice(FRONTS)) for clause in clauses), about, asked, asking)
 
 
@@ -268,10 +268,7 @@ def span(random: Random) -> SpanItem:
 def sentence(random: Random) -> dict[str, str]:
     """One sentence (statement, denial, question or weather) in every language."""
     draw = random.random()
-    if draw < 0.1:
-        clause = world.sample_weather(random)
-    else:
-        clause = world.sample_clause(random, modifier_share=0.5)
+    clause = world.sample_weather(random) if draw < 0.1 else world.sample_clause(random, modifier_share=0.5)
     if draw > 0.8 and clause.time:
         return {language: question(clause, "time", language) for language in lexicon.LANGUAGES}
     if 0.6 < draw <= 0.8:

@@ -285,20 +285,11 @@ WEATHER = _table(_WEATHER, kinds=False)
 
 # What follows from the words: a bought thing was also got; nobody is happy and sad at once.
 GENERAL_VERB = {"buy": "get", "steal": "take"}
+_OPPOSITES = (
+    "buy sell, find lose, happy sad, angry calm, hungry full, sick healthy, big small, new old, expensive cheap"
+)
 OPPOSITES = {
-    first: second
-    for pair in (
-        "buy sell",
-        "find lose",
-        "happy sad",
-        "angry calm",
-        "hungry full",
-        "sick healthy",
-        "big small",
-        "new old",
-        "expensive cheap",
-    )  # fmt: skip
-    for first, second in (pair.split(), reversed(pair.split()))
+    first: second for pair in _OPPOSITES.split(", ") for first, second in (pair.split(), reversed(pair.split()))
 }
 # Two ways to tell one transfer: who gives, and who is given.
 CONVERSES = {"give": "receive", "vend": "purchase"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,18 +103,18 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-@lru_cache(maxsize=None)
+@cache
 def _row_count(path: Path, _stamp: tuple[int, int]) -> int:
     return pq.read_metadata(path).num_rows
 
 
-@lru_cache(maxsize=None)
+@cache
 def _rows_by_language(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
     counted = pq.read_table(path, columns=[column])[column].value_counts()
     return {row["values"]: row["counts"] for row in counted.to_pylist()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _content_hash(path: Path, _stamp: tuple[int, int]) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

@@ -16,7 +16,7 @@ import argparse
 import json
 import math
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaFo
 from trainers.data.pretraining_text import MAX_TOKENS, SPECIAL_TOKENS, documents, train_tokeniser
 
 SEED = 20261122
-STEPS = 8000
+STEPS = 6000
 BATCH_TOKENS = 1024
 MASKED_SHARE = 0.2
 LEARNING_RATE = 1e-3
@@ -70,7 +70,6 @@ def make_batches(tokeniser: PreTrainedTokenizerFast, steps: int, seed: int = SEE
             if (len(waiting) + 1) * len(ids) > BATCH_TOKENS:
                 batches.append(torch.tensor(waiting))
                 by_length[len(ids)] = []
-    # Rare lengths fill a batch late: cut before shuffling would favour the common ones only by a batch each.
     batches = batches[:steps]
     Random(f"{seed}/batches").shuffle(batches)
     return batches
@@ -101,14 +100,18 @@ def build(shape: Shape, vocabulary: int, dropout: float) -> XLMRobertaForMaskedL
     return XLMRobertaForMaskedLM(config)
 
 
-def mlm_loss(model: XLMRobertaForMaskedLM, batch: torch.Tensor, mask_id: int, generator: torch.Generator):
+def mlm_loss(
+    model: XLMRobertaForMaskedLM, batch: torch.Tensor, mask_id: int, generator: torch.Generator
+) -> torch.Tensor:
     """Mean cross-entropy (nats) over the chosen tokens; the head sees only those, which saves most of its cost."""
     corrupted, chosen = masked(batch, mask_id, generator)
     hidden = model.roberta(corrupted).last_hidden_state
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[chosen]), batch[chosen])
 
 
-def pretrain(name: str, batches: list[torch.Tensor], held_out: list[torch.Tensor], mask_id: int):
+def pretrain(
+    name: str, batches: list[torch.Tensor], held_out: list[torch.Tensor], mask_id: int
+) -> tuple[XLMRobertaForMaskedLM, dict[str, Any]]:
     """Train one scale on the batches; returns the model and what `training.json` says of it."""
     torch.manual_seed(SEED)
     model = build(SHAPES[name], mask_id + 1, dropout=0.0)
@@ -118,7 +121,7 @@ def pretrain(name: str, batches: list[torch.Tensor], held_out: list[torch.Tensor
         optimizer, lambda step: min((step + 1) / warm_up, (len(batches) - step) / (len(batches) - warm_up))
     )
     generator = torch.Generator().manual_seed(SEED)
-    recent: list[float] = []
+    recent: deque[float] = deque(maxlen=100)
     started = time.monotonic()
     for step, batch in enumerate(batches, start=1):
         loss = mlm_loss(model, batch, mask_id, generator)
@@ -128,28 +131,38 @@ def pretrain(name: str, batches: list[torch.Tensor], held_out: list[torch.Tensor
         optimizer.step()
         schedule.step()
         recent.append(loss.item())
-        if step % 100 == 0 or step == len(batches):
+        if step % 100 == 0:
             pace = (time.monotonic() - started) / step
-            print(
-                f"{name} step {step} loss {sum(recent[-100:]) / len(recent[-100:]):.3f} {pace:.3f} s/step", flush=True
-            )
+            print(f"{name} step {step} loss {sum(recent) / len(recent):.3f} {pace:.3f} s/step", flush=True)
     model.eval()
     generator.manual_seed(SEED + 1)
     with torch.no_grad():
         validation = [mlm_loss(model, batch, mask_id, generator).item() for batch in held_out]
-    embeddings = sum(p.numel() for p in model.roberta.embeddings.parameters())
-    total = sum(p.numel() for p in model.parameters())
-    return model, {
-        "seed": SEED, "steps": len(batches), "tokens": sum(batch.numel() for batch in batches),
-        "quick": len(batches) < STEPS, "mlm_loss_train_last_100_steps": round(sum(recent[-100:]) / len(recent[-100:]), 4),
-        "mlm_loss_held_out": round(sum(validation) / len(validation), 4), "masked_share": MASKED_SHARE,
-        "batch_tokens": BATCH_TOKENS, "learning_rate": LEARNING_RATE, "parameters": total,
-        "parameters_without_embeddings_and_lm_head": sum(p.numel() for p in model.roberta.encoder.parameters()),
-        "parameters_embeddings": embeddings, "seconds": round(time.monotonic() - started),
-    }  # fmt: skip
+    record = {
+        "seed": SEED,
+        "quick": len(batches) < STEPS,
+        "steps": len(batches),
+        "tokens": sum(batch.numel() for batch in batches),
+        "seconds": round(time.monotonic() - started),
+        "learning_rate": LEARNING_RATE,
+        "batch_tokens": BATCH_TOKENS,
+        "masked_share": MASKED_SHARE,
+        "mlm_loss_train_last_100_steps": round(sum(recent) / len(recent), 4),
+        "mlm_loss_held_out": round(sum(validation) / len(validation), 4),
+        "parameters": _count(model),
+        "parameters_embeddings": _count(model.roberta.embeddings),
+        "parameters_without_embeddings_and_lm_head": _count(model.roberta.encoder),
+    }
+    return model, record
 
 
-def save(model: XLMRobertaForMaskedLM, tokeniser: PreTrainedTokenizerFast, record: dict, folder: Path) -> None:
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def save(
+    model: XLMRobertaForMaskedLM, tokeniser: PreTrainedTokenizerFast, record: dict[str, Any], folder: Path
+) -> None:
     """Write an ordinary Hugging Face folder with half-precision weights that load as float32 by default."""
     model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = DROPOUT
     model.half().save_pretrained(folder)
@@ -167,7 +180,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps, the same for every scale")
     parser.add_argument("--scales", nargs="+", choices=SHAPES, default=list(SHAPES))
     arguments = parser.parse_args()
-    tokeniser = train_tokeniser()
+    tokeniser = train_tokeniser(SEED)
     mask_id = tokeniser.mask_token_id
     batches = make_batches(tokeniser, arguments.steps)
     held_out = make_batches(tokeniser, 20, seed=SEED + 1)

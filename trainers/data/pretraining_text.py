@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from trainers.data import items, world
 from trainers.data.grammar import Segment, join, question, segments
-from trainers.data.lexicon import END, GAP, LANGUAGES, QUESTION_WORDS
+from trainers.data.lexicon import CONNECTIVE, END, GAP, LANGUAGES, QUESTION_WORDS
 
 VOCABULARY = 2200
 MAX_TOKENS = 128
@@ -42,6 +42,8 @@ def _utterance(random: Random) -> items.Utterance:
     if random.random() < 0.05:
         return items.Utterance(world.sample_weather(random), random.choice(items.FRONTS))
     clause = world.sample_clause(random, NAMES, modifier_share=random.choice((0.4, 0.8)))
+    if random.random() < 0.2:
+        clause = random.choice(world.generalised(clause) or [clause])
     clause = replace(clause, negated=random.random() < 0.15)
     return items.Utterance(clause, random.choice(items.FRONTS))
 
@@ -55,10 +57,14 @@ def _restated(utterance: items.Utterance, random: Random) -> items.Utterance:
     return items.Utterance(clause, random.choice(items.FRONTS))
 
 
-def _question(utterance: items.Utterance, random: Random, language: str) -> str | None:
-    clause = replace(utterance.clause, negated=False)
-    possible = [asked for asked in sorted(set(items.ASKED)) if items.can_ask(clause, asked)]
-    return question(clause, random.choice(possible), language) if possible else None
+def _asked(utterance: items.Utterance, random: Random) -> str | None:
+    """A slot of the fact that can be asked for; None for the weather, of which nobody asks here."""
+    possible = [asked for asked in sorted(set(items.ASKED)) if items.can_ask(utterance.clause, asked)]
+    return random.choice(possible) if utterance.clause.agent else None
+
+
+def _question(utterance: items.Utterance, asked: str, language: str) -> str:
+    return question(replace(utterance.clause, negated=False), asked, language)
 
 
 def _code_switched(utterance: items.Utterance, random: Random) -> str:
@@ -76,8 +82,10 @@ def _code_switched(utterance: items.Utterance, random: Random) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _passage(utterances: Sequence[items.Utterance], language: str) -> str:
-    return (GAP[language]).join(items.speak([utterance], language) for utterance in utterances)
+def _passage(utterances: Sequence[items.Utterance], language: str, compound: bool = False) -> str:
+    if compound and len(utterances) == 2:
+        return items.speak(utterances, language)
+    return GAP[language].join(items.speak([utterance], language) for utterance in utterances)
 
 
 def _monolingual(random: Random, switched: bool) -> Document:
@@ -89,12 +97,12 @@ def _monolingual(random: Random, switched: bool) -> Document:
     if switched:
         first = " ".join(_code_switched(utterance, random) for utterance in utterances)
     else:
-        first = _passage(utterances, language)
+        first = _passage(utterances, language, compound=random.random() < 0.3)
     draw = random.random()
     if draw < 0.45 and about.clause.agent:
         return first, items.speak([_restated(about, random)], second_language)
-    if draw < 0.65 and about.clause.agent and (asked := _question(about, random, second_language)):
-        return asked, first
+    if draw < 0.65 and (asked := _asked(about, random)):
+        return _question(about, asked, second_language), first
     return (first,)
 
 
@@ -102,13 +110,10 @@ def _translation(random: Random) -> Document:
     """The same text in two languages: one or two facts, or a question."""
     first, second = random.sample(LANGUAGES, 2)
     utterances = [_utterance(random) for _ in range(random.choice((1, 1, 2)))]
-    if random.random() < 0.25 and utterances[0].clause.agent:
-        state = random.getstate()
-        asked = _question(utterances[0], random, first)
-        random.setstate(state)
-        if asked:
-            return asked, _question(utterances[0], random, second) or ""
-    return _passage(utterances, first), _passage(utterances, second)
+    if random.random() < 0.25 and (asked := _asked(utterances[0], random)):
+        return _question(utterances[0], asked, first), _question(utterances[0], asked, second)
+    compound = random.random() < 0.3
+    return _passage(utterances, first, compound), _passage(utterances, second, compound)
 
 
 def documents(seed: int) -> Iterator[Document]:
@@ -130,10 +135,13 @@ def _tokeniser_text(seed: int, count: int) -> Iterator[str]:
         for language in LANGUAGES:
             words = [*segments(*items.arguments(utterance, language)), (END[language], "end")]
             yield _held_apart(join(words, GAP[language] or WORD_BREAK, "").text)
-            if language == "zh":
+            if not GAP[language]:
+                yield WORD_BREAK.join(CONNECTIVE[language])
                 yield WORD_BREAK.join([*QUESTION_WORDS[language].values(), "的", "是", "什么", "颜色", "的", "？"])
-            elif utterance.clause.agent and (asked := _question(utterance, random, language)):
-                yield _held_apart(asked)
+                continue
+            yield _held_apart(items.speak([utterance, utterance], language))
+            if asked := _asked(utterance, random):
+                yield _held_apart(_question(utterance, asked, language))
 
 
 def _held_apart(text: str) -> str:
@@ -165,7 +173,9 @@ def train_tokeniser(seed: int, sentences: int = 6000) -> PreTrainedTokenizerFast
 
     pieces = [*((token, 0.0) for token in SPECIAL_TOKENS), *learned, ("<mask>", 0.0)]
     tokeniser = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL_TOKENS.index("<unk>")))
-    tokeniser.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokeniser.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    )
     split = pre_tokenizers.Split(Regex(PUNCTUATION), "isolated")
     tokeniser.pre_tokenizer = pre_tokenizers.Sequence([metaspace, split])
     tokeniser.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="first")

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, TypeVar
 from trainers.data import items, world
 from trainers.data.lexicon import LANGUAGES
 
-VERSION = 1  # of the generator: a mirror that another version wrote is rebuilt
+VERSION = 2  # of the generator: a mirror that another version wrote is rebuilt
 SEED = 13
 TATOEBA_CODES = {"de": "deu", "ru": "rus", "sw": "swh", "zh": "cmn"}
 NLI_LABELS = ("entailment", "neutral", "contradiction")
@@ -65,7 +64,9 @@ class Draws:
         self.seed, self.data_set = seed, data_set
         self.seen: set[str] = set()
 
-    def take(self, split: str, count: int, make: Callable[[Random, int], Item], keys: Callable[[Item], Iterable[str]]):
+    def take(
+        self, split: str, count: int, make: Callable[[Random, int], Item], keys: Callable[[Item], Iterable[str]]
+    ) -> list[Item]:
         """`count` items in a seeded order; `make` is given the item's number, `keys` are the texts kept apart."""
         random = Random(f"{self.seed}/{self.data_set}/{split}")
         taken: list[Item] = []
@@ -136,23 +137,26 @@ def _paraphrase_files(seed: int) -> Files:
             )
 
 
-def _span_row(item: items.SpanItem, language: str, with_title: bool) -> Row:
+def _span_row(item: items.SpanItem, language: str) -> Row:
     context, question, answer, start = item.texts(language)
     english_context, english_question, *_ = item.texts("en")
-    identity = hashlib.sha256(f"{english_context}\n{english_question}".encode()).hexdigest()[:24]
-    row = {"id": identity, "title": english_context.split(".")[0].replace(" ", "_")} if with_title else {"id": identity}
-    return row | {"context": context, "question": question, "answers": {"text": [answer], "answer_start": [start]}}
+    return {
+        "id": hashlib.sha256(f"{english_context}\n{english_question}".encode()).hexdigest()[:24],
+        "context": context,
+        "question": question,
+        "answers": {"text": [answer], "answer_start": [start]},
+    }
 
 
 def _span_files(seed: int) -> Files:
     draws = Draws(seed, "squad")
     take = partial(draws.take, make=lambda random, _: items.span(random), keys=lambda item: item.texts("en")[:1])
     for split, count in (("train", 3000), ("validation", 400)):
-        rows = [_span_row(item, "en", with_title=True) for item in take(split, count)]
+        rows = [_span_row(item, "en") | {"title": f"Sandbox_{split}"} for item in take(split, count)]
         yield "squad", f"rajpurkar/squad/plain_text/{split}", rows
     xquad = take("xquad", 250)
     for language in LANGUAGES:
-        rows = [_span_row(item, language, with_title=False) for item in xquad]
+        rows = [_span_row(item, language) for item in xquad]
         yield "xquad", f"google/xtreme/XQuAD.{language}/validation", rows
 
 
@@ -189,7 +193,7 @@ def _is_current(folder: Path, seed: int) -> bool:
 
 
 def write_mirror(folder: Path, seed: int = SEED) -> None:
-    """Write the sandbox's mirror to `folder/<hub id>/<config>/<split>.parquet`, about 7 MB of text in 5 languages.
+    """Write the sandbox's mirror to `folder/<hub id>/<config>/<split>.parquet`.
 
     The folder appears whole or not at all.  A current mirror is left as it is; one of another seed or version is
     replaced.
@@ -205,15 +209,13 @@ def write_mirror(folder: Path, seed: int = SEED) -> None:
             "replaced. Name an empty or a new folder for the sandbox."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{state}") for state in ("new", "old"))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staging:
+        new = Path(staging) / "new"
         _write_files(new, seed)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except OSError:
-        if not _is_current(folder, seed):  # else another process has just put the same mirror there
-            raise
-    finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            if folder.exists():
+                folder.rename(Path(staging) / "old")
+            new.rename(folder)
+        except OSError:
+            if not _is_current(folder, seed):  # else another process has just put the same mirror there
+                raise

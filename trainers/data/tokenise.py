@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class TokenisedSet:
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
     @classmethod
-    def from_lists(cls, ids: list[list[int]], targets: list[tuple[int, ...]], example: list[int],
+    def from_lists(cls, ids: list[list[int]], targets: Sequence[tuple[int, ...]], example: list[int],
                    spans: list[list[tuple[int, int]]] | None = None, target_width: int = 1) -> TokenisedSet:
         starts = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(sequence) for sequence in ids], out=starts[1:])

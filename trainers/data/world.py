@@ -58,8 +58,9 @@ def sample_time(random: Random) -> str:
     return str(random.choice(lexicon.YEARS)) if random.random() < 0.15 else random.choice(list(lexicon.TIMES))
 
 
-def sample_thing(random: Random, verb: str, concepts: Sequence[str] | None = None) -> Noun:
-    concept = random.choice(concepts or _ALLOWED[verb])
+def sample_thing(random: Random, verb: str) -> Noun:
+    """A thing that the verb can be done to; a being's number is always one."""
+    concept = random.choice(_ALLOWED[verb])
     if concept in lexicon.BEINGS:
         return Noun(concept, quality=_draw(random, 0.3, _SIZES), colour=_draw(random, 0.4, _COLOURS))
     number = random.choice(list(lexicon.NUMERALS)) if random.random() < 0.35 else 1

@@ -140,7 +140,8 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     _, contexts, answers = (table[column].to_pylist() for column in task.columns)
     for row, gold in enumerate(answers):
         if not isinstance(gold, dict) or not {"text", "answer_start"} <= set(gold):
-            return [f"row {row} has {gold!r} in column {task.columns[2]!r}; expected {{text: [...], answer_start: [...]}}"]
+            return [f"row {row} has {gold!r} in column {task.columns[2]!r}; "
+                    "expected {text: [...], answer_start: [...]}"]
     lost = [row for row, (context, gold) in enumerate(zip(contexts, answers, strict=True))
             if gold["text"] and locate_answer(context, gold["text"][0], gold["answer_start"][0]) is None]
     if len(lost) > MOST_LOST_ANSWERS * table.num_rows:

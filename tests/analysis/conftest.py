@@ -1,0 +1,26 @@
+"""The synthetic study is written once: tests read it, and build smaller stores of their own where they change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import fakes
+import pytest
+
+from analysis.study import Study
+
+
+@dataclass(frozen=True)
+class Built:
+    root: Path
+    keys: list[str]
+    study: Study
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The whole study, and what analysis makes of it."""
+    root = tmp_path_factory.mktemp("store")
+    keys = fakes.write_study(root)
+    return Built(root, keys, fakes.study_of(root))

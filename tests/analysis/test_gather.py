@@ -1,0 +1,103 @@
+"""The store is read as it was meant: the last word counts, torn lines do not, unfinished work is shown as such."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import fakes
+import polars as pl
+import pytest
+
+from analysis.frame import SCHEMA, primary
+from analysis.gather import EXAMPLE_SCHEMA, gather_store, per_example
+
+
+def one(kind: str, intermediate: str = "mnli"):
+    return next(stage for stage in fakes.stages((0,)) if (stage.kind, stage.intermediate) == (kind, intermediate))
+
+
+def value_at(frame: pl.DataFrame, at: int, language: str = "en") -> list[float]:
+    return frame.filter(measure="stored", at=at, language=language)["value"].to_list()
+
+
+def test_every_measured_value_is_one_row(built):
+    frame = built.study.frame
+    assert dict(frame.schema) == SCHEMA
+    assert frame["key"].n_unique() == len(built.keys) == 120
+    assert frame.height == sum(len(list(fakes.truth(stage))) for stage in fakes.stages())
+    assert set(frame["outcome"]) == {"completed"}
+
+
+def test_rows_say_whose_they_are(tmp_path):
+    stage = one("target")
+    fakes.write_stage(tmp_path, stage)
+    row = gather_store(tmp_path).filter(measure="zero_shot", language="de").row(0, named=True)
+    assert row == {
+        "key": stage.key, "kind": "target", "scale": "small", "parameters": 400_000,
+        "non_embedding_parameters": 200_000, "layer_norm": "post", "intermediate": "mnli", "trained": "mnli", "seed": 0,
+        "outcome": "completed", "measure": "zero_shot", "task": "xnli", "language": "de", "metric": "accuracy",
+        "at": 100, "value": pytest.approx(0.55, abs=0.011), "examples": 400, "chance": 0.4,
+    }
+
+
+def test_only_the_asked_stages_are_read(built):
+    assert set(gather_store(built.root, {built.keys[3]})["key"]) == {built.keys[3]}
+    assert gather_store(built.root, set()).is_empty()
+
+
+def test_what_was_measured_again_after_a_crash_counts_once(tmp_path):
+    stage = one("target")
+    fakes.write_stage(tmp_path, stage)
+    before = gather_store(tmp_path).height
+    fakes.append_measured(tmp_path, stage.key, at=8, measure="stored", task="mnli", language="en", metric="accuracy",
+                          value=0.123, examples=400, chance=0.4)
+    frame = gather_store(tmp_path)
+    assert frame.height == before
+    assert value_at(frame, 8) == [0.123]
+
+
+def test_torn_lines_are_passed_over(tmp_path):
+    stage = one("target")
+    fakes.write_stage(tmp_path, stage)
+    whole = gather_store(tmp_path)
+    fakes.append_line(tmp_path, stage.key, '{"event": "measured", "at": 8, "measure": "sto\n')
+    fakes.append_line(tmp_path, stage.key, '{"event": "measured", "at": 16')
+    assert gather_store(tmp_path).equals(whole)
+
+
+def test_an_unfinished_stage_is_running_and_an_empty_store_is_empty(tmp_path):
+    assert gather_store(tmp_path).is_empty()
+    assert dict(gather_store(tmp_path / "nowhere").schema) == SCHEMA
+    fakes.write_stage(tmp_path, one("target"), "running")
+    assert set(gather_store(tmp_path)["outcome"]) == {"running"}
+
+
+def test_a_foreign_stage_file_is_named(tmp_path):
+    folder = tmp_path / "stages" / "0123"
+    folder.mkdir(parents=True)
+    (folder / "stage.json").write_text('{"kind": "holiday"}')
+    with pytest.raises(ValueError, match=r"0123.stage\.json is not a stage of this version"):
+        gather_store(tmp_path)
+
+
+def test_examples_average_to_the_measured_values(built):
+    frame = primary(built.study.frame)
+    for key in built.keys[::17]:
+        examples = per_example(built.root, key)
+        assert dict(examples.schema) == EXAMPLE_SCHEMA
+        means = examples.group_by("measure", "task", "language", "at").agg(pl.mean("score")).with_columns(
+            pl.col("at").fill_null(fakes.STEPS[-1]))
+        joined = means.join(frame.filter(key=key), on=["measure", "task", "language", "at"])
+        assert joined.height == means.height > 0
+        assert (joined["score"] - joined["value"]).abs().max() < 1e-9
+
+
+def test_a_stage_without_predictions_has_no_examples(tmp_path):
+    assert per_example(tmp_path, "0123").is_empty()
+
+
+def test_analysis_imports_no_torch():
+    code = "import sys, analysis.report; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -1,0 +1,197 @@
+"""The page is whole at any time, says what is missing, needs no network, and trusts no text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import fakes
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis.figures import SECTIONS
+from analysis.findings import answers, shown
+from analysis.plotting import save, seeds_note, style
+from analysis.report import write_report
+from analysis.statistics import Estimate
+from analysis.tables import cell_table, duration, trouble_table
+from trainers.stage import ScaleId
+
+FIGURES = {"retention", "retention-by-language-mnli", "retention-by-language-squad", "retention-by-scale",
+           "gain-by-language-mnli", "gain-by-language-squad", "retrieval-tatoeba"}
+
+
+class Tags(HTMLParser):
+    """Collects tags and addresses, and checks that what is opened is closed."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(built, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    return write_report(built.root, built.keys, out, "fake sweep", resamples=200)
+
+
+def test_the_report_is_one_whole_page_with_all_figures(page):
+    text = page.read_text()
+    tags = Tags(text)
+    assert tags.open == []
+    assert "script" not in tags.seen
+    assert len(tags.addresses) == len(FIGURES)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in tags.addresses)
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert "120 of 120" in text
+    assert "Nothing: every stage completed." in text
+    assert "0123456789abcdef0123456789abcdef01234567" in text
+
+
+def test_every_figure_is_there_as_png_and_svg(page):
+    files = {path.name: path.stat().st_size for path in (page.parent / "figures").iterdir()}
+    assert set(files) == {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
+    assert min(files.values()) > 10_000
+
+
+def test_the_answer_has_numbers_with_intervals(page):
+    text = page.read_text()
+    assert "larger encoders retain more" in text
+    assert re.search(r"changes by \+0\.6\d \[\+0\.\d\d, \+0\.\d\d\] per tenfold", text)
+
+
+def test_the_same_store_gives_the_same_page_and_figures(page, built, tmp_path):
+    again = write_report(built.root, built.keys, tmp_path, "fake sweep", resamples=200)
+    assert again.read_bytes() == page.read_bytes()
+    for path in (page.parent / "figures").iterdir():
+        assert (tmp_path / "figures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_empty_store_gives_a_page_that_says_so(tmp_path):
+    text = write_report(tmp_path / "store", ["a" * 16, "b" * 16], tmp_path / "out", "early").read_text()
+    assert Tags(text).open == []
+    assert "The data cannot tell yet" in text
+    assert "2 of the sweep’s 2 stages have not begun." in text
+    for section in SECTIONS:
+        assert section.missing.split(":")[0] in text
+
+
+def test_a_partial_store_names_what_is_missing_unfinished_and_diverged(tmp_path):
+    stages = [stage for stage in fakes.stages((0,)) if stage.scale.name == "small"]
+    for stage, outcome in zip(stages, ["completed", "diverged", "completed", "running"], strict=False):
+        fakes.write_stage(tmp_path / "store", stage, outcome)
+    keys = [stage.key for stage in stages]
+    text = write_report(tmp_path / "store", keys, tmp_path / "out", "partial", planned=stages, resamples=50).read_text()
+    assert "unfinished: begun, no result yet" in text
+    assert "not begun" in text
+    assert "is not above the majority class" in text
+    assert stages[-1].label in text
+    assert "No retention curve yet" in text
+
+
+def test_wandb_files_alone_make_a_report(tmp_path):
+    text = write_report(tmp_path, [], tmp_path / "out", "none", source="wandb").read_text()
+    assert "W&amp;B offline files" in text
+
+
+HOSTILE = """<script>alert('x')</script>$seeds"&amp;{{x}}"""
+
+
+def test_hostile_names_and_texts_are_escaped_everywhere(tmp_path):
+    target = next(stage for stage in fakes.stages((0,)) if stage.kind == "target" and stage.intermediate == "mnli")
+    hostile = target.model_copy(update={
+        "intermediate": HOSTILE, "scale": ScaleId(fingerprint="f", name=HOSTILE, source="s")})
+    fakes.SCALES[HOSTILE], fakes.LAYER_NORM[HOSTILE], fakes.KEPT[HOSTILE] = 10**6, HOSTILE, 0.5
+    fakes.REPRESENTATION_KEPT[HOSTILE], fakes.MULTILINGUAL[HOSTILE] = 0.5, "xnli"
+    try:
+        probed = [(fakes.Point(at, "stored", "mnli", language, 0.8)) for at in fakes.STEPS for language in ("en", "de")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fakes, "truth", lambda stage: iter(probed))
+            patch.setattr(fakes, "PROVENANCE", {**fakes.PROVENANCE, "host": HOSTILE, "devices": [HOSTILE]})
+            fakes.write_stage(tmp_path / "store", hostile)
+    finally:
+        for table in (fakes.SCALES, fakes.LAYER_NORM, fakes.KEPT, fakes.REPRESENTATION_KEPT, fakes.MULTILINGUAL):
+            table.pop(HOSTILE)
+    path = write_report(tmp_path / "store", [hostile.key], tmp_path / "out", HOSTILE, planned=[hostile], resamples=50)
+    text = path.read_text()
+    tags = Tags(text)
+    assert tags.open == []
+    assert "script" not in tags.seen
+    assert text.count("&lt;script&gt;") >= 5
+    assert len(tags.addresses) == 3
+    assert all(path.parent == tmp_path / "out" / "figures" for path in (tmp_path / "out" / "figures").rglob("*"))
+
+
+def test_few_seeds_are_said_in_the_figure_and_in_the_answer(tmp_path):
+    for stage in fakes.stages((0, 1)):
+        if stage.scale.name == "small" and stage.ending in ("", "pawsx"):
+            fakes.write_stage(tmp_path, stage)
+    study = fakes.study_of(tmp_path)
+    assert seeds_note(study) == "2 seeds: fewer than 3, so other seeds may look different"
+    assert any("fewer than 3 seeds" in sentence for sentence in answers(study))
+    assert any("How retention changes with scale cannot be told" in sentence for sentence in answers(study))
+
+
+def test_figures_of_many_panels_keep_their_texts_apart(built):
+    """No two texts of a figure overlap, titles and legends included."""
+    with style():
+        for section in SECTIONS:
+            for drawing in section.draw(built.study, "a sweep with a name so long that it has to be wrapped"):
+                figure = drawing.figure
+                figure.draw_without_rendering()
+                renderer = FigureCanvasAgg(figure).get_renderer()
+                texts = [figure._suptitle, *(panel.title for panel in figure.axes),
+                         *(text for panel in figure.axes for text in (panel.xaxis.label, panel.yaxis.label)),
+                         *(tick.label1 for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)
+                           for tick in axis._update_ticks()), *figure.legends]
+                boxes = [(text, text.get_window_extent(renderer)) for text in texts]
+                boxes = [(text, box) for text, box in boxes if text.get_visible() and box.width > 1]
+                assert len(boxes) > 20
+                for place, (text, box) in enumerate(boxes):
+                    hidden = [str(other) for other, its_box in boxes[place + 1:] if box.overlaps(its_box)]
+                    assert not hidden, (drawing.name, str(text), hidden)
+
+
+def test_saved_figures_are_deterministic_and_dateless(built, tmp_path):
+    with style():
+        first, second = (SECTIONS[0].draw(built.study, "s")[0].figure for _ in range(2))
+        assert save(first, tmp_path, "a") == save(second, tmp_path, "../b/$c")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{ending}" for name in ("a", "___b__c")
+                                                          for ending in ("png", "svg")}
+    assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
+
+
+def test_the_cell_table_counts_every_seed_once(built):
+    table = cell_table(built.study)
+    assert len(table.rows) == 3 * 3 * 3
+    assert all(len(row) == len(table.columns) and row[3:6] == ("3", "–", "–") for row in table.rows)
+    assert [row[0] for row in table.rows][::9] == ["small", "medium", "large"]
+    assert trouble_table(built.study).rows == []
+
+
+@pytest.mark.parametrize(("estimate", "text"), [
+    (Estimate(0.6, 0.5, 0.7), "0.600 [0.500, 0.700]"), (Estimate(-0.6), "−0.600"), (Estimate(np.nan), "–"),
+])
+def test_estimates_are_shown_with_their_interval(estimate, text):
+    assert shown(estimate) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (200, "3 min 20 s"), (18_200, "5 h 03 min")])
+def test_durations_are_said_as_a_person_would(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,108 @@
+"""Intervals cover what they should, pairing narrows them, and Holm's correction is Holm's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.statistics import Bootstrap, Estimate, holm, interquartile_mean, p_value
+
+
+def bootstrap(seed: int = 0, resamples: int = 1000) -> Bootstrap:
+    return Bootstrap(np.random.default_rng(seed), resamples)
+
+
+def test_resampled_means_centre_on_the_mean_and_keep_further_axes():
+    scores = np.random.default_rng(1).random((3, 200, 4))
+    samples = bootstrap().means(scores)
+    assert samples.shape == (1000, 4)
+    np.testing.assert_allclose(samples.mean(axis=0), scores.mean(axis=(0, 1)), atol=0.01)
+
+
+def test_resampled_means_are_those_of_drawn_seeds_and_examples():
+    """Every resample weighs whole seeds and whole examples: of outer-product scores it is the product of means."""
+    seeds, examples = np.array([1.0, 2, 5]), np.array([0.1, 0.2, 0.7, 1.0])
+    strap = bootstrap()
+    samples = strap.means(np.outer(seeds, examples))
+    by_seed = strap.means(np.repeat(seeds[:, None], 4, axis=1))
+    by_example = strap.means(np.repeat(examples[None], 3, axis=0))
+    np.testing.assert_allclose(samples, by_seed * by_example)
+
+
+def test_the_interval_covers_the_truth_nearly_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(200):
+        scores = 0.5 + rng.normal(0, 0.1, (8, 1)) + rng.normal(0, 0.3, (1, 60)) + rng.normal(0, 0.1, (8, 60))
+        low, high = Bootstrap(rng, 300).interval(Bootstrap(rng, 300).means(scores))
+        hits += low <= 0.5 <= high
+    assert 0.87 <= hits / 200 <= 0.99
+
+
+def test_pairing_narrows_the_interval_of_a_difference():
+    rng = np.random.default_rng(3)
+    without = (rng.random((3, 300)) < 0.5).astype(float)
+    via = np.clip(without + (rng.random((3, 300)) < 0.05), 0, 1)
+    strap = bootstrap()
+    paired = np.std(strap.means(via) - strap.means(without))
+    unpaired = np.std(strap.means(via) - bootstrap(seed=9).means(without))
+    assert paired < unpaired / 2
+
+
+def test_equal_seeds_give_equal_draws_in_whatever_order_they_are_asked():
+    small, large = np.random.default_rng(4).random((2, 50)), np.random.default_rng(5).random((3, 80))
+    first, second = bootstrap(), bootstrap()
+    one, two = first.means(small), first.means(large)
+    np.testing.assert_array_equal(second.means(large), two)
+    np.testing.assert_array_equal(second.means(small), one)
+
+
+def test_one_seed_and_one_example_have_no_interval():
+    strap = bootstrap()
+    samples = strap.means(np.array([[0.7]]))
+    estimate = strap.estimate(0.7, samples)
+    assert math.isnan(estimate.low)
+    assert not estimate.differs_from_zero
+    assert math.isnan(p_value(estimate, samples))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_estimate_of_a_constant_has_no_width(values):
+    strap = Bootstrap(np.random.default_rng(0), 50)
+    scores = np.full((2, len(values)), values[0])
+    estimate = strap.estimate(values[0], strap.means(scores))
+    assert estimate.low == pytest.approx(values[0])
+    assert estimate.high == pytest.approx(values[0])
+
+
+def test_p_values_follow_the_normal_distribution():
+    samples = np.random.default_rng(6).normal(1.96, 1, 100_000)
+    assert p_value(Estimate(1.96), samples) == pytest.approx(0.05, abs=0.002)
+    assert p_value(Estimate(0.0), np.zeros(10)) == 1
+    assert p_value(Estimate(0.1), np.full(10, 0.1)) == pytest.approx(0)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_leaves_out_what_could_not_be_tested():
+    np.testing.assert_allclose(holm([0.01, math.nan, 0.04]), [0.02, math.nan, 0.04])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p_values):
+    p, adjusted = np.array(p_values), holm(p_values)
+    assert (adjusted >= p).all()
+    assert (adjusted <= np.minimum(1, p * len(p)) + 1e-12).all()
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(adjusted[order]) >= 0).all()
+
+
+def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end():
+    assert interquartile_mean(np.array([[0, 1, 2, 3], [4, 5, 6, 1000]])) == 3.5
+    assert math.isnan(interquartile_mean(np.empty((3, 0))))

@@ -1,0 +1,138 @@
+"""From a store with a known truth, the study finds that truth; what must not be averaged in is not."""
+
+from __future__ import annotations
+
+import fakes
+import numpy as np
+import pytest
+from fakes import study_of
+
+from analysis.gather import gather_store, per_example, store_records
+from analysis.measurements import Measurements
+from analysis.statistics import Bootstrap
+from analysis.study import analyse
+from trainers.tasks import ENGLISH
+
+
+def small(intermediates=("none", "mnli"), seeds=(0, 1)):
+    """Stages of one scale and target."""
+    return [stage for stage in fakes.stages(seeds) if stage.scale.name == "small" and stage.kind != "retrieval"
+            and stage.intermediate in intermediates and stage.ending in ("", "pawsx")]
+
+
+def test_final_retention_is_the_truth_within_its_interval(built):
+    curves = [curve for curve in built.study.curves if curve.language == ENGLISH]
+    assert len(curves) == 3 * 2 * 3 * 2
+    for curve in curves:
+        truth = (fakes.KEPT if curve.head == "stored" else fakes.REPRESENTATION_KEPT)[curve.arm.scale]
+        assert curve.final.value == pytest.approx(truth, abs=0.02)
+        assert curve.final.low < truth < curve.final.high
+        assert curve.value[0] == 1
+        assert not curve.undefined
+
+
+def test_probes_in_other_languages_give_curves_of_their_own(built):
+    languages = {curve.language for curve in built.study.curves if curve.arm.intermediate == "mnli"}
+    assert languages == set(fakes.LANGUAGES)
+
+
+def test_larger_scales_are_found_to_retain_more(built):
+    slope = built.study.pooled_slopes["stored"]
+    assert slope.above_zero
+    assert slope.value == pytest.approx(0.6, abs=0.03)
+    assert all(set(trend.within) == {"post"} for trend in built.study.trends)  # one pre-LN scale makes no slope
+
+
+def test_gains_are_the_truth_and_survive_holm(built):
+    cells = [cell for cell in built.study.cells if cell.arm.intermediate != "none"]
+    assert len(cells) == 3 * 2 * 3
+    for cell in cells:
+        assert cell.english_gain.value == pytest.approx(fakes.GAIN, abs=0.005)
+        assert cell.others_gain.value == pytest.approx(fakes.GAIN / 2, abs=0.005)
+        assert cell.gain_retention.value == pytest.approx(0.5, abs=0.05)
+        assert all(gain.p <= gain.p_holm < 0.05 for gain in cell.gains)
+
+
+def test_retrieval_falls_by_the_truth(built):
+    after = [curve for curve in built.study.layers if curve.arm.intermediate != "none"]
+    assert len(after) == 6
+    for curve in after:
+        assert curve.change.below_zero
+        assert curve.change.value == pytest.approx(-0.05, abs=0.011)  # `none` has one seed, and its shift
+        assert curve.best_layer == fakes.LAYERS
+
+
+def test_diverged_runs_are_never_averaged_in(tmp_path):
+    for stage in small():
+        bad = stage.kind == "target" and stage.seed == 1 and stage.intermediate == "mnli"
+        fakes.write_stage(tmp_path, stage, "diverged" if bad else "completed")
+    study = study_of(tmp_path)
+    assert {curve.seeds for curve in study.curves} == {(0,)}
+    (cell,) = (cell for cell in study.cells if cell.gains)
+    assert (cell.seeds, cell.paired_seeds) == ((0,), (0,))
+    assert next(cell for cell in study.cells if not cell.gains).seeds == (0, 1)
+
+
+def test_children_of_a_diverged_intermediate_are_left_out(tmp_path):
+    for stage in small():
+        bad = stage.kind == "intermediate" and stage.seed == 0
+        fakes.write_stage(tmp_path, stage, "diverged" if bad else "completed")
+    study = study_of(tmp_path)
+    assert {curve.seeds for curve in study.curves} == {(1,)}
+
+
+def test_arms_with_other_seeds_are_paired_on_the_common_ones(tmp_path):
+    for stage in small(seeds=(0, 1, 2)):
+        if (stage.intermediate, stage.seed) not in {("none", 0), ("mnli", 2)}:
+            fakes.write_stage(tmp_path, stage)
+    cell = next(cell for cell in study_of(tmp_path).cells if cell.gains)
+    assert cell.seeds == (0, 1)
+    assert cell.paired_seeds == (1,)
+
+
+def test_retention_of_what_was_never_learned_is_undefined_with_a_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes, "LEARNED", fakes.CHANCE + 0.01)
+    for stage in small(intermediates=("mnli",)):
+        fakes.write_stage(tmp_path, stage)
+    for curve in study_of(tmp_path).curves:
+        assert "is not above 0: there is nothing to retain" in curve.undefined
+        assert np.isnan(curve.final.value)
+        assert np.isfinite(curve.backward_transfer.value)
+
+
+def test_without_the_untouched_probe_only_the_stored_head_has_a_curve(tmp_path):
+    for stage in small(intermediates=("mnli",)):
+        if stage.kind == "target":
+            fakes.write_stage(tmp_path, stage)
+    curves = study_of(tmp_path).curves
+    assert all("untouched encoder was not probed" in curve.undefined for curve in curves if curve.head == "refit")
+    assert not any(curve.undefined for curve in curves if curve.head == "stored")
+
+
+def test_without_examples_intervals_cover_seeds_only(built):
+    records = store_records(built.root)
+    study = analyse(records, (), Bootstrap(np.random.default_rng(0), 200))
+    assert not study.has_examples
+    curve, full = study.curves[0], built.study.curves[0]
+    assert curve.final.value == pytest.approx(full.final.value)
+    assert curve.final.high - curve.final.low < full.final.high - full.final.low
+
+
+def test_examples_that_do_not_average_to_the_value_are_not_resampled(tmp_path):
+    stage = small(intermediates=("mnli",))[0]
+    fakes.write_stage(tmp_path, stage)
+    frame = gather_store(tmp_path)
+    point = (stage.key, "stored", "mnli", "en", 100)
+    other = frame.with_columns(value=frame["value"] + 0.01)
+    examples = [(stage.key, per_example(tmp_path, stage.key))]
+    assert Measurements(frame, examples).scores([point[0]], *point[1:4], [100]).shape == (1, fakes.EXAMPLES, 1)
+    assert Measurements(other, examples).scores([point[0]], *point[1:4], [100]).shape == (1, 1, 1)
+
+
+def test_stages_of_two_sweeps_are_not_mixed_up(tmp_path):
+    stage = small(intermediates=("none",))[0]
+    longer = stage.model_copy(update={"recipe": fakes.RECIPE.model_copy(update={"epochs": 9})})
+    for each in (stage, longer):
+        fakes.write_stage(tmp_path, each)
+    with pytest.raises(ValueError, match="belong to different sweeps"):
+        study_of(tmp_path)

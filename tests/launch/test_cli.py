@@ -1,0 +1,96 @@
+"""The command line answers at once, imports no torch until a stage runs, and says in words what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("check", "plan", "run", "debug", "status", "report")
+
+
+def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "launch.cli", *map(str, words)], capture_output=True, text=True,
+                          env={**os.environ, "COLUMNS": "200", **variables}, timeout=240)
+
+
+def test_help_answers_in_under_400_ms():
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert retain("--help").returncode == 0
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_every_command_has_help():
+    text = retain("--help").stdout
+    for command in COMMANDS:
+        assert command in text
+        assert "--mirror" in retain(command, "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["plan", "check", "status"])
+def test_read_only_commands_import_no_torch(command, sweep_file):
+    code = ("import sys; from launch import cli\n"
+            "try: cli.main()\n"
+            "except SystemExit: pass\n"
+            "heavy = {'torch', 'transformers', 'deepspeed', 'wandb', 'datasets', 'matplotlib'} & set(sys.modules)\n"
+            "print('HEAVY', sorted(heavy))")
+    done = subprocess.run([sys.executable, "-c", code, command, str(sweep_file())], capture_output=True, text=True)
+    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+
+
+def test_plan_shows_counts_and_keys(sweep_file):
+    done = retain("plan", sweep_file(), "--stages")
+    assert done.returncode == 0, done.stderr
+    assert "5 stages, 3 trainings, 0 done" in done.stdout
+    assert "sandbox-s · mnli → xnli · seed 1" in done.stdout
+    listed = json.loads(retain("plan", sweep_file(), "--json").stdout)
+    assert len({stage["key"] for stage in listed}) == 5
+
+
+def test_problems_are_told_and_nothing_runs(sweep_file):
+    path = sweep_file(scales=["large"], languages=["en", "fr"])
+    for command in ("check", "run"):
+        done = retain(command, path)
+        assert done.returncode == 2
+        told = done.stdout + done.stderr
+        assert "xlm-roberta-large" in told
+        assert "language fr" in told
+        assert "Traceback" not in told
+
+
+def test_a_mistake_in_the_file_is_one_sentence_without_traceback(sweep_file):
+    done = retain("plan", sweep_file(targets=["xnly"]))
+    assert done.returncode == 2
+    assert "did you mean 'xnli'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_wants_the_key_of_one_stage(sweep_file):
+    done = retain("debug", sweep_file(), "--stage", "")
+    assert done.returncode == 2
+    assert "names 0 stages" in done.stderr
+
+
+def test_status_of_a_store_where_nothing_ran(sweep_file):
+    states = json.loads(retain("status", sweep_file(), "--json").stdout)
+    assert {state["state"] for state in states} == {"waiting"}
+
+
+def test_ready_made_sweeps_are_read_and_planned(tmp_path):
+    from launch.plan import make_plan
+    from launch.sweep import load_sweep
+
+    ready = sorted((Path(__file__).parents[2] / "launch" / "sweeps").glob("*.yaml"))
+    assert {path.stem for path in ready} >= {"sandbox", "real-small"}
+    for path in ready:
+        encoder = None if path.stem == "sandbox" else ("sandbox-s",)
+        plan = make_plan(load_sweep(path, scales=encoder, store=tmp_path / "store"))
+        assert plan.trainings

@@ -1,0 +1,122 @@
+"""A plan holds every stage once, parents first, and is instant."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launch.bundles import Chain, chains, side_by_side
+from launch.plan import make_plan
+from launch.sweep import Sweep, load_sweep
+from trainers.tasks import INTERMEDIATES, TARGETS
+
+
+def grid(**changes) -> Sweep:
+    fields = {"name": "grid", "store": Path("nowhere"), "mirror": Path("no-mirror"), "scales": ("large",),
+              "intermediates": tuple(INTERMEDIATES), "targets": TARGETS, "seeds": (1,)}
+    return Sweep(**{**fields, **changes})
+
+
+def test_the_paper_takes_76_trainings_per_scale_and_seed():
+    plan = make_plan(grid())
+    by_kind = {kind: count for (_, kind), count in plan.counts().items()}
+    assert by_kind["intermediate"] == 10  # nine and all nine together
+    assert by_kind["target"] == 66  # eleven starts × six training sets
+    assert plan.trainings == 76
+
+
+def test_planning_the_whole_study_takes_under_two_seconds():
+    started = time.perf_counter()
+    plan = make_plan(grid(scales=("base", "large", "xl", "xxl"), seeds=(1, 2, 3, 4, 5)))
+    assert time.perf_counter() - started < 2
+    assert plan.trainings == 76 * 4 * 5
+
+
+def test_targets_with_one_training_set_are_trained_once():
+    plan = make_plan(grid(intermediates=("none",), targets=("xquad", "mlqa", "xnli")))
+    trained = {stage.train: [evaluation.task for evaluation in stage.evaluate] for stage in plan.stages}
+    assert trained == {("squad",): ["mlqa", "xquad"], ("mnli",): ["xnli"]}
+
+
+def test_retrieval_from_the_pretrained_encoder_serves_all_seeds():
+    plan = make_plan(grid(intermediates=("none", "mnli"), targets=("tatoeba",), seeds=(1, 2, 3)))
+    parents = [stage.parent for stage in plan.stages if stage.kind == "retrieval"]
+    assert parents.count(None) == 1
+    assert len(parents) == 1 + 3
+
+
+def test_a_plan_says_where_an_intermediate_is_the_targets_own_training_set():
+    plan = make_plan(grid(intermediates=("none", "mnli"), targets=("xnli", "pawsx")))
+    assert any("mnli" in note and "xnli" in note for note in plan.notes)
+
+
+def test_targets_probe_their_parents_task(sweep_file):
+    plan = make_plan(load_sweep(sweep_file()))
+    for stage in plan.stages:
+        if stage.kind == "target":
+            assert (stage.probe and stage.probe.task) == (None if stage.intermediate == "none" else "mnli")
+    assert next(s for s in plan.stages if s.probe).probe.languages == ("de",)
+
+
+def test_two_sweeps_share_equal_stages(sweep_file):
+    one = make_plan(load_sweep(sweep_file(name="one", targets=["xnli", "pawsx"])))
+    two = make_plan(load_sweep(sweep_file(name="two", targets=["pawsx", "tatoeba"])))
+    shared = set(one.by_key) & set(two.by_key)
+    assert {stage.kind for key, stage in one.by_key.items() if key in shared} == {"intermediate", "target"}
+
+
+def test_changed_data_change_the_key(mirror_copy, sweep_file):
+    path = sweep_file(mirror=str(mirror_copy), targets=["tatoeba"], intermediates=["none"])
+    before = make_plan(load_sweep(path)).stages[0].key
+    german = mirror_copy / "google/xtreme/tatoeba.deu/validation.parquet"
+    import polars as pl
+
+    pl.read_parquet(german).head(100).write_parquet(german)
+    assert make_plan(load_sweep(path)).stages[0].key != before
+
+
+names = st.lists(st.sampled_from(sorted(INTERMEDIATES)), min_size=1, max_size=4, unique=True)
+targets = st.lists(st.sampled_from(TARGETS), min_size=1, max_size=5, unique=True)
+seeds = st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(names, targets, seeds, st.integers(1, 5))
+def test_every_stage_once_and_parents_first_in_plan_and_bundles(intermediates, chosen, seed_list, count):
+    plan = make_plan(grid(intermediates=tuple(intermediates), targets=tuple(chosen), seeds=tuple(seed_list)))
+    seen: set[str] = set()
+    for stage in plan.stages:
+        assert stage.key not in seen
+        assert stage.parent is None or stage.parent in seen
+        seen.add(stage.key)
+    bundles = side_by_side(chains(plan, {key: 1.0 for key in plan.by_key}), count)
+    assert len(bundles) <= count
+    assert sorted(stage.key for bundle in bundles for stage in bundle) == sorted(seen)
+    for bundle in bundles:  # a chain is never split, so no bundle waits for another
+        keys = [stage.key for stage in bundle]
+        assert all(stage.parent is None or stage.parent in keys[: keys.index(stage.key)] for stage in bundle)
+
+
+def test_finished_stages_are_left_out_and_their_children_kept(sweep_file):
+    plan = make_plan(load_sweep(sweep_file()))
+    intermediate = next(stage for stage in plan.stages if stage.kind == "intermediate")
+    work = chains(plan, {key: 1.0 for key in plan.by_key if key != intermediate.key})
+    keys = {stage.key for chain in work for stage in chain.stages}
+    assert keys == set(plan.by_key) - {intermediate.key}
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=30), st.integers(1, 6))
+def test_bundles_are_dealt_evenly(seconds, count):
+    bundles = side_by_side([Chain((f"{i}:{s}",), s) for i, s in enumerate(seconds)], count)  # type: ignore[arg-type]
+    loads = [sum(float(item.split(":")[1]) for item in bundle) for bundle in bundles]
+    assert max(loads) <= sum(seconds) / count + max(seconds) + 1e-6
+
+
+@pytest.mark.parametrize("name", ["nowhere/at-all", "./missing"])
+def test_a_scale_that_is_nowhere_says_where_it_looked(name):
+    with pytest.raises(ValueError, match=f"no encoder '{name}'"):
+        make_plan(grid(scales=(name,)))

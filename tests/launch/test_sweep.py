@@ -1,0 +1,80 @@
+"""A sweep file's mistakes are told at once, each with the file, the field, the value and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from launch.sweep import SweepError, load_sweep
+
+
+def errors(path) -> str:
+    with pytest.raises(SweepError) as caught:
+        load_sweep(path)
+    return str(caught.value)
+
+
+def test_a_sound_sweep_is_read(sweep_file):
+    sweep = load_sweep(sweep_file())
+    assert sweep.intermediates == ("none", "mnli")
+    assert sweep.overrides["*"]["max_steps"] == 4
+
+
+def test_command_line_changes_win(sweep_file, tmp_path):
+    assert load_sweep(sweep_file(), store=tmp_path / "other", mirror=None).store == tmp_path / "other"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"seedz": [1]}, "seedz: unknown key; did you mean 'seeds'?"),
+        ({"probe": {"exampels": 3}}, "probe.exampels: unknown key; did you mean 'examples'?"),
+        ({"targets": ["xnly"]}, "targets: 'xnly' is not a target: did you mean 'xnli'?"),
+        ({"intermediates": ["squadd"]}, "did you mean 'squad'?"),
+        ({"scales": ["sandbox-x"]}, "'sandbox-x' is not a scale: did you mean"),
+        ({"languages": ["en", "klingon"]}, "'klingon' is not a language of XTREME"),
+        ({"recipes": "xstilt"}, "did you mean 'xstilts'?"),
+        ({"overrides": {"mnli": {"learning_rat": 1}}}, "mnli.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        ({"overrides": {"mnlj": {"epochs": 1}}}, "'mnlj' is not a task: did you mean 'mnli'?"),
+        ({"overrides": {"*": {"learning_rate": -1}}}, "*.learning_rate: input should be greater than 0"),
+        ({"seeds": []}, "seeds: "),
+        ({"seeds": ["one"]}, "seeds.0: "),
+        ({"seeds": [1, 1]}, "1 is named more than once"),
+        ({"seeds": None}, "seeds: is missing"),
+        ({"name": "../../etc"}, "name: "),
+        ({"name": "$(reboot)"}, "name: "),
+        ({"name": "x" * 1000}, "name: "),
+        ({"scales": "large"}, "scales: "),
+    ],
+)
+def test_a_mistake_names_its_field_and_the_nearest_valid_name(sweep_file, changes, expected):
+    path = sweep_file(**changes)
+    message = errors(path)
+    assert expected in message
+    assert str(path) in message
+
+
+def test_all_mistakes_are_told_at_once(sweep_file):
+    message = errors(sweep_file(seedz=[1], targets=["xnly", "pawsy"], recipes="nope"))
+    for part in ("seedz", "'xnly'", "'pawsy'", "'nope'"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "expected `key: value` lines"),
+        (b"- a\n- b\n", "expected `key: value` lines"),
+        (b"name: [unclosed", "is not YAML"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"1: 2\nname: x\n", "keys must be words"),
+        (b"!!python/object/apply:os.system ['true']", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_refused(tmp_path, content, expected):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    assert expected in errors(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "nowhere.yaml: cannot be read: No such file" in errors(tmp_path / "nowhere.yaml")

@@ -1,0 +1,115 @@
+"""Tiny encoders of both architectures with random weights, and the sandbox's data; each made once per session."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.trainers.stages import STEPS, Work, plan_stages, run_on_ranks
+from trainers.data.mirror import Mirror
+from trainers.data.sandbox import write_mirror
+from trainers.scales import SANDBOX_ENCODERS
+from trainers.stage import Execution, Stage
+from trainers.store import Store, StageEntry
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
+    folder = tmp_path_factory.mktemp("mirror") / "sandbox"
+    write_mirror(folder)
+    return Mirror(folder)
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`encoder_folder("post" or "pre", dropout=…)`: 2 layers × 32 hidden, saved as a Hugging Face folder."""
+    made: dict[tuple[str, float], Path] = {}
+
+    def make(layer_norm: str = "post", dropout: float = 0.1) -> Path:
+        if (layer_norm, dropout) not in made:
+            made[layer_norm, dropout] = _save_encoder(
+                tmp_path_factory.mktemp(f"{layer_norm}-{dropout}") / f"tiny-{layer_norm}", layer_norm, dropout)
+        return made[layer_norm, dropout]
+
+    return make
+
+
+def _save_encoder(folder: Path, layer_norm: str, dropout: float) -> Path:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaXLConfig, XLMRobertaXLModel
+
+    config_class, model_class = {
+        "post": (XLMRobertaConfig, XLMRobertaModel), "pre": (XLMRobertaXLConfig, XLMRobertaXLModel)}[layer_norm]
+    vocabulary = Tokenizer.from_file(str(SANDBOX_ENCODERS / "sandbox-s" / "tokenizer.json")).get_vocab_size()
+    config = config_class(
+        vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=130, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+        type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, initializer_range=0.1,
+    )
+    torch.manual_seed(len(layer_norm))
+    model_class(config, add_pooling_layer=False).save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(SANDBOX_ENCODERS / "sandbox-s" / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def arm(mirror: Mirror, encoder_folder: Callable[..., Path]) -> tuple[Stage, ...]:
+    """MNLI, then PAWS-X from it with probes in two languages; with dropout, so that random states matter."""
+    return plan_stages(mirror, encoder_folder("post"))
+
+
+@pytest.fixture(scope="session")
+def still_stages(mirror: Mirror, encoder_folder: Callable[..., Path]) -> tuple[Stage, ...]:
+    """Stages that evaluate everything but in effect learn nothing (their learning rate is lost in rounding), so that
+    what they measure can be compared exactly between numbers of ranks."""
+    span = plan_stages(mirror, encoder_folder("pre"), "none", "xquad", learning_rate=1e-30, max_steps=2)
+    retrieval = plan_stages(mirror, encoder_folder("pre"), "none", "tatoeba")
+    pair = plan_stages(mirror, encoder_folder("post"), "mnli", "pawsx", learning_rate=1e-30, max_steps=2)
+    return (*span, *retrieval, *pair)
+
+
+@pytest.fixture(scope="session")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory, mirror: Mirror, encoder_folder: Callable[..., Path],
+              arm: tuple[Stage, ...], still_stages: tuple[Stage, ...]) -> TwoRanks:
+    """Everything that tests need to have been run on two ranks, in one start of two processes."""
+    root = tmp_path_factory.mktemp("two-ranks")
+    found = TwoRanks(root)
+    for layer_norm in ("post", "pre"):
+        # The gradient of key biases is 0 but for rounding; RoBERTa's epsilon keeps Adam from making it large.
+        found.calm[layer_norm] = plan_stages(mirror, encoder_folder(layer_norm, dropout=0.0), weight_decay=0.1,
+                                             gradient_clipping=0.5, adam_epsilon=1e-6)[0]
+    works = [Work(stage, root / "undisturbed", mirror.root) for stage in arm]
+    works += [Work(stage, root / "still", mirror.root, Execution(micro_batch_tokens=256)) for stage in still_stages]
+    for zero_stage in range(4):
+        execution = Execution(zero_stage=zero_stage, micro_batch_tokens=256, checkpoint_every_s=1e9)
+        for layer_norm, stage in found.calm.items():
+            works.append(Work(stage, root / f"zero{zero_stage}-{layer_norm}", mirror.root, execution))
+            stopped = root / f"stopped-zero{zero_stage}-{layer_norm}"
+            works.append(Work(stage, stopped, mirror.root, execution, stop_at=STEPS // 2))
+    run_on_ranks(root / "ranks", 2, works)
+    return found
+
+
+@dataclass
+class TwoRanks:
+    """The stores that two ranks filled together."""
+
+    root: Path
+    calm: dict[str, Stage] = field(default_factory=dict)
+    """The stage without dropout that was trained under every ZeRO stage, by LayerNorm placement."""
+
+    def entry(self, store: str, stage: Stage) -> StageEntry:
+        return Store(self.root / store).entry(stage.key)

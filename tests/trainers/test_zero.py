@@ -1,0 +1,106 @@
+"""The engine, whatever its ZeRO stage and number of ranks, trains as forty lines of plain torch do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainers.stages import losses, weights
+from trainers.batches import batch
+from trainers.data.stagedata import StageData
+from trainers.stage import Stage
+from trainers.tasks import TASKS
+
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+
+@pytest.fixture(scope="module")
+def plain_torch(mirror, two_ranks, tmp_path_factory):
+    """`plain_torch("post" or "pre")`: losses, final weights and the token ids that the data hold."""
+    made = {}
+
+    def train(layer_norm: str):
+        if layer_norm not in made:
+            stage = two_ranks.calm[layer_norm]
+            folder = Path(stage.scale.source)
+            data = StageData.load(stage, mirror, tmp_path_factory.mktemp("tokenised"), folder)
+            made[layer_norm] = (*_train_plainly(stage, data.train["mnli"].examples, folder), data.token_ids)
+        return made[layer_norm]
+
+    return train
+
+
+def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], dict[str, np.ndarray]]:
+    """One padded batch a step, the whole vocabulary, one process, no DeepSpeed."""
+    import torch
+    from torch.nn import functional as F
+    from transformers import AutoModel
+
+    from trainers.heads import build_head
+
+    recipe = stage.recipe
+    encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+    torch.manual_seed(stage.seed)
+    head = build_head(TASKS["mnli"], 32, 0.0, encoder.config.initializer_range)
+    named = [*encoder.named_parameters(), *((f"heads.mnli.{name}", p) for name, p in head.named_parameters())]
+    groups = [
+        {"params": [p for name, p in named if not (name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name)],
+         "weight_decay": recipe.weight_decay},
+        {"params": [p for name, p in named if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name],
+         "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=recipe.adam_betas, eps=recipe.adam_epsilon, fused=False)
+    total = recipe.total_steps(len(examples))
+    warmup = int(recipe.warmup * total)
+    found, norms = [], []
+    for step in range(total):
+        chosen = batch(stage.seed, step, len(examples), recipe.batch_size)
+        sequences = [examples.sequence(place) for place in chosen]
+        ids = torch.ones(len(chosen), 96, dtype=torch.long)
+        mask = torch.zeros(len(chosen), 96, dtype=torch.long)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = torch.from_numpy(np.array(sequence))
+            mask[row, : len(sequence)] = 1
+        first = encoder(ids, attention_mask=mask).last_hidden_state[:, 0]
+        logits = head.projection(torch.tanh(head.dense(first)))
+        loss = F.cross_entropy(logits, torch.from_numpy(examples.targets[chosen, 0].astype(np.int64)))
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_([p for _, p in named], recipe.gradient_clipping).item())
+        for group in optimizer.param_groups:  # rises to its peak at `warmup`, falls to 0 at `total`
+            group["lr"] = float(np.interp(step, [-1, warmup, total], [0, recipe.learning_rate, 0]))
+        optimizer.step()
+        found.append(loss.item())
+    assert max(norms) > recipe.gradient_clipping, "clipping would not be tested"
+    return found, {name: p.detach().numpy() for name, p in named}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer_norm", ["post", "pre"])
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_zero_stage_on_two_ranks_agrees_with_plain_torch(two_ranks, plain_torch, zero_stage, layer_norm):
+    entry = two_ranks.entry(f"zero{zero_stage}-{layer_norm}", two_ranks.calm[layer_norm])
+    expected_losses, expected, used = plain_torch(layer_norm)
+    np.testing.assert_allclose(losses(entry), expected_losses, rtol=2e-5)
+    found = weights(entry)
+    assert found.keys() == expected.keys()
+    for name in expected.keys() - {WORD_EMBEDDINGS}:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(found[WORD_EMBEDDINGS][used], expected[WORD_EMBEDDINGS][used], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_rows_that_no_example_uses_leave_as_they_came(two_ranks, plain_torch, zero_stage):
+    """Plain torch decays them; here they are not in the optimizer at all."""
+    from safetensors.numpy import load_file
+
+    stage = two_ranks.calm["post"]
+    *_, used = plain_torch("post")
+    before = load_file(Path(stage.scale.source) / "model.safetensors")[WORD_EMBEDDINGS]
+    after = weights(two_ranks.entry(f"zero{zero_stage}-post", stage))[WORD_EMBEDDINGS]
+    unused = np.setdiff1d(np.arange(len(before)), [*used, 0, 1, 2, 3])
+    assert len(unused) > len(before) // 10
+    np.testing.assert_array_equal(after[unused], before[unused])

@@ -1,0 +1,100 @@
+"""What a stage works with: its data, the encoder it starts from, its engine and its prober; and the way out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainers import checkpoint
+from trainers.data.mirror import Mirror
+from trainers.data.stagedata import StageData
+from trainers.encoder import Vocabulary, export_encoder, load_encoder
+from trainers.engine import Engine, StageModel
+from trainers.heads import Head, build_head
+from trainers.probes import Prober
+from trainers.ranks import Ranks
+from trainers.stage import Execution, Stage
+from trainers.store import StageEntry, Store, StoreError
+from trainers.tasks import TASKS, Task
+
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything in place to train or evaluate one stage."""
+
+    data: StageData
+    vocabulary: Vocabulary
+    all_embeddings: Tensor
+    """The untrimmed word embeddings, [full vocabulary, hidden]."""
+    engine: Engine
+    prober: Prober | None
+    source: Path
+    """The encoder folder that the stage starts from."""
+
+    def export(self, entry: StageEntry) -> None:
+        """Write encoder (whole vocabulary, Hugging Face's format) and heads.  All ranks must call it."""
+        weights = {name: checkpoint.full_weight(self.engine, parameter)
+                   for name, parameter in checkpoint.named_parameters(self.engine)}
+        if not self.engine.ranks.first:
+            return
+        encoder = _below("encoder.", weights)
+        encoder[WORD_EMBEDDINGS] = self.vocabulary.restore(self.all_embeddings, encoder[WORD_EMBEDDINGS])
+        config = self.engine.model.encoder.config
+        config.vocab_size = len(self.all_embeddings)
+        export_encoder(entry.encoder, config, encoder, self.source)
+        save_file(_below("heads.", weights), entry.heads)
+
+
+def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, ranks: Ranks) -> Assembly:
+    """Load data and encoder and build the engine; all ranks must call it.
+
+    Raises:
+        StoreError: the parent has no result yet.
+        DataError: the data are not what the stage was planned with.
+        ValueError: the encoder is not XLM-R's or lacks weights.
+    """
+    parent = store.entry(stage.parent) if stage.parent else None
+    if parent is not None and not parent.encoder.is_dir():
+        raise StoreError(f"stage {stage.key} starts from {stage.parent}, which has no encoder: run that first")
+    source = parent.encoder if parent else Path(stage.scale.source)
+
+    def load() -> StageData:
+        return StageData.load(stage, mirror, store.tokenised, source)
+
+    data = ranks.on_first(load) or load()  # rank 0 fills the cache, the others open it
+    encoder = load_encoder(source, execution)
+    vocabulary = Vocabulary(data.token_ids if execution.trim_vocabulary else None, encoder.config.vocab_size)
+    all_embeddings = vocabulary.trim(encoder)
+    torch.manual_seed(stage.seed)
+    heads = {name: _new_head(TASKS[name], encoder.config) for name in stage.train}
+    engine = Engine(StageModel(encoder, heads), stage.recipe, execution, ranks)
+    prober = None
+    if stage.probe is not None and data.refit is not None:
+        task = TASKS[stage.probe.task]
+        stored_head = _stored_head(parent, task, encoder.config) if parent else None
+        prober = Prober(task, data.probe, data.refit.examples, stored_head)
+    return Assembly(data, vocabulary, all_embeddings, engine, prober, source)
+
+
+def _new_head(task: Task, config: Any) -> Head:
+    return build_head(task, config.hidden_size, config.hidden_dropout_prob, config.initializer_range)
+
+
+def _stored_head(parent: StageEntry, task: Task, config: Any) -> Head:
+    """The head that phase 2 trained, re-attached as it was."""
+    head = _new_head(task, config)
+    head.load_state_dict(_below(f"{task.name}.", load_file(parent.heads)))
+    return head
+
+
+def _below(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights whose names start with `prefix`, without it."""
+    return {name.removeprefix(prefix): weight.cpu().contiguous() for name, weight in weights.items()
+            if name.startswith(prefix)}

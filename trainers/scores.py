@@ -1,0 +1,25 @@
+"""One measured value, as the store, W&B and analysis know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Score:
+    """What was measured, on what, and what a constant answer would have got."""
+
+    measure: str
+    """untouched, stored, refit (probes), development, zero_shot or retrieval."""
+    task: str
+    language: str
+    metric: str
+    value: float
+    """In [0, 1]."""
+    examples: int
+    chance: float
+
+    @property
+    def curve(self) -> str:
+        """W&B's name of the curve that this is a point of."""
+        return f"{self.measure}/{self.task}/{self.language}/{self.metric}"
