@@ -15,7 +15,7 @@ from trainers.data.mirror import Mirror
 from trainers.data.stagedata import needed_files
 from trainers.data.tokenise import Lengths
 from trainers.scales import Scale, locate
-from trainers.tasks import FAMILIES, INTERMEDIATES, TASKS, Files, Task, family
+from trainers.tasks import INTERMEDIATES, PLANNED_ONLY, TASKS, Files, Task, family
 
 SEEDS_FOR_STATISTICS = 3
 
@@ -78,8 +78,8 @@ def task_problems(sweep: Sweep) -> Iterator[str]:
     """Tasks that can be planned but that this version cannot run."""
     named = {name for intermediate in sweep.intermediates for name in INTERMEDIATES[intermediate]} | set(sweep.targets)
     for name in sorted(named):
-        if TASKS[name].family not in FAMILIES:
-            yield f"{name}: {TASKS[name].family} tasks can be planned but not run in this version"
+        if name in PLANNED_ONLY:
+            yield f"{name}: can be planned but not run in this version: {PLANNED_ONLY[name]}"
     for intermediate in sweep.intermediates:
         if len(INTERMEDIATES[intermediate]) > 1:
             yield f"intermediates: {intermediate} is multi-task, which can be planned but not run in this version"
@@ -127,7 +127,7 @@ def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
         needed.update(needed_files(stage.train, stage.evaluate, stage.probe))
     for name, (files, languages) in sorted(needed.items()):
         task = TASKS[name.split("/")[0]]
-        if task.family in FAMILIES:
+        if task.name not in PLANNED_ONLY:
             for language in languages:
                 yield from _split_problems(mirror, task, files, language)
     for target in plan.sweep.targets:

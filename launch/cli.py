@@ -235,9 +235,9 @@ def _report(chosen: Report) -> int:
     from launch.plan import make_plan
 
     sweep, _ = _load(chosen)
-    keys = [stage.key for stage in make_plan(sweep).stages]
+    stages = make_plan(sweep).stages
     out = chosen.out or sweep.store / "report"
-    page = write_report(sweep.store, keys, out, sweep.name)
+    page = write_report(sweep.store, [stage.key for stage in stages], out, sweep.name, planned=stages)
     print(f"report  {page}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")

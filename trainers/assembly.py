@@ -19,7 +19,7 @@ from trainers.heads import Head, build_head
 from trainers.probes import Prober
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Stage
-from trainers.store import StageEntry, Store, StoreError
+from trainers.store import StageEntry, Store, StoreError, writing
 from trainers.tasks import TASKS, Task
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -48,8 +48,9 @@ class Assembly:
         encoder[WORD_EMBEDDINGS] = self.vocabulary.restore(self.all_embeddings, encoder[WORD_EMBEDDINGS])
         config = self.engine.model.encoder.config
         config.vocab_size = len(self.all_embeddings)
+        with writing(entry.heads):
+            save_file(_below("heads.", weights), entry.heads)
         export_encoder(entry.encoder, config, encoder, self.source)
-        save_file(_below("heads.", weights), entry.heads)
 
 
 def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, ranks: Ranks) -> Assembly:
@@ -61,7 +62,7 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
         ValueError: the encoder is not XLM-R's or lacks weights.
     """
     parent = store.entry(stage.parent) if stage.parent else None
-    if parent is not None and not parent.encoder.is_dir():
+    if parent is not None and not (parent.done and parent.encoder.is_dir()):
         raise StoreError(f"stage {stage.key} starts from {stage.parent}, which has no encoder: run that first")
     source = parent.encoder if parent else Path(stage.scale.source)
 

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from trainers.engine import Engine
 from trainers.quiet_deepspeed import deepspeed
-from trainers.store import StoreError, write_json
+from trainers.store import StoreError, write_json, writing
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 KEEP = 2
@@ -79,11 +79,13 @@ def save(engine: Engine, folder: Path, step: int) -> Path:
                 mine[f"{name}:{label}"] = tensor.reshape(weight.shape).to("cpu", copy=True).contiguous()
     path = building / f"rank-{engine.ranks.rank:05d}.safetensors"
     try:
-        save_file(mine, path)
-    except Exception as error:  # safetensors raises its own types for a full disk
-        raise StoreError(f"cannot write checkpoint {path}: {error}") from error
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+        with writing(path):
+            save_file(mine, path)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    except StoreError:
+        shutil.rmtree(building, ignore_errors=True)  # on a full disk every byte counts
+        raise
     dist.barrier()
     if engine.ranks.first:
         write_json(building / "progress.json", {"step": step, "world_size": engine.ranks.world_size})
@@ -137,8 +139,8 @@ def newest_whole(folder: Path) -> Found:
         reason = damage(checkpoint)
         if reason is None:
             return Found(checkpoint, tuple(set_aside))
-        aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
-        shutil.rmtree(aside, ignore_errors=True)
+        earlier = len(list(folder.glob(f"damaged-{checkpoint.name}*")))
+        aside = checkpoint.with_name(f"damaged-{checkpoint.name}" + (f"-{earlier}" if earlier else ""))
         os.rename(checkpoint, aside)
         set_aside.append((aside.name, reason))
     return Found(None, tuple(set_aside))

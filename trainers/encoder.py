@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainers.scales import Shape
 from trainers.stage import Execution
+from trainers.store import writing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,12 +103,13 @@ def export_encoder(folder: Path, config: Any, weights: dict[str, Tensor], tokeni
 
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
     contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
-    save_file(contiguous, building / "model.safetensors", metadata={"format": "pt"})
-    config.save_pretrained(building)
-    for name in TOKENIZER_FILES:
-        if (tokenizer_from / name).is_file():
-            shutil.copyfile(tokenizer_from / name, building / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.rename(building, folder)
+    with writing(folder):
+        building.mkdir(parents=True)
+        save_file(contiguous, building / "model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(building)
+        for name in TOKENIZER_FILES:
+            if (tokenizer_from / name).is_file():
+                shutil.copyfile(tokenizer_from / name, building / name)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(building, folder)

@@ -33,7 +33,7 @@ from trainers.scales import locate
 from trainers.scores import Score
 from trainers.stage import Execution, Stage
 from trainers.stopwatch import Stopwatch
-from trainers.store import Claim, EventLog, StageEntry, Store, write_json
+from trainers.store import Claim, ClaimLost, EventLog, StageEntry, Store, StoreError, write_json, writing
 from trainers.tasks import TASKS
 from trainers.tracking import Tracker, Tracking
 
@@ -208,8 +208,8 @@ class _Attempt:
 
     def _save_checkpoint(self, step: int) -> None:
         with self.watch("save"):
-            if self.claim:
-                self.claim.check()
+            self.ranks.on_first(self._still_ours)
+            self.recorder.sync()  # what was measured before this checkpoint will not be measured again
             path = checkpoint.save(self.parts.engine, self.entry.checkpoints, step)
             self.recorder.event("checkpoint", step=step, checkpoint=path.name)
 
@@ -240,10 +240,11 @@ class _Attempt:
         """Per-example rows, whole or not at all."""
         if not self.ranks.first:
             return
-        self.entry.predictions.mkdir(exist_ok=True)
         building = self.entry.predictions / f".{name}.parquet"
-        examples.write_parquet(building)
-        os.replace(building, self.entry.predictions / f"{name}.parquet")
+        with writing(building):
+            self.entry.predictions.mkdir(exist_ok=True)
+            examples.write_parquet(building)
+            os.replace(building, self.entry.predictions / f"{name}.parquet")
 
     # -- end ----------------------------------------------------------------------------------------------
 
@@ -263,8 +264,7 @@ class _Attempt:
 
     def _commit(self, result: dict[str, Any]) -> None:
         """Write the result last of all, if the stage is still ours."""
-        assert self.claim is not None
-        self.claim.check()
+        self._still_ours()
         attempts = len(self.entry.events("attempt"))
         write_json(self.entry.folder / "provenance.json", {**provenance(), "attempts": attempts})
         self.recorder.event("ended", **result)
@@ -273,12 +273,19 @@ class _Attempt:
         checkpoint.discard(self.entry.checkpoints)
         self.recorder.finish(result)
 
+    def _still_ours(self) -> None:
+        """Stop before anything is written to a stage that another job has taken over."""
+        assert self.claim is not None
+        self.claim.check()
+
     def failed(self, error: BaseException) -> None:
         """Leave word of why this attempt ended, as well as the store still allows."""
+        if isinstance(error, ClaimLost):
+            return  # the log is another job's now
         cause = "bad_data" if isinstance(error, DataError) else "crash"
         if isinstance(error, torch.OutOfMemoryError):
             cause = "out_of_memory"
-        with contextlib.suppress(OSError):  # the store itself may be what failed
+        with contextlib.suppress(StoreError):  # the store itself may be what failed
             self.recorder.event("ended", outcome=cause, evidence=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
@@ -287,7 +294,8 @@ class _Attempt:
             self.parts.engine.close()
         self.recorder.close()
         if self.claim is not None:
-            self.claim.release()
+            with contextlib.suppress(StoreError):  # a claim that cannot be released ends with this process
+                self.claim.release()
 
 
 def not_above_chance(scores: list[Score]) -> str | None:

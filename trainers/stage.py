@@ -149,7 +149,7 @@ class Stage(Frozen):
     """What is scored at the end."""
     parent: str | None = None
     """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
-    seed: int
+    seed: int = Field(ge=0, lt=2**63)
     """Decides heads, data order and dropout; 0 where nothing is random."""
     recipe: Recipe | None = None
     probe: Probe | None = None

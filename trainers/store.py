@@ -19,6 +19,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,22 @@ class ClaimLost(StoreError):
     """Another job has taken this stage over; nothing more may be written."""
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever a writer raises inside (safetensors and polars have their own types) becomes one clear error.
+
+    Raises:
+        StoreError: the disk is full, read-only or broken.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {path}: {reason}. Free space or choose another store.") from error
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace `path` by `text`: a reader sees the old or the new file, also after a crash or a full disk.
 
@@ -49,15 +66,17 @@ def write_atomically(path: Path, text: str) -> None:
         StoreError: the disk is full or read-only.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}. Free space or choose another store.") from error
+    with writing(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -102,10 +121,8 @@ class Store:
         """
         entry = self.entry(stage.key)
         if not (entry.folder / "stage.json").exists():
-            try:
+            with writing(entry.folder):
                 entry.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
             write_json(entry.folder / "stage.json", stage.model_dump(mode="json"))
         entry.refuse_other(stage)
         return entry
@@ -182,7 +199,8 @@ class StageEntry:
             StageInUse: a living job holds it.
         """
         folder = self.folder / "claims"
-        folder.mkdir(exist_ok=True)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
         while True:
             held = _highest(folder)
             if held and _alive(folder / f"{held:06d}"):
@@ -216,12 +234,13 @@ class Claim:
                  "process_started": psutil.Process().create_time(), "claimed_at": time.time()}
         temporary = self.folder / f".{uuid.uuid4().hex}"
         write_json(temporary, owner)
-        try:
-            os.link(temporary, self.path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
+        with writing(self.path):
+            try:
+                os.link(temporary, self.path)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink(missing_ok=True)
         return True
 
     def check(self) -> None:
@@ -232,7 +251,8 @@ class Claim:
         """
         if _highest(self.folder) != self.number:
             raise ClaimLost(f"stage {self.folder.parent.name} was taken over by another job; this one stops")
-        os.utime(self.path)
+        with writing(self.path):
+            os.utime(self.path)
 
     def release(self) -> None:
         """Let others have the stage at once; the file stays, as a record of who worked on it."""
@@ -275,11 +295,15 @@ class EventLog:
             self._file.write("\n")
 
     def write(self, event: str, **facts: Any) -> None:
-        self._file.write(json.dumps({"event": event, "time": time.time(), **facts}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = json.dumps({"event": event, "time": time.time(), **facts}, ensure_ascii=False) + "\n"
+        with writing(Path(self._file.name)):
+            self._file.write(line)
+            self._file.flush()
 
     def sync(self) -> None:
-        os.fsync(self._file.fileno())
+        with writing(Path(self._file.name)):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written was told by `write`
+            self._file.close()

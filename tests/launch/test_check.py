@@ -112,7 +112,7 @@ def test_a_stride_without_room_is_refused(sweep_file):
 
 def test_tasks_of_later_versions_are_planned_but_refused(sweep_file):
     message = problems(sweep_file(intermediates=["none", "all9"], targets=["panx"], languages=["en"]))
-    assert "panx: tagging tasks can be planned but not run" in message
+    assert "panx: can be planned but not run in this version: tagging" in message
     assert "all9 is multi-task" in message
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from trainers.data.mirror import Mirror
 from trainers.stage import digest
+from trainers.store import writing
 from trainers.tasks import Files, Task, family
 
 FORMAT = 1
@@ -120,16 +121,16 @@ def tokenised(cache: Path, mirror: Mirror, task: Task, files: Files, language: s
     if not folder.is_dir():
         table = rows(mirror, task, files, language, limit)
         encoded = family(task).encode(task, table, load_tokenizer(tokenizer_folder), lengths)
-        cache.mkdir(parents=True, exist_ok=True)
         building = cache / f".{folder.name}.{uuid.uuid4().hex[:8]}"
-        building.mkdir()
-        encoded.save(building)
-        try:
-            os.rename(building, folder)
-        except OSError:  # another process was first: its set is the same
-            shutil.rmtree(building)
-            if not folder.is_dir():
-                raise
+        with writing(folder):
+            try:
+                building.mkdir(parents=True)
+                encoded.save(building)
+                os.rename(building, folder)
+            except OSError:
+                shutil.rmtree(building, ignore_errors=True)
+                if not folder.is_dir():  # else another process was first: its set is the same
+                    raise
     return TokenisedSet.open(folder)
 
 

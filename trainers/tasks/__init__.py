@@ -145,15 +145,27 @@ INTERMEDIATES: dict[str, tuple[str, ...]] = {
 """What an intermediate of a sweep trains on; `none` starts targets from the pretrained encoder."""
 TARGETS: tuple[str, ...] = tuple(task.name for task in _TARGETS)
 
-FAMILIES = ("pair", "span", "retrieval")
-"""Families that this version can read; tasks of the others can be planned but not run."""
+PLANNED_ONLY: dict[str, str] = {
+    "anli_plus": "its five data sets cannot be joined yet",
+    "squad_v2": "unanswerable questions are not trained yet",
+    "hellaswag": "multiple choice is not built yet",
+    "cosmos_qa": "multiple choice is not built yet",
+    "commonsense_qa": "multiple choice is not built yet",
+    "ccg": "tagging is not built yet",
+    "udpos": "tagging is not built yet",
+    "panx": "tagging is not built yet",
+    "mlqa": "its own answer normalisation is not built yet",
+    "tydiqa": "its languages are told by id prefixes, which are not read yet",
+    "bucc": "mining is not built yet",
+}
+"""Tasks that this version plans and counts but refuses to run, and why: no number is better than a wrong one."""
 
 
 def family(task: Task) -> ModuleType:
     """The module that reads, encodes and scores `task`."""
     import importlib
 
-    assert task.family in FAMILIES, f"{task.name}: retain check should have refused family {task.family}"
+    assert task.name not in PLANNED_ONLY, f"{task.name}: {PLANNED_ONLY[task.name]}; retain check refuses it"
     return importlib.import_module(f"trainers.tasks.{task.family}")
 
 
