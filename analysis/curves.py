@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,8 +53,8 @@ class Curve:
 class Trend:
     """Slope of R(T) on log10(non-embedding parameters), English."""
 
-    intermediate: str
-    targets: tuple[str, ...]
+    arm: Arm
+    """That of the smallest scale."""
     head: str
     scales: tuple[str, ...]
     seeds: int
@@ -66,56 +66,85 @@ class Trend:
     """[B] resamples of the overall slope."""
 
 
+@dataclass(frozen=True)
+class HeadComparison:
+    """Did the head fail, or was the representation lost?  Mean R(T) of one scale's trainings, English."""
+
+    scale: str
+    trainings: int
+    stored: Estimate
+    refit: Estimate
+    difference: Estimate
+    """refit − stored: what a new head would still find."""
+
+
 def retention_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap) -> list[Curve]:
     """Every curve that the arms' probes give; arms without probes (`none`) give none."""
     return [_curve(arm, head, task, language, measurements, bootstrap)
-            for arm in arms for head in HEADS for task, language in measurements.pairs(_keys(arm), head)]
+            for arm in arms for head in HEADS for task, language in measurements.pairs(arm.ordered_keys, head)
+            if measurements.steps(arm.ordered_keys, head, task, language)[:1] == [0]]
 
 
 def scale_trends(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Trend]:
     """One trend per intermediate, targets and head with a defined English R(T) at two scales or more."""
-    groups: dict[tuple, list[Curve]] = {}
+    groups: dict[tuple[str, tuple[str, ...], str], list[Curve]] = {}
     for curve in curves:
         if curve.language == ENGLISH and not curve.undefined:
             groups.setdefault((curve.arm.intermediate, curve.arm.targets, curve.head), []).append(curve)
-    return [_trend(*name, group, bootstrap) for name, group in groups.items() if _sizes(group) > 1]
+    return [_trend(group, bootstrap) for group in groups.values() if _sizes(group) > 1]
 
 
-def _keys(arm: Arm) -> list[str]:
-    return [arm.keys[seed] for seed in arm.seeds]
+def pooled_slopes(trends: Sequence[Trend], bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """Head → the mean of its trends' overall slopes, of targets with another task than the intermediate's."""
+    pooled = {}
+    for head in HEADS:
+        own = [trend for trend in trends if trend.head == head and not trend.arm.same_task]
+        if own:
+            samples = np.mean([trend.samples for trend in own], axis=0)
+            pooled[head] = bootstrap.estimate(float(np.mean([trend.overall.value for trend in own])), samples)
+    return pooled
+
+
+def head_comparisons(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[HeadComparison]:
+    """One per scale, over the English curves that are defined through both heads; same-task trainings left out."""
+    pairs: dict[str, dict[tuple, dict[str, Curve]]] = {}
+    for curve in curves:
+        if curve.language == ENGLISH and not curve.undefined and not curve.arm.same_task:
+            by_training = pairs.setdefault(curve.arm.scale, {})
+            by_training.setdefault((curve.arm.intermediate, curve.arm.targets), {})[curve.head] = curve
+    found = []
+    for scale, by_training in pairs.items():
+        both = [heads for heads in by_training.values() if len(heads) == len(HEADS)]
+        if both:
+            value = {head: np.mean([heads[head].final.value for heads in both]) for head in HEADS}
+            samples = {head: np.mean([heads[head].final_samples for heads in both], axis=0) for head in HEADS}
+            stored, refit = (bootstrap.estimate(float(value[head]), samples[head]) for head in HEADS)
+            difference = bootstrap.estimate(float(value["refit"] - value["stored"]),
+                                            samples["refit"] - samples["stored"])
+            found.append(HeadComparison(scale, len(both), stored, refit, difference))
+    return found
 
 
 def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurements, bootstrap: Bootstrap) -> Curve:
-    keys = _keys(arm)
+    keys = arm.ordered_keys
     steps = measurements.steps(keys, head, task, language)
     scores = measurements.scores(keys, head, task, language, steps)
-    measured, samples = scores.mean(axis=1), bootstrap.means(scores)  # [seeds, τ], [B, τ]
+    by_seed, samples = scores.mean(axis=1), bootstrap.means(scores)  # [seeds, τ], [B, τ]
+    base, base_samples = _base(arm, head, task, language, measurements, bootstrap)
 
-    if head == "stored":
-        chance = measurements.chance(keys[0], head, task, language)
-        base, base_samples = np.full(len(keys), chance), np.full(len(samples), chance)
-        what = "A(0) − c"
-    else:
-        parents = [arm.parents[seed] or "" for seed in arm.seeds]
-        if not measurements.steps(parents, "untouched", task, language):
-            base, base_samples = np.full(len(keys), np.nan), np.full(len(samples), np.nan)
-        else:
-            untouched = measurements.scores(parents, "untouched", task, language, [0])
-            base, base_samples = untouched.mean(axis=1)[:, 0], bootstrap.means(untouched)[:, 0]
-        what = "P(0) − P_base"
-
-    retained = retention.representation_retention  # with c for P_base it is `retention.retention`
-    total = measured.mean(axis=0)
+    total = by_seed.mean(axis=0)
+    what = "A(0) − c" if head == "stored" else "P(0) − P_base"
     denominator = bootstrap.estimate(total[0] - base.mean(), samples[:, 0] - base_samples)
     undefined = (f"{what} is unknown: the untouched encoder was not probed" if np.isnan(base).any()
                  else retention.nothing_to_retain(denominator, what))
-    value = retained(total, base.mean())
-    value_samples = retained(samples, base_samples)
+
+    retained = retention.retention if head == "stored" else retention.representation_retention
+    value, value_samples = retained(total, base.mean()), retained(samples, base_samples)
     low, high = bootstrap.interval(value_samples)
     x = np.array(steps, dtype=np.float64)
     area = partial(retention.area_under_retention, steps=x)
     return Curve(
-        arm, head, task, language, tuple(arm.seeds), x, retained(measured, base), value, low, high, undefined,
+        arm, head, task, language, tuple(arm.seeds), x, retained(by_seed, base), value, low, high, undefined,
         final=UNDEFINED if undefined else bootstrap.estimate(value[-1], value_samples[:, -1]),
         area=UNDEFINED if undefined else bootstrap.estimate(area(value), area(value_samples)),
         half_life=math.nan if undefined else float(retention.half_life(value, x)),
@@ -125,7 +154,23 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
     )
 
 
-def _estimate(measure, total: Floats, samples: Floats, bootstrap: Bootstrap) -> Estimate:
+def _base(arm: Arm, head: str, task: str, language: str, measurements: Measurements,
+          bootstrap: Bootstrap) -> tuple[Floats, Floats]:
+    """What retention is measured from, [seeds] and [B]: c for the stored head, P_base for the refit one.
+
+    NaN where the untouched encoder was not probed.
+    """
+    if head == "stored":
+        chance = measurements.chance(arm.ordered_keys[0], head, task, language)
+        return np.full(len(arm.seeds), chance), np.full(bootstrap.resamples, chance)
+    parents = [arm.parents[seed] or "" for seed in arm.seeds]
+    if not measurements.steps(parents, "untouched", task, language):
+        return np.full(len(arm.seeds), np.nan), np.full(bootstrap.resamples, np.nan)
+    scores = measurements.scores(parents, "untouched", task, language, [0])
+    return scores.mean(axis=1)[:, 0], bootstrap.means(scores)[:, 0]
+
+
+def _estimate(measure: Callable[[Floats], Floats], total: Floats, samples: Floats, bootstrap: Bootstrap) -> Estimate:
     return bootstrap.estimate(measure(total), measure(samples))
 
 
@@ -133,13 +178,13 @@ def _sizes(group: Sequence[Curve]) -> int:
     return len({curve.arm.non_embedding_parameters for curve in group})
 
 
-def _trend(intermediate: str, targets: tuple[str, ...], head: str, group: list[Curve], bootstrap: Bootstrap) -> Trend:
+def _trend(group: list[Curve], bootstrap: Bootstrap) -> Trend:
     overall, samples = _slope(group, bootstrap)
     families: dict[str, list[Curve]] = {}
     for curve in group:
         families.setdefault(curve.arm.layer_norm, []).append(curve)
     within = {family: _slope(members, bootstrap)[0] for family, members in families.items() if _sizes(members) > 1}
-    return Trend(intermediate, targets, head, tuple(curve.arm.scale for curve in group),
+    return Trend(group[0].arm, group[0].head, tuple(curve.arm.scale for curve in group),
                  min(len(curve.seeds) for curve in group), overall, within, samples)
 
 

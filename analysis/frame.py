@@ -28,7 +28,7 @@ IDENTITY: dict[str, Any] = {
     "outcome": pl.String,
 }
 """Whose value it is.  `trained` is the task trained on ("" for retrieval), several joined by `+`; `outcome` is
-`completed`, `diverged` or `running` (begun, and without a result)."""
+`completed`, `diverged`, `running` (begun, and without a result) or `missing` (planned, and never begun)."""
 
 SCHEMA: dict[str, Any] = {
     **IDENTITY,
@@ -90,10 +90,13 @@ class Record:
     measured: Iterable[Measured]
     """In the order in which it was written."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    begun: bool = True
 
     @property
     def outcome(self) -> str:
-        return str(self.result["outcome"]) if self.result else "running"
+        if self.result:
+            return str(self.result["outcome"])
+        return "running" if self.begun else "missing"
 
     @property
     def identity(self) -> dict[str, Any]:

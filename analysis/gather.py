@@ -17,7 +17,7 @@ import polars as pl
 from analysis.frame import Measured, Record, tidy
 from analysis.wandb_files import Fragment, read_runs
 from trainers.stage import Stage
-from trainers.store import Store, StageEntry
+from trainers.store import StageEntry, Store
 from trainers.tracking import step_axis
 
 EXAMPLE_SCHEMA: dict[str, Any] = {
@@ -135,11 +135,11 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
         summary.update(fragment.summary)
     stage = Stage.model_validate(config["stage"])
     axis = step_axis(stage)
-    measured = [
-        Measured(row[axis], *name.split("/", 3), value=float(value), **curves[name])
-        for fragment in fragments for row in fragment.history
-        for name, value in row.items() if name in curves
-    ]
+    measured = []
+    for row in (row for fragment in fragments for row in fragment.history):
+        for name in row.keys() & curves.keys():
+            measure, task, language, metric = name.split("/", 3)
+            measured.append(Measured(row[axis], measure, task, language, metric, float(row[name]), **curves[name]))
     return Record(stage, config["scale"], summary if "outcome" in summary else None, measured)
 
 
@@ -167,7 +167,6 @@ def _examples(path: Path) -> pl.DataFrame:
         task, _, layer = name.partition(_LAYER)
         facts = {"measure": "retrieval" if layer else "zero_shot", "task": task, "language": language,
                  "at": int(layer) if layer else None}
-    columns = [name for name in EXAMPLE_SCHEMA if name not in facts]
-    table = pl.read_parquet(path, columns=columns)
-    return table.with_columns(pl.lit(value, EXAMPLE_SCHEMA[name]).alias(name) for name, value in facts.items()
-                              ).select(pl.col(name).cast(kind) for name, kind in EXAMPLE_SCHEMA.items())
+    table = pl.read_parquet(path, columns=[name for name in EXAMPLE_SCHEMA if name not in facts])
+    return table.select((pl.lit(facts[name]) if name in facts else pl.col(name)).cast(kind).alias(name)
+                        for name, kind in EXAMPLE_SCHEMA.items())

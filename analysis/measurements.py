@@ -22,16 +22,17 @@ Point = tuple[str, str, str, str, int]
 class Arm:
     """The stages that differ in their seed only.  `trained` is empty where retrieval was evaluated."""
 
-    kind: str
     scale: str
     non_embedding_parameters: int
     layer_norm: str
     intermediate: str
     trained: str
     targets: tuple[str, ...]
-    keys: dict[int, str] = field(compare=False)
+    same_task: bool
+    """The target trains on the intermediate's own task: that is a longer training of it, not a test of retention."""
+    keys: dict[int, str] = field(default_factory=dict, compare=False)
     """Seed → stage key, of the stages that completed."""
-    parents: dict[int, str | None] = field(compare=False)
+    parents: dict[int, str | None] = field(default_factory=dict, compare=False)
     """Seed → key of the intermediate's stage."""
 
     @property
@@ -39,9 +40,18 @@ class Arm:
         return sorted(self.keys)
 
     @property
+    def ordered_keys(self) -> list[str]:
+        """Stage keys in the order of `seeds`: the first axis of every array of scores."""
+        return [self.keys[seed] for seed in self.seeds]
+
+    @property
     def path(self) -> str:
         """What a person calls the training, e.g. `mnli → pawsx`."""
-        return f"{self.intermediate} → {'+'.join(self.targets)}"
+        return path(self.intermediate, self.targets) + " (same task)" * self.same_task
+
+
+def path(intermediate: str, targets: Sequence[str]) -> str:
+    return f"{intermediate} → {'+'.join(targets)}"
 
 
 def usable(stages: pl.DataFrame) -> pl.DataFrame:
@@ -57,11 +67,14 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
     Raises:
         ValueError: two stages differ in nothing that an arm knows: the stages are of more than one sweep.
     """
-    columns = ["kind", "scale", "non_embedding_parameters", "layer_norm", "intermediate", "trained", "targets"]
+    columns = ["scale", "non_embedding_parameters", "layer_norm", "intermediate", "trained"]
+    trained = dict(stages.select("key", "trained").iter_rows())
     found: dict[tuple, Arm] = {}
     for row in usable(stages).filter(pl.col("kind") == kind).iter_rows(named=True):
-        name = tuple(tuple(row[column]) if column == "targets" else row[column] for column in columns)
-        arm = found.setdefault(name, Arm(*name, keys={}, parents={}))
+        name = {column: row[column] for column in columns}
+        same_task = bool(row["trained"]) and row["trained"] in trained.get(row["parent"], "").split("+")
+        arm = found.setdefault((*name.values(), *row["targets"]),
+                               Arm(**name, targets=tuple(row["targets"]), same_task=same_task))
         if row["seed"] in arm.keys:
             raise ValueError(f"stages {arm.keys[row['seed']]} and {row['key']} are both {row['label']}: "
                              "they belong to different sweeps; name the keys of one")

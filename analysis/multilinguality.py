@@ -36,12 +36,12 @@ def layer_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap: Boo
     """One curve per scale, intermediate and retrieval task."""
     before = {(arm.scale, arm.targets): arm for arm in arms if arm.intermediate == "none"}
     return [_curve(arm, task, before.get((arm.scale, arm.targets)), measurements, bootstrap)
-            for arm in arms for task in dict(measurements.pairs(list(arm.keys.values()), MEASURE))]
+            for arm in arms for task in dict(measurements.pairs(arm.ordered_keys, MEASURE))]
 
 
 def _curve(arm: Arm, task: str, before: Arm | None, measurements: Measurements, bootstrap: Bootstrap) -> LayerCurve:
     languages = _languages(arm, task, measurements)
-    layers = measurements.steps(_keys(arm), MEASURE, task, languages[0])
+    layers = measurements.steps(arm.ordered_keys, MEASURE, task, languages[0])
     value, samples = _means(arm, task, languages, layers, measurements, bootstrap)
     low, high = bootstrap.interval(samples)
     best, change = -1, UNDEFINED
@@ -56,17 +56,13 @@ def _curve(arm: Arm, task: str, before: Arm | None, measurements: Measurements, 
     return LayerCurve(arm, task, tuple(languages), np.array(layers, dtype=np.float64), value, low, high, best, change)
 
 
-def _keys(arm: Arm) -> list[str]:
-    return [arm.keys[seed] for seed in arm.seeds]
-
-
 def _languages(arm: Arm, task: str, measurements: Measurements) -> list[str]:
-    return [language for name, language in measurements.pairs(_keys(arm), MEASURE) if name == task]
+    return [language for name, language in measurements.pairs(arm.ordered_keys, MEASURE) if name == task]
 
 
 def _means(arm: Arm, task: str, languages: list[str], layers: list[int], measurements: Measurements,
            bootstrap: Bootstrap) -> tuple[Floats, Floats]:
     """[layers] and [B, layers], over languages."""
-    scores = [measurements.scores(_keys(arm), MEASURE, task, language, layers) for language in languages]
+    scores = [measurements.scores(arm.ordered_keys, MEASURE, task, language, layers) for language in languages]
     samples = np.mean([bootstrap.means(part) for part in scores], axis=0)
     return np.mean([part.mean(axis=(0, 1)) for part in scores], axis=0), samples

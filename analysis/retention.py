@@ -15,16 +15,17 @@ import numpy as np
 from analysis.statistics import Estimate, Floats
 
 
-def retention(scores: Floats, chance: float) -> Floats:
+def retention(scores: Floats, chance: float | Floats) -> Floats:
     """R(τ) = (A(τ) − c) / (A(0) − c): 1 where nothing is lost, 0 where the stored head is back at chance.
 
     Args:
         scores: [..., τ] A.
+        chance: c, or [...].
 
     Returns:
-        [..., τ]; NaN or infinite where A(0) = c.  Ask `nothing_to_retain` before believing a ratio.
+        [..., τ]; NaN where A(0) = c.  Ask `nothing_to_retain` before believing a ratio.
     """
-    return _ratio(scores - chance, scores[..., :1] - chance)
+    return representation_retention(scores, np.asarray(chance, dtype=np.float64))  # the same ratio, from c
 
 
 def representation_retention(probes: Floats, base: Floats) -> Floats:
@@ -37,7 +38,7 @@ def representation_retention(probes: Floats, base: Floats) -> Floats:
     Returns:
         [..., τ].
     """
-    base = np.asarray(base)[..., None]
+    base = base[..., None]
     return _ratio(probes - base, probes[..., :1] - base)
 
 
@@ -131,5 +132,5 @@ def scale_slope(values: Floats, non_embedding_parameters: Floats) -> Floats:
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(numerator / denominator)
+    """NaN where the denominator is 0."""
+    return numerator / np.where(denominator == 0, np.nan, denominator)

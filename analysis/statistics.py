@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+SIGNIFICANT = 0.05
+"""Below such a corrected p, a difference is called one."""
 FEW_SEEDS = 3
 """Below so many seeds an interval says little about other seeds; figures and tables then say so."""
 
@@ -78,7 +80,7 @@ class Bootstrap:
         over_examples = np.tensordot(self._draw(1, examples), scores, axes=(1, 1))
         return np.einsum("bs,bs...->b...", self._draw(0, seeds), over_examples)
 
-    def estimate(self, value: float, samples: Floats) -> Estimate:
+    def estimate(self, value: float | Floats, samples: Floats) -> Estimate:
         """`value` with the percentile interval of its resamples [B]."""
         low, high = self.interval(samples)
         return Estimate(float(value), float(low), float(high))

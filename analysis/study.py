@@ -11,12 +11,20 @@ from functools import cached_property
 
 import polars as pl
 
-from analysis.curves import Curve, Trend, retention_curves, scale_trends
+from analysis.curves import (
+    Curve,
+    HeadComparison,
+    Trend,
+    head_comparisons,
+    pooled_slopes,
+    retention_curves,
+    scale_trends,
+)
 from analysis.frame import Record, stage_table, tidy
 from analysis.measurements import Arm, Measurements, arms, usable
 from analysis.multilinguality import LayerCurve, layer_curves
-from analysis.statistics import Bootstrap
-from analysis.transfer import Cell, cells
+from analysis.statistics import Bootstrap, Estimate
+from analysis.transfer import Cell, MeanGain, cells, mean_gains
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,11 @@ class Study:
     """Of target trainings that completed."""
     curves: list[Curve]
     trends: list[Trend]
+    pooled_slopes: dict[str, Estimate]
+    """Head → mean slope over all trends."""
+    heads: list[HeadComparison]
     cells: list[Cell]
+    mean_gains: list[MeanGain]
     layers: list[LayerCurve]
     has_examples: bool
     """Whether intervals cover examples, too, or only seeds."""
@@ -67,7 +79,11 @@ def analyse(records: Sequence[Record], examples: Iterable[tuple[str, pl.DataFram
     measurements = Measurements(frame, examples)
     targets = arms(stages, "target")
     curves = retention_curves(targets, measurements, bootstrap)
+    trends = scale_trends(curves, bootstrap)
+    table = cells(targets, measurements, bootstrap)
     return Study(
-        stages, frame, targets, curves, scale_trends(curves, bootstrap), cells(targets, measurements, bootstrap),
-        layer_curves(arms(stages, "retrieval"), measurements, bootstrap), measurements.has_examples,
+        stages, frame, targets, curves, trends, pooled_slopes(trends, bootstrap), head_comparisons(curves, bootstrap),
+        cells=table, mean_gains=mean_gains(table, bootstrap),
+        layers=layer_curves(arms(stages, "retrieval"), measurements, bootstrap),
+        has_examples=measurements.has_examples,
     )

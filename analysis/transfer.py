@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis import retention
 from analysis.measurements import Arm, Measurements
-from analysis.statistics import (
-    UNDEFINED,
-    Bootstrap,
-    Estimate,
-    Floats,
-    holm,
-    interquartile_mean,
-    p_value,
-)
+from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats, holm, interquartile_mean, p_value
 from trainers.tasks import ENGLISH
 
 MEASURE = "zero_shot"
@@ -60,10 +52,39 @@ class Cell:
     """Mean gain of other languages over the English one; undefined where that is within its interval of 0."""
     gap_change: Estimate = UNDEFINED
     """The gap through the intermediate minus the gap without."""
+    gain_samples: Floats | None = None
+    """[B, languages] resamples of the gains."""
 
     @property
     def english_gain(self) -> Estimate:
         return next((gain.gain for gain in self.gains if gain.language == ENGLISH), UNDEFINED)
+
+
+@dataclass(frozen=True)
+class MeanGain:
+    """What an intermediate adds at one scale: the mean over its targets, each target counting once."""
+
+    scale: str
+    intermediate: str
+    targets: int
+    english: Estimate
+    others: Estimate
+
+
+def mean_gains(found: Sequence[Cell], bootstrap: Bootstrap) -> list[MeanGain]:
+    """One per scale and intermediate, over the targets that have English and other languages."""
+    groups: dict[tuple[str, str], list[tuple[Cell, Floats]]] = {}
+    for cell in found:
+        if cell.gain_samples is not None and cell.gains[0].language == ENGLISH and len(cell.gains) > 1:
+            groups.setdefault((cell.arm.intermediate, cell.arm.scale), []).append((cell, cell.gain_samples))
+    means = []
+    for (intermediate, scale), members in groups.items():
+        english = bootstrap.estimate(float(np.mean([cell.english_gain.value for cell, _ in members])),
+                                     np.mean([samples[:, 0] for _, samples in members], axis=0))
+        others = bootstrap.estimate(float(np.mean([cell.others_gain.value for cell, _ in members])),
+                                    np.mean([samples[:, 1:].mean(axis=1) for _, samples in members], axis=0))
+        means.append(MeanGain(scale, intermediate, len(members), english, others))
+    return means
 
 
 def cells(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap) -> list[Cell]:
@@ -71,14 +92,14 @@ def cells(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap)
     without = {(arm.scale, arm.trained): arm for arm in arms if arm.intermediate == "none"}
     found = [
         _cell(arm, target, languages, without.get((arm.scale, arm.trained)), measurements, bootstrap)
-        for arm in arms for target, languages in _languages(arm.keys.values(), measurements).items()
+        for arm in arms for target, languages in _languages(arm.ordered_keys, measurements).items()
     ]
     return _corrected(found)
 
 
-def _languages(keys, measurements: Measurements) -> dict[str, list[str]]:
+def _languages(keys: Sequence[str], measurements: Measurements) -> dict[str, list[str]]:
     targets: dict[str, list[str]] = {}
-    for task, language in measurements.pairs(list(keys), MEASURE):
+    for task, language in measurements.pairs(keys, MEASURE):
         targets.setdefault(task, []).append(language)
     return targets
 
@@ -99,49 +120,60 @@ class _Scores:
 
 def _cell(arm: Arm, target: str, languages: list[str], without: Arm | None, measurements: Measurements,
           bootstrap: Bootstrap) -> Cell:
-    ours = _Scores([arm.keys[seed] for seed in arm.seeds], target, languages, measurements, bootstrap)
-    foreign = [place for place, language in enumerate(languages) if language != ENGLISH]
-    english = languages.index(ENGLISH) if ENGLISH in languages else None
+    def scores_of(owner: Arm, seeds: Iterable[int]) -> _Scores:
+        return _Scores([owner.keys[seed] for seed in seeds], target, languages, measurements, bootstrap)
 
-    def of_others(value: Floats, samples: Floats) -> Estimate:
-        if not foreign:
+    ours = scores_of(arm, arm.seeds)
+    has_english = languages[0] == ENGLISH  # it stands first wherever it is
+    others = slice(int(has_english), None)
+    both = has_english and len(languages) > 1
+
+    def mean_of_others(value: Floats, samples: Floats) -> Estimate:
+        if not languages[others]:
             return UNDEFINED
-        return bootstrap.estimate(value[foreign].mean(), samples[:, foreign].mean(axis=1))
+        return bootstrap.estimate(value[others].mean(), samples[:, others].mean(axis=1))
 
-    def gap_of(scores: _Scores) -> tuple[Floats, Floats]:
-        return tuple(retention.cross_lingual_gap(part[..., english], part[..., foreign])  # type: ignore[return-value]
-                     for part in (scores.value, scores.samples))
-
-    both = english is not None and bool(foreign)
     cell = Cell(
         arm, target, tuple(arm.seeds),
         scores={language: bootstrap.estimate(ours.value[place], ours.samples[:, place])
                 for place, language in enumerate(languages)},
-        others=of_others(ours.value, ours.samples),
-        others_iqm=interquartile_mean(ours.by_seed[:, foreign]),
-        gap=bootstrap.estimate(*gap_of(ours)) if both else UNDEFINED,
+        others=mean_of_others(ours.value, ours.samples),
+        others_iqm=interquartile_mean(ours.by_seed[:, others]),
+        gap=bootstrap.estimate(_gap(ours.value), _gap(ours.samples)) if both else UNDEFINED,
     )
-    shared = sorted(set(arm.keys) & set(without.keys)) if without and arm.intermediate != "none" else []
-    if not shared or without is None:
+    shared = _shared_seeds(arm, without, target, languages, measurements)
+    if without is None or not shared:
         return cell
-    languages_without = _languages([without.keys[seed] for seed in shared], measurements).get(target, [])
-    if languages_without != languages:
-        return cell
-    via, plain = (_Scores([owner.keys[seed] for seed in shared], target, languages, measurements, bootstrap)
-                  for owner in (arm, without))
-    value, samples = retention.transfer_gain(via.value, plain.value), retention.transfer_gain(via.samples, plain.samples)
+    via, plain = scores_of(arm, shared), scores_of(without, shared)
+    value = retention.transfer_gain(via.value, plain.value)
+    samples = retention.transfer_gain(via.samples, plain.samples)
     gains = []
     for place, language in enumerate(languages):
         gain = bootstrap.estimate(value[place], samples[:, place])
         gains.append(Gain(language, gain, p_value(gain, samples[:, place])))
     kept = change = UNDEFINED
     if both:
-        change = bootstrap.estimate(*(a - b for a, b in zip(gap_of(via), gap_of(plain), strict=True)))
-        if gains[english or 0].gain.differs_from_zero:
-            kept = bootstrap.estimate(*(retention.gain_retention(part[..., english], part[..., foreign])
-                                        for part in (value, samples)))
-    return replace(cell, paired_seeds=tuple(shared), gains=tuple(gains), others_gain=of_others(value, samples),
-                   gain_retention=kept, gap_change=change)
+        change = bootstrap.estimate(_gap(via.value) - _gap(plain.value), _gap(via.samples) - _gap(plain.samples))
+    if both and gains[0].gain.differs_from_zero:
+        kept = bootstrap.estimate(retention.gain_retention(value[0], value[1:]),
+                                  retention.gain_retention(samples[:, 0], samples[:, 1:]))
+    return replace(cell, paired_seeds=tuple(shared), gains=tuple(gains), others_gain=mean_of_others(value, samples),
+                   gain_retention=kept, gap_change=change, gain_samples=samples)
+
+
+def _gap(scores: Floats) -> Floats:
+    """Of [..., languages], English first."""
+    return retention.cross_lingual_gap(scores[..., 0], scores[..., 1:])
+
+
+def _shared_seeds(arm: Arm, without: Arm | None, target: str, languages: list[str],
+                  measurements: Measurements) -> list[int]:
+    """The seeds that can be paired: none where an arm has no counterpart, or was scored in other languages."""
+    if without is None or without is arm:
+        return []
+    shared = sorted(set(arm.keys) & set(without.keys))
+    there = _languages([without.keys[seed] for seed in shared], measurements).get(target)
+    return shared if there == languages else []
 
 
 def _corrected(found: list[Cell]) -> list[Cell]:

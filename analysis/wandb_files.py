@@ -78,12 +78,12 @@ def read_fragment(path: Path) -> Fragment:
         ValueError: see `payloads`; or a record that this W&B client cannot read.
     """
     from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
 
     fragment = Fragment()
     for payload in payloads(path):
         try:
-            _add(fragment, Record.FromString(payload))
+            _add(fragment, wandb_internal_pb2.Record.FromString(payload))  # type: ignore[attr-defined]
         except DecodeError as error:
             raise ValueError(f"{path} holds a record that the installed wandb cannot read: {error}") from error
     return fragment

@@ -73,7 +73,7 @@ def test_every_figure_is_there_as_png_and_svg(page):
 def test_the_answer_has_numbers_with_intervals(page):
     text = page.read_text()
     assert "larger encoders retain more" in text
-    assert re.search(r"changes by \+0\.6\d \[\+0\.\d\d, \+0\.\d\d\] per tenfold", text)
+    assert re.search(r"changes by \+0\.6\d\s\[\+0\.\d\d,\s\+0\.\d\d\] per tenfold", text)
 
 
 def test_the_same_store_gives_the_same_page_and_figures(page, built, tmp_path):

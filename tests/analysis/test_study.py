@@ -43,6 +43,12 @@ def test_larger_scales_are_found_to_retain_more(built):
     assert all(set(trend.within) == {"post"} for trend in built.study.trends)  # one pre-LN scale makes no slope
 
 
+def test_a_target_on_the_intermediates_own_task_is_marked_and_left_out_of_the_means(built):
+    same = {curve.arm.path for curve in built.study.curves if curve.arm.same_task}
+    assert same == {"mnli → xnli (same task)", "squad → xquad (same task)"}
+    assert all(heads.trainings == 4 for heads in built.study.heads)
+
+
 def test_gains_are_the_truth_and_survive_holm(built):
     cells = [cell for cell in built.study.cells if cell.arm.intermediate != "none"]
     assert len(cells) == 3 * 2 * 3

@@ -1,0 +1,179 @@
+"""One self-contained HTML page and its figures: the question, the answer, what it rests on.
+
+    page = write_report(store_root, keys, out, "sandbox")     # out/report.html, out/figures/*.png and *.svg
+
+The page needs no network and no script, prints, and never trusts a text that it was given.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from analysis import tables
+from analysis.figures import SECTIONS, Section
+from analysis.findings import answers
+from analysis.frame import Record
+from analysis.gather import per_example, store_records, wandb_records
+from analysis.plotting import save, seeds_note, style
+from analysis.statistics import Bootstrap
+from analysis.study import Study, analyse
+from analysis.tables import Table
+from trainers.stage import Stage
+from trainers.store import write_atomically
+
+TEMPLATE = Path(__file__).with_name("report.html.template")
+LONG_TEXT = 40
+"""Cells of so many characters may wrap."""
+CSS_PIXELS_PER_INCH = 96 * 1.35
+"""Somewhat larger than on paper: a screen is read from farther away."""
+
+Source = Literal["store", "wandb"]
+
+
+def write_report(store_root: Path, keys: Sequence[str], out: Path, sweep_name: str, source: Source = "store", *,
+                 planned: Sequence[Stage] = (), resamples: int = 1000, seed: int = 0) -> Path:
+    """Analyse the stages and write `out/report.html` and `out/figures/`.
+
+    Works at any time: an unfinished or empty store gives a page that says what is missing.
+
+    Args:
+        keys: the sweep's stages; those that were never begun are counted as missing.
+        source: `store`, or `wandb` for the offline files beside it (no scores of single examples, so that intervals
+            cover seeds only).
+        planned: the plan's stages, so that those never begun can be named.
+        resamples: of the bootstrap.
+        seed: of the bootstrap; the same store, keys and seed give the same page.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ValueError: a W&B file is damaged, a stage is of another version, or the keys are of more than one sweep.
+        StoreError: `out` cannot be written.
+    """
+    wanted = set(keys)
+    records = store_records(store_root, wanted) if source == "store" else wandb_records(store_root / "wandb", wanted)
+    begun = {record.stage.key for record in records}
+    records += [Record(stage, {}, None, (), begun=False) for stage in planned if stage.key in wanted - begun]
+    examples = [(key, per_example(store_root, key)) for key in sorted(begun)] if source == "store" else []
+    study = analyse(records, examples, Bootstrap(np.random.default_rng(seed), resamples))
+
+    out.mkdir(parents=True, exist_ok=True)
+    with style():
+        figures = "\n".join(_section(section, study, sweep_name, out / "figures") for section in SECTIONS)
+    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        sweep=html.escape(sweep_name),
+        source={"store": "the store", "wandb": "W&amp;B offline files"}[source],
+        seeds=html.escape(seeds_note(study)),
+        resamples=f"{resamples:,}",
+        answers=_items(answers(study)),
+        counts=_counts(study, len(wanted)),
+        figures=figures,
+        cells=_table(tables.cell_table(study), "No target training is known yet."),
+        transfer=_table(tables.transfer_table(study), "No target has been scored."),
+        retention=_table(tables.retention_table(study), "No retention has been measured."),
+        trends=_table(tables.trend_table(study), "No slope: it takes a defined R(T) at two scales or more."),
+        trouble=_trouble(study, len(wanted)),
+        cost=_table(tables.cost_table(study), "No stage has finished."),
+        provenance=_provenance(records),
+    )
+    write_atomically(out / "report.html", page)
+    return out / "report.html"
+
+
+def _section(section: Section, study: Study, sweep_name: str, folder: Path) -> str:
+    shown = []
+    for drawing in section.draw(study, sweep_name):
+        svg = base64.b64encode(save(drawing.figure, folder, drawing.name).encode()).decode()
+        caption = html.escape(drawing.caption)
+        width = drawing.figure.get_figwidth() * CSS_PIXELS_PER_INCH
+        # As an image, not inline: then the ids of one figure's SVG cannot meet another's.
+        image = f'<img width="{width:.0f}" alt="{caption}" src="data:image/svg+xml;base64,{svg}">'
+        shown.append(f"<figure><div>{image}</div><figcaption>{caption}</figcaption></figure>")
+    content = "\n".join(shown) or f'<p class="note">{html.escape(section.missing)}</p>'
+    return f"<h2>{html.escape(section.heading)}</h2>\n{content}"
+
+
+def _table(table: Table, missing: str) -> str:
+    if not table.rows:
+        return f'<p class="note">{html.escape(missing)}</p>'
+
+    head = "".join(_cell("th", text, place < table.names) for place, text in enumerate(table.columns))
+    lines = ['<div class="scroll"><table>', f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+    group = table.rows[0][0]
+    for row in table.rows:
+        opening = "<tr>" if row[0] == group else '<tr class="group">'
+        cells = "".join(_cell("td", text, place < table.names) for place, text in enumerate(row))
+        lines.append(f"{opening}{cells}</tr>")
+        group = row[0]
+    return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def _cell(tag: str, text: str, is_name: bool) -> str:
+    """A name stands left, a number right with its interval below it; a sentence may wrap."""
+    if len(text) > LONG_TEXT:
+        return f'<{tag} class="name long">{html.escape(text)}</{tag}>'
+    if is_name:
+        return f'<{tag} class="name">{html.escape(text)}</{tag}>'
+    value, bracket, interval = text.partition(" [")
+    small = f"<small>[{html.escape(interval)}</small>" if bracket else ""
+    return f"<{tag}>{html.escape(value)}{small}</{tag}>"
+
+
+def _items(texts: Iterable[str]) -> str:
+    return "\n".join(f"<li>{html.escape(text)}</li>" for text in texts)
+
+
+def _counts(study: Study, wanted: int) -> str:
+    outcomes = study.stages["outcome"].to_list()
+    begun = len(outcomes) - outcomes.count("missing")
+    finished = study.stages.filter(pl.col("seconds").is_not_null())
+    shown = {
+        "stages completed": f"{outcomes.count('completed')} of {wanted}",
+        "diverged": str(outcomes.count("diverged")),
+        "unfinished": str(outcomes.count("running")),
+        "not begun": str(wanted - begun),
+        "of training and evaluation": tables.duration(float(finished["seconds"].sum())),
+    }
+    return "\n".join(f"<li><b>{html.escape(value)}</b><span>{html.escape(name)}</span></li>"
+                     for name, value in shown.items())
+
+
+def _trouble(study: Study, wanted: int) -> str:
+    unnamed = wanted - study.stages.height
+    content = _table(tables.trouble_table(study), "" if unnamed else "Nothing: every stage completed.")
+    if unnamed:
+        content += f'\n<p class="note">{unnamed} of the sweep’s {wanted} stages have not begun.</p>'
+    return content
+
+
+def _provenance(records: Sequence[Record]) -> str:
+    """Each fact's distinct values over all finished stages."""
+    facts: dict[str, dict[str, None]] = {}
+
+    def add(name: str, value: object) -> None:
+        facts.setdefault(name, {})[str(value)] = None
+
+    for record in records:
+        provenance = record.provenance
+        if code := provenance.get("code"):
+            add("commit", f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}")
+        for name in ("python", "host"):
+            if name in provenance:
+                add(name, provenance[name])
+        for device in provenance.get("devices", ()):
+            add("devices", device)
+        for package, version in provenance.get("packages", {}).items():
+            add(package, version)
+    if not facts:
+        return "<dt>–</dt><dd>no finished stage has left its provenance here</dd>"
+    return "\n".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(', '.join(values))}</dd>"
+                     for name, values in facts.items())
