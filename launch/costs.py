@@ -65,10 +65,10 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
         steps = stage.recipe.total_steps(examples) if examples else 0
         training = steps * stage.recipe.batch_size * tokens(task.name, stage.recipe.max_length)
         if stage.probe is not None:
-            probings = steps.bit_length() + 2 if stage.kind == "target" else 2
-            per_probing = (stage.probe.examples + stage.probe.refit_examples
-                           + len(stage.probe.languages) * stage.probe.examples_other)
-            forward += probings * per_probing * tokens(stage.probe.task, stage.probe.max_length)
+            probe, probings = stage.probe, steps.bit_length() + 2 if stage.kind == "target" else 2
+            elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English
+            forward += int(probings * (probe.examples + probe.refit_examples + elsewhere)
+                           * tokens(probe.task, probe.max_length))
     for evaluation in stage.evaluate:
         task = TASKS[evaluation.task]
         examples = sum(rows(task.test, language, evaluation.max_examples) for language in evaluation.languages)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-MICRO_BATCH_COST_TOKENS = 48
+MICRO_BATCH_COST_TOKENS = 96
 """What starting one more micro-batch costs, in padded tokens: calls, kernels, collectives."""
 
 

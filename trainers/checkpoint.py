@@ -114,6 +114,8 @@ def damage(checkpoint: Path) -> str | None:
         manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return f"its manifest cannot be read ({error})"
+    if not isinstance(manifest, dict) or "progress.json" not in manifest:
+        return "its manifest does not list its files"
     for name, expected in manifest.items():
         path = checkpoint / name
         if not path.is_file():

@@ -34,6 +34,14 @@ def probe_steps(total_steps: int) -> list[int]:
     return sorted({0, total_steps, *(step for step in powers if step < total_steps)})
 
 
+def all_language_steps(total_steps: int) -> set[int]:
+    """Every other probed step, and the last: there all languages are probed, elsewhere English alone.
+
+    A short training could not afford more: probing is to cost at most a tenth of a stage.
+    """
+    return {*probe_steps(total_steps)[::2], total_steps}
+
+
 @dataclass(frozen=True)
 class Probing:
     """What one probing found."""
@@ -59,11 +67,12 @@ class Prober:
         self.chances = [family(probe.task).chance(probe.task, probe.table) for probe in sets]
 
     def measure(self, engine: Engine, vocabulary: Vocabulary, stored_as: str | None = "stored",
-                refit_as: str = "refit") -> Probing:
+                refit_as: str = "refit", all_languages: bool = True) -> Probing:
         """Score both heads on every set.  All ranks must call it, and all get the same scores.
 
         Args:
             stored_as, refit_as: the measures' names; no stored head is scored where `stored_as` is None.
+            all_languages: whether to go beyond English.
         """
         refitted = self._fit(engine, vocabulary)
         heads = {refit_as: refitted}
@@ -72,7 +81,8 @@ class Prober:
             heads[stored_as] = self.stored_head.to(engine.device).eval()
         scores: list[Score] = []
         frames: list[pl.DataFrame] = []
-        for probe, chance in zip(self.sets, self.chances, strict=True):
+        count = len(self.sets) if all_languages else 1
+        for probe, chance in zip(self.sets[:count], self.chances[:count], strict=True):
             rows = {measure: DecodedRows(len(probe.examples)) for measure in heads}
             with torch.no_grad():
                 for places, batch, hidden in outputs(engine, probe.examples, vocabulary):

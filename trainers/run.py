@@ -24,7 +24,7 @@ from trainers.data.mirror import Mirror
 from trainers.data.stagedata import DataError
 from trainers.engine import learning_rate_at
 from trainers.evaluate import Evaluated, evaluate, evaluate_retrieval
-from trainers.probes import probe_steps
+from trainers.probes import all_language_steps, probe_steps
 from trainers.progress import Progress
 from trainers.provenance import provenance
 from trainers.ranks import Ranks, connect
@@ -178,7 +178,7 @@ class _Attempt:
                 if not math.isfinite(report.loss):
                     return self._write_result("diverged", f"the loss is {report.loss} at step {done}")
                 if done in probed:
-                    self._probe(done)
+                    self._probe(done, all_languages=done in all_language_steps(total))
                 stop, save = report.votes
                 if stop or (save and done < total):
                     self._save_checkpoint(done)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ def Cosmetic(**kwargs: Any) -> Any:
 class Frozen(BaseModel):
     """The base of all models here: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, nested models included, as plain JSON values."""
@@ -176,6 +177,12 @@ class Stage(Frozen):
     def key(self) -> str:
         """Content address: equal work has an equal key."""
         return digest(self.identity())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Stage:
+        """A changed copy; it does not inherit the key that was computed for this one."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("key", None)
+        return copy
 
     @property
     def label(self) -> str:

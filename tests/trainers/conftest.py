@@ -14,7 +14,7 @@ from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
 from trainers.scales import SANDBOX_ENCODERS
 from trainers.stage import Execution, Stage
-from trainers.store import Store, StageEntry
+from trainers.store import StageEntry, Store
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 

@@ -19,7 +19,7 @@ from launch.plan import make_plan
 from launch.sweep import Sweep
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution, Stage
-from trainers.store import Store, StageEntry
+from trainers.store import StageEntry, Store
 from trainers.tracking import Tracking
 
 CHECKOUT = Path(__file__).parents[2]

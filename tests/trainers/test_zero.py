@@ -45,12 +45,9 @@ def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], d
     torch.manual_seed(stage.seed)
     head = build_head(TASKS["mnli"], 32, 0.0, encoder.config.initializer_range)
     named = [*encoder.named_parameters(), *((f"heads.mnli.{name}", p) for name, p in head.named_parameters())]
-    groups = [
-        {"params": [p for name, p in named if not (name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name)],
-         "weight_decay": recipe.weight_decay},
-        {"params": [p for name, p in named if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name],
-         "weight_decay": 0.0},
-    ]
+    undecayed = [p for name, p in named if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name]
+    decayed = [p for _, p in named if not any(p is other for other in undecayed)]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=recipe.adam_betas, eps=recipe.adam_epsilon, fused=False)
     total = recipe.total_steps(len(examples))
     warmup = int(recipe.warmup * total)

@@ -48,9 +48,12 @@ def _utterance(random: Random) -> items.Utterance:
     return items.Utterance(clause, random.choice(items.FRONTS))
 
 
-def _restated(utterance: items.Utterance, random: Random) -> items.Utterance:
-    """The same fact in another order, or something that follows from it."""
+def _told_again(utterance: items.Utterance, random: Random) -> items.Utterance:
+    """The same fact in another order, something that follows from it, or a fact much like it."""
     clause = utterance.clause
+    if random.random() < 0.4:
+        others = world.changed(clause, world.OTHER_VALUE, random)
+        clause = random.choice([*others, world.other_agent(clause, random, NAMES)])
     for _ in range(random.choice((0, 1, 2))):
         if not clause.negated:
             clause = items.wider(clause, random) or clause
@@ -68,17 +71,14 @@ def _question(utterance: items.Utterance, asked: str, language: str) -> str:
 
 
 def _code_switched(utterance: items.Utterance, random: Random) -> str:
-    """The sentence in one language's order, with some of its parts spoken in another."""
-    outer, inner = random.sample(LANGUAGES, 2)
-    by_slot: dict[str, list[Segment]] = defaultdict(list)
-    for text, slot in segments(utterance.clause, inner):
-        by_slot[slot.split(".")[0]].append((text, slot))
-    parts = []
-    for slot, group in groupby(segments(*items.arguments(utterance, outer)), lambda segment: segment[1].split(".")[0]):
-        switched = slot in by_slot and random.random() < 0.5
-        words, language = (by_slot[slot], inner) if switched else (list(group), outer)
-        parts.append(GAP[language].join(text for text, _ in words))
-    text = " ".join(parts)
+    """The sentence in one language's order, with about half of its words spoken in any of the others."""
+    outer = random.choice(LANGUAGES)
+    by_slot = {language: dict(map(reversed, segments(utterance.clause, language))) for language in LANGUAGES}
+    words = []
+    for word, slot in segments(*items.arguments(utterance, outer)):
+        language = random.choice(LANGUAGES) if random.random() < 0.6 else outer
+        words.append(by_slot[language].get(slot, word))
+    text = " ".join(words)
     return text[0].upper() + text[1:] + "."
 
 
@@ -88,21 +88,21 @@ def _passage(utterances: Sequence[items.Utterance], language: str, compound: boo
     return GAP[language].join(items.speak([utterance], language) for utterance in utterances)
 
 
-def _monolingual(random: Random, switched: bool) -> Document:
-    """Some facts and, in about two thirds of the documents, one of them said again or asked for."""
+def _story(random: Random, switched: bool) -> Document:
+    """Some facts and, in about two thirds of the documents, one of them told again or asked for."""
     language = random.choice(LANGUAGES)
     utterances = [_utterance(random) for _ in range(random.choice((1, 1, 2, 3)))]
     about = random.choice(utterances)
-    second_language = random.choice(LANGUAGES) if switched else language
     if switched:
         first = " ".join(_code_switched(utterance, random) for utterance in utterances)
     else:
         first = _passage(utterances, language, compound=random.random() < 0.3)
     draw = random.random()
     if draw < 0.45 and about.clause.agent:
-        return first, items.speak([_restated(about, random)], second_language)
+        again = _told_again(about, random)
+        return first, _code_switched(again, random) if switched else items.speak([again], language)
     if draw < 0.65 and (asked := _asked(about, random)):
-        return _question(about, asked, second_language), first
+        return _question(about, asked, random.choice(LANGUAGES) if switched else language), first
     return (first,)
 
 
@@ -117,11 +117,11 @@ def _translation(random: Random) -> Document:
 
 
 def documents(seed: int) -> Iterator[Document]:
-    """Endless pre-training text: half translations, a quarter monolingual, a quarter code-switched."""
+    """Endless pre-training text, in the shares that the module's docstring states."""
     random = Random(f"{seed}/pretraining")
     while True:
-        yield _translation(random)
-        yield _monolingual(random, switched=random.random() < 0.5)
+        draw = random.random()
+        yield _translation(random) if draw < 0.4 else _story(random, switched=draw < 0.75)
 
 
 # --- tokeniser -------------------------------------------------------------------------------------------------------

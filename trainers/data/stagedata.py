@@ -80,6 +80,8 @@ class StageData:
             DataError: files are missing or have changed since the plan, or a row is malformed.
         """
         for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probe).items():
+            if missing := [mirror.path(files, language) for language in languages if not mirror.holds(files, language)]:
+                raise DataError(f"{name}: {missing[0]} does not exist or lacks the language; run `retain check`")
             found = mirror.fingerprint(files, languages)
             if found != stage.data.get(name):
                 raise DataError(f"{name}: the files in {mirror.root} have the fingerprint {found}, but the stage was "
@@ -90,8 +92,8 @@ class StageData:
             try:
                 examples = tokenised(cache, mirror, task, files, language, tokenizer_folder, lengths, limit)
                 return LabelledSet(task, language, rows(mirror, task, files, language, limit), examples)
-            except (KeyError, ValueError) as error:
-                raise DataError(f"{mirror.path(files, language)}: {error}") from error
+            except (KeyError, ValueError, TypeError) as error:
+                raise DataError(f"{mirror.path(files, language)}: {error.args[0]}") from error
 
         data = cls()
         for name in stage.train:

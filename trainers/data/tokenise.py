@@ -21,7 +21,7 @@ from trainers.stage import digest
 from trainers.store import writing
 from trainers.tasks import Files, Task, family
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,14 @@ def load_tokenizer(folder: Path):
     """
     from tokenizers import Tokenizer
 
+    return Tokenizer.from_file(str(_tokenizer_file(folder)))
+
+
+def _tokenizer_file(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no tokenizer.json: save the encoder's fast tokenizer beside its weights")
-    return Tokenizer.from_file(str(path))
+    return path
 
 
 def chosen_rows(count: int, limit: int | None) -> np.ndarray:
@@ -104,8 +108,15 @@ def chosen_rows(count: int, limit: int | None) -> np.ndarray:
 
 
 def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | None) -> pa.Table:
-    """The task's columns of the chosen rows."""
+    """The task's columns of the chosen rows.
+
+    Raises:
+        ValueError: a value is missing.
+    """
     table = mirror.table(files, language, task.columns)
+    for column in task.columns:
+        if table[column].null_count:
+            raise ValueError(f"row {table[column].is_null().to_pylist().index(True)} has nothing in column {column!r}")
     return table.take(chosen_rows(table.num_rows, limit))
 
 
@@ -137,4 +148,4 @@ def tokenised(cache: Path, mirror: Mirror, task: Task, files: Files, language: s
 def _tokenizer_hash(folder: Path) -> str:
     import hashlib
 
-    return hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(_tokenizer_file(folder).read_bytes()).hexdigest()[:16]

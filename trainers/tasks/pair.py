@@ -11,21 +11,18 @@ from trainers.tasks import Task
 
 
 def labels_of(task: Task, table: pa.Table) -> np.ndarray:
-    """[n] int class ids; labels may be stored as ids (ClassLabel) or as names (strings).
+    """[n] int class ids; labels may be stored as ids (ClassLabel) or as names, in any of arrow's string types.
 
     Raises:
         ValueError: a label is none of the task's classes; the message shows it and its row.
     """
-    column = table[task.columns[2]]
-    stored = column.to_pylist()
-    known: dict = {name: index for index, name in enumerate(task.labels)}
-    if not pa.types.is_string(column.type):
-        known = {index: index for index in range(len(task.labels))}
+    stored = table[task.columns[2]].to_pylist()
+    known: dict = {name: index for index, name in enumerate(task.labels)} | {i: i for i in range(len(task.labels))}
     for row, label in enumerate(stored):
         if label not in known:
             raise ValueError(
                 f"{task.name}: row {row} has the label {label!r} in column {task.columns[2]!r}; expected one of "
-                f"{', '.join(map(str, known))} ({', '.join(task.labels)})"
+                f"{', '.join(task.labels)} or their ids, 0 to {len(task.labels) - 1}"
             )
     return np.array([known[label] for label in stored], np.int32)
 

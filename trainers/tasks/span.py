@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import re
 import string
+import unicodedata
 
 import numpy as np
 import polars as pl
@@ -27,10 +28,11 @@ def locate_answer(context: str, text: str, start: int) -> int | None:
 
     The hub stripped contexts without moving `answer_start`, so that some are a few characters off.
     """
+    start = max(start, 0)  # a negative one would count from the end
     if context.startswith(text, start):
         return start
-    before = context.rfind(text, 0, max(start, 0) + len(text))
-    after = context.find(text, max(start, 0))
+    before = context.rfind(text, 0, start + len(text))
+    after = context.find(text, start)
     found = [place for place in (before, after) if place >= 0]
     return min(found, key=lambda place: abs(place - start)) if found and text else None
 
@@ -64,8 +66,8 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
         gold = answers[row]
         start = locate_answer(contexts[row], gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
         for window in [encoding, *encoding.overflowing]:
-            covered = [offset if sequence == 1 else (-1, -1)
-                       for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)]
+            covered = [(first, _past_marks(contexts[row], last)) if sequence == 1 else (-1, -1)
+                       for (first, last), sequence in zip(window.offsets, window.sequence_ids, strict=True)]
             ids.append(window.ids)
             spans.append(covered)
             example.append(row)
@@ -76,6 +78,13 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
 def _truncated(question: str, encoding, budget: int) -> str:
     """The question cut to its first tokens, as SQuAD's reference code does (max_query_length 64)."""
     return question if len(encoding.ids) <= budget else question[: encoding.offsets[budget - 1][1]]
+
+
+def _past_marks(text: str, end: int) -> int:
+    """`end` moved past combining marks: normalisation folds them into the letter before, offsets leave them out."""
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    return end
 
 
 def _token_span(covered: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:

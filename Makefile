@@ -1,0 +1,57 @@
+# make demo     set everything up, run the main job on the embedded sandbox, draw its report
+# make test     set everything up, run all tests
+# make lint     formatting, lint and types
+# make clean    remove the virtual environment and caches; results in runs/ stay
+#
+# Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+TORCH := $(shell grep '^torch==' constraints.txt)
+NEEDED_GB := 3
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
+SWEEP := launch/sweeps/sandbox.yaml
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	@$(BIN)/retain run $(SWEEP)
+	@$(BIN)/retain report $(SWEEP)
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Torch comes first, by itself: what is installed later keeps that build instead of choosing its own.
+$(READY): constraints.txt setup.cfg pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found. Install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)," \
+	    "or name another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or newer is needed." \
+	    "Name a newer one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$(PYTHON) cannot make virtual environments: its ensurepip or venv module is missing." \
+	    "On Debian: apt-get install python3-venv (or python$$version-venv), then run make again" >&2; exit 1; }
+	@free=$$(df -Pk . | awk 'NR == 2 { print int($$4 / 1000000) }'); \
+	  [ -e $@ ] || [ "$$free" -ge $(NEEDED_GB) ] || { \
+	  echo "Only $$free GB are free here ($(CURDIR)); the virtual environment needs $(NEEDED_GB) GB" \
+	    "(7 GB where pip takes a CUDA build of torch)." \
+	    "Make room, then run make again" >&2; exit 1; }
+	@echo "setting up $(VENV) (once; a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) $(TORCH)
+	@$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,294 @@
+"""One attempt of the GPU benchmark, in its own process: build one scale, train, time, and write what was found.
+
+python bench/gpu/attempt.py JOB.json REPORT.json        # measure.py does this
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.gpu.measure import MEAN_TOKENS, NO_GPU, Job, Workload
+from slurm.sizing import ADAM_BYTES, TRAINING_FLOPS
+from trainers.batches import batch, cut
+from trainers.data.tokenise import TokenisedSet
+from trainers.encoder import Vocabulary
+from trainers.engine import Engine, StageModel
+from trainers.heads import build_head
+from trainers.provenance import provenance
+from trainers.ranks import Ranks, connect
+from trainers.recipes import recipe_for
+from trainers.scales import Shape
+from trainers.stage import Execution
+from trainers.tasks import TASKS
+
+TASK = "mnli"
+SEED = 1
+EXAMPLES = 20_000
+SD_TOKENS, MAX_TOKENS = 15, 128
+MIN_STEPS = 3
+
+
+def main(asked: Path, answered: Path) -> None:
+    fields = json.loads(asked.read_text())
+    fields["workloads"] = tuple(Workload(**workload) for workload in fields["workloads"])
+    job = Job(**fields)
+    report: dict[str, Any] = {"workloads": {}, "error": None}
+
+    def write() -> None:
+        building = answered.with_suffix(".building")
+        building.write_text(json.dumps(report))
+        os.replace(building, answered)
+
+    try:
+        attempt(job, report, write)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; cuBLAS has another way to say it
+        text = str(error)
+        if not isinstance(error, torch.OutOfMemoryError) and "ALLOC_FAILED" not in text:
+            raise
+        report["error"] = {"kind": "out_of_memory", "message": text.splitlines()[0]}
+    write()
+
+
+def attempt(job: Job, report: dict[str, Any], write: Callable[[], None]) -> None:
+    """Fill `report`, writing it after every workload.
+
+    Raises:
+        RuntimeError: out of memory; what was measured before is in the report.
+    """
+    gpu = torch.cuda.is_available()
+    report["about"] = _about(gpu)
+    if job.needs_gpu and not gpu:
+        report["error"] = {"kind": "no_gpu", "message": NO_GPU}
+        return
+    # As trainers.run does for every stage: what is timed is what users run.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    ranks = Ranks()
+    connect(ranks)
+    device = torch.device("cuda", 0) if gpu else torch.device("cpu")
+    report["matmul"] = matmul_rate(device, job.matmul_size)
+    write()
+    shape, recipe = Shape(**job.shape), recipe_for("xtreme", TASK)
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    model = build_model(shape, device, job.activation_checkpointing)
+    # bf16 on a CPU too, so that there the GPU's path through DeepSpeed runs.
+    executions = [
+        Execution(
+            micro_batch_tokens=workload.micro_batch_tokens,
+            precision="bf16",
+            activation_checkpointing=job.activation_checkpointing,
+        )
+        for workload in job.workloads
+    ]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    engine = Engine(model, recipe, executions[0], ranks)
+    report["model"] = {
+        **asdict(shape),
+        "parameters": parameters,
+        "non_embedding_parameters": shape.non_embedding_parameters,
+        "build_seconds": time.perf_counter() - started,
+        "build_peak_bytes": torch.cuda.max_memory_allocated() if gpu else None,
+    }
+    examples = random_examples(shape.vocabulary)
+    for workload, execution in zip(job.workloads, executions, strict=True):
+        # The engine reads both at every step, so one engine serves all batches.
+        engine.recipe, engine.execution = recipe.model_copy(update={"batch_size": workload.batch_size}), execution
+        timed = _time_steps(engine, examples, job, parameters)
+        report["workloads"][workload.name] = {
+            **asdict(workload),
+            **timed,
+            **_rates(timed["steps"], shape, report["matmul"]["flops_per_s"]["median"]),
+            "parameters": parameters,
+            "activation_checkpointing": job.activation_checkpointing,
+            "precision": execution.precision,
+            "zero_stage": engine.deepspeed.zero_optimization_stage(),
+            "optimizer": type(engine.optimizer).__name__,
+        }
+        write()
+
+
+def _about(gpu: bool) -> dict[str, Any]:
+    """Code, packages and hardware, without the machine's name."""
+    facts = provenance()
+    hardware: dict[str, Any] = {"gpu": None, "cpu": _cpu(), "cores": os.cpu_count(), "threads": facts["threads"]}
+    if gpu:
+        properties = torch.cuda.get_device_properties(0)
+        hardware.update(gpu=properties.name, gpu_memory_bytes=properties.total_memory, cuda=torch.version.cuda)
+    return {"code": facts["code"], "python": facts["python"], "packages": facts["packages"], "hardware": hardware}
+
+
+def _cpu() -> str | None:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return None
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matmul_rate(device: torch.device, size: int) -> dict[str, Any]:
+    """FLOP/s of square bf16 products of random matrices: 5 timings of 10 products."""
+    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    product = left @ right
+    rates = []
+    for timing in range(6):
+        synchronize()
+        started = time.perf_counter()
+        for _ in range(10):
+            torch.matmul(left, right, out=product)
+        synchronize()
+        if timing:  # the first one warms up
+            rates.append(10 * 2 * size**3 / (time.perf_counter() - started))
+    return {"size": size, "flops_per_s": _summary(rates)}
+
+
+def build_model(shape: Shape, device: torch.device, activation_checkpointing: bool) -> StageModel:
+    """Random weights at full size, drawn on the device: on the CPU, XL's 14 GB would take minutes."""
+    from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaXLConfig, XLMRobertaXLModel
+
+    config_class, model_class = {
+        "post": (XLMRobertaConfig, XLMRobertaModel),
+        "pre": (XLMRobertaXLConfig, XLMRobertaXLModel),
+    }[shape.layer_norm]
+    config = config_class(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        type_vocab_size=1,
+        max_position_embeddings=shape.positions,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        attn_implementation="sdpa",
+    )
+    torch.manual_seed(SEED)
+    with torch.device(device):
+        encoder = model_class(config, add_pooling_layer=False)
+        head = build_head(TASKS[TASK], shape.hidden, config.hidden_dropout_prob, config.initializer_range)
+    if activation_checkpointing:
+        encoder.gradient_checkpointing_enable()
+    return StageModel(encoder, {TASK: head})
+
+
+def random_examples(vocabulary: int) -> TokenisedSet:
+    """Random tokens in sequences as long as XNLI's: lognormal, at most 128 tokens."""
+    random = np.random.default_rng(SEED)
+    variance = math.log(1 + (SD_TOKENS / MEAN_TOKENS) ** 2)
+    drawn = random.lognormal(math.log(MEAN_TOKENS) - variance / 2, math.sqrt(variance), EXAMPLES)
+    lengths = np.clip(drawn.round(), 4, MAX_TOKENS).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    ids = random.integers(4, vocabulary, starts[-1], dtype=np.int32)
+    ids[starts[:-1]], ids[starts[1:] - 1] = 0, 2
+    labels = random.integers(0, len(TASKS[TASK].labels), (EXAMPLES, 1), dtype=np.int32)
+    return TokenisedSet(ids, starts, labels, np.arange(EXAMPLES, dtype=np.int32), np.zeros((0, 2), np.int32))
+
+
+def _time_steps(engine: Engine, examples: TokenisedSet, job: Job, parameters: int) -> dict[str, Any]:
+    """Warm-up steps, then timed ones, each from one idle device to the next."""
+    assert engine.recipe is not None
+    vocabulary = Vocabulary(None, job.shape["vocabulary"])
+    gpu = engine.device.type == "cuda"
+    if gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    steps: list[dict[str, Any]] = []
+    largest = 0
+    timed_from = time.perf_counter()
+    for step in range(job.warmup_steps + job.steps):
+        if step == job.warmup_steps:
+            timed_from = time.perf_counter()
+        if len(steps) >= MIN_STEPS and time.perf_counter() - timed_from > job.seconds:
+            break
+        synchronize()
+        started = time.perf_counter()
+        done = engine.step(examples, TASK, step, SEED, vocabulary, engine.recipe.learning_rate)
+        synchronize()
+        seconds = time.perf_counter() - started
+        if not math.isfinite(done.loss):
+            raise ValueError(f"the loss of step {step} is {done.loss}")
+        lengths = examples.lengths[batch(SEED, step, len(examples), engine.recipe.batch_size)]
+        pieces = cut(lengths, 1, engine.execution.micro_batch_tokens)[0]
+        padded = [len(places) * int(lengths[places].max()) for places in pieces]
+        largest = max(largest, *padded)
+        if step >= job.warmup_steps:
+            steps.append(
+                {
+                    "seconds": seconds,
+                    "loss": done.loss,
+                    "tokens": done.tokens,
+                    "padded_tokens": sum(padded),
+                    "squared_lengths": int((lengths**2).sum()),
+                    "micro_batches": len(pieces),
+                }
+            )
+    predicted = ADAM_BYTES * parameters + activation_bytes(Shape(**job.shape), largest, job.activation_checkpointing)
+    peak = torch.cuda.max_memory_allocated() if gpu else None
+    memory = {
+        "peak_bytes": peak,
+        "peak_reserved_bytes": torch.cuda.max_memory_reserved() if gpu else None,
+        "between_steps_bytes": torch.cuda.memory_allocated() if gpu else None,
+        "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "largest_micro_batch_tokens": largest,
+        "predicted_bytes": predicted,
+        "measured_over_predicted": peak / predicted if peak else None,
+    }
+    return {"warmup_steps": job.warmup_steps, "steps": steps, "memory": memory}
+
+
+def _rates(steps: list[dict[str, Any]], shape: Shape, matmul_flops_per_s: float) -> dict[str, Any]:
+    body = [step_flops(shape, step["tokens"], step["squared_lengths"]) for step in steps]
+    tokens, padded = (sum(step[field] for step in steps) for field in ("tokens", "padded_tokens"))
+    return {
+        "step_seconds": _summary([step["seconds"] for step in steps]),
+        "tokens_per_s": _summary([step["tokens"] / step["seconds"] for step in steps]),
+        "mfu": _summary(
+            [flops / step["seconds"] / matmul_flops_per_s for flops, step in zip(body, steps, strict=True)]
+        ),
+        "fill": tokens / padded,
+        "micro_batches_per_step": statistics.mean(step["micro_batches"] for step in steps),
+    }
+
+
+def _summary(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def step_flops(shape: Shape, tokens: int, squared_lengths: int) -> float:
+    """Body FLOPs, forward and backward, of sequences of lengths T: sum of T · (6·N + 12·L·d·T)."""
+    attention = 12 * shape.layers * shape.hidden * squared_lengths
+    return float(TRAINING_FLOPS * shape.non_embedding_parameters * tokens + attention)
+
+
+def activation_bytes(shape: Shape, tokens: int, activation_checkpointing: bool) -> int:
+    """bf16 activations of one micro-batch of `tokens` padded tokens (Korthikanti et al. 2022, arXiv 2205.05198).
+
+    34·d bytes a token and layer (their section 4.1 with a feed-forward of 4·d; attention scores are not kept by the
+    kernels used).  With checkpointing every layer keeps its 2·d input, and one layer at a time the rest.
+    """
+    layer = (18 * shape.hidden + 4 * shape.feed_forward) * tokens
+    if not activation_checkpointing:
+        return shape.layers * layer
+    return shape.layers * 2 * shape.hidden * tokens + layer
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

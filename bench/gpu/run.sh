@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Trains XLM-R base, Large and XL at full size (random weights) through trainers.engine on one GPU, in under
+# 10 minutes, and writes tokens/s, MFU and peak memory to results.json and results.md:
+#
+#   bench/gpu/run.sh --out runs/bench-gpu
+#   bench/gpu/run.sh --out runs/bench-gpu --tiny     # the same code with tiny configurations, on a CPU too
+#
+# Uses the python named by $PYTHON (default python3); the checkout need not be installed in it.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+exec "${PYTHON:-python3}" "$root/bench/gpu/measure.py" "$@"
