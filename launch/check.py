@@ -15,7 +15,9 @@ from trainers.data.mirror import Mirror
 from trainers.data.stagedata import needed_files
 from trainers.data.tokenise import Lengths
 from trainers.scales import Scale, locate
+from trainers.stage import Evaluation, Probe, Recipe
 from trainers.tasks import INTERMEDIATES, PLANNED_ONLY, TASKS, Files, Task, family
+from trainers.tasks.span import question_budget
 
 SEEDS_FOR_STATISTICS = 3
 
@@ -36,9 +38,9 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     for scale in scales:
         problems += encoder_problems(scale)
     problems += list(task_problems(sweep))
-    problems += length_problems(sweep, scales)
     problems += store_problems(sweep)
     plan = make_plan(sweep) if len(scales) == len(sweep.scales) else None
+    problems += list(length_problems(plan)) if plan else []
     if not mirror.root.is_dir():
         problems.append(f"mirror: {mirror.root} is no folder; name the data folder by `mirror:` or --mirror")
     elif plan is not None:
@@ -85,26 +87,22 @@ def task_problems(sweep: Sweep) -> Iterator[str]:
             yield f"intermediates: {intermediate} is multi-task, which can be planned but not run in this version"
 
 
-def length_problems(sweep: Sweep, scales: list[Scale]) -> list[str]:
-    """Recipes whose sequences do not fit the encoder or whose windows leave no room."""
-    from trainers.recipes import recipe_for
-    from trainers.tasks.span import question_budget
-
-    problems = []
-    names = {name for intermediate in sweep.intermediates for name in INTERMEDIATES[intermediate]} | set(sweep.targets)
-    for name in sorted(names):
-        recipe = recipe_for(sweep.recipes, TASKS[name].training_task or name, sweep.overrides)
-        for scale in scales:
-            usable = scale.shape.positions - 2  # XLM-R counts positions from padding_idx + 1 = 2
-            if recipe.max_length > usable:
-                problems.append(f"{name}: max_length {recipe.max_length} is more than the {usable} positions of "
-                                f"{scale.name}; set overrides: {{{name}: {{max_length: {usable}}}}}")
-        if TASKS[name].family == "span":
-            try:
-                question_budget(Lengths(recipe.max_length, recipe.doc_stride))
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
-    return problems
+def length_problems(plan: Plan) -> Iterator[str]:
+    """Sequences that do not fit an encoder, and windows that leave no room."""
+    for stage in plan.stages:
+        usable = plan.scales[stage.scale.name].shape.positions - 2  # XLM-R counts from padding_idx + 1 = 2
+        read: list[tuple[str, Recipe | Evaluation | Probe]] = [(one.task, one) for one in stage.evaluate]
+        read += [(stage.train[0], stage.recipe)] if stage.recipe is not None else []
+        read += [(stage.probe.task, stage.probe)] if stage.probe is not None else []
+        for task, lengths in read:
+            if lengths.max_length > usable:
+                yield (f"{task}: max_length {lengths.max_length} is more than the {usable} positions of "
+                       f"{stage.scale.name}; set it lower under `overrides:`")
+            if TASKS[task].family == "span":
+                try:
+                    question_budget(Lengths(lengths.max_length, lengths.doc_stride))
+                except ValueError as error:
+                    yield f"{task}: {error}"
 
 
 def store_problems(sweep: Sweep) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from launch.sweep import Sweep
 from trainers.data.mirror import ABSENT, Mirror
 from trainers.data.stagedata import needed_files
-from trainers.recipes import recipe_for
+from trainers.recipes import Phase, recipe_for
 from trainers.scales import Scale, locate
 from trainers.stage import Evaluation, Kind, Probe, Recipe, Stage
 from trainers.tasks import ENGLISH, INTERMEDIATES, TASKS
@@ -136,7 +136,7 @@ class _Planner:
         return Stage(
             kind=kind, scale=self._scale_ids(scale), train=train, evaluate=evaluate, seed=seed, probe=probe,
             parent=parent.key if parent else None, intermediate=intermediate,
-            recipe=self._recipe(train[0]) if train else None,
+            recipe=self._recipe("intermediate" if kind == "intermediate" else "target", train[0]) if train else None,
             development_examples=self.sweep.evaluation.development_examples,
             data={name: self._fingerprint(files, languages)
                   for name, (files, languages) in needed_files(train, evaluate, probe).items()},
@@ -148,11 +148,11 @@ class _Planner:
             cached[scale.name] = scale.id
         return cached[scale.name]
 
-    def _recipe(self, task: str) -> Recipe:
-        return recipe_for(self.sweep.recipes, task, self.sweep.overrides)
+    def _recipe(self, phase: Phase, task: str) -> Recipe:
+        return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides)
 
     def _evaluation(self, target: str) -> Evaluation:
-        recipe = self._recipe(TASKS[target].training_task or target)
+        recipe = self._recipe("target", TASKS[target].training_task or target)
         return Evaluation(
             task=target, languages=self.mirror.languages(TASKS[target], self.sweep.languages),
             max_examples=self.sweep.evaluation.max_examples, max_length=recipe.max_length,
@@ -160,7 +160,7 @@ class _Planner:
         )
 
     def _probe(self, intermediate: str) -> Probe:
-        recipe, settings = self._recipe(intermediate), self.sweep.probe
+        recipe, settings = self._recipe("intermediate", intermediate), self.sweep.probe
         other = TASKS[intermediate].multilingual
         languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
         return Probe(

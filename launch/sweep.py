@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from trainers.recipes import BOOKS, recipe_for
+from trainers.recipes import BOOKS, PHASES, keys_for, recipe_for
 from trainers.scales import KNOWN, SANDBOX
-from trainers.stage import Execution, Frozen
+from trainers.stage import Execution, Frozen, Recipe
 from trainers.tasks import INTERMEDIATES, TARGETS, TASKS
 from trainers.tracking import Tracking
 
@@ -70,7 +70,7 @@ class Sweep(Frozen):
     recipes: str = "xstilts"
     """The book of recipes: xstilts, xtreme or sandbox."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Fields of the recipe to change, per task, or for all under `*`."""
+    """Fields of the recipe to change, under `*`, `<phase>.*`, `<task>` or `<phase>.<task>`; later ones win."""
     probe: ProbeSettings = ProbeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: Execution = Execution()
@@ -114,13 +114,16 @@ class Sweep(Frozen):
     @field_validator("overrides")
     @classmethod
     def _sound_overrides(cls, overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        _known(tuple(overrides), ["*", *TASKS], "a task")
-        for task, fields in overrides.items():
+        keys = {key for phase in PHASES for task in TASKS for key in keys_for(phase, task)}
+        _known(tuple(overrides), sorted(keys), "a key of a book of recipes")
+        problems = []
+        for key, fields in overrides.items():
             try:
-                recipe_for("sandbox", task, {task: fields})
+                recipe_for("sandbox", "target", "mnli", {"*": fields})
             except ValidationError as error:
-                raise ValueError("; ".join(f"{task}.{_sentence(problem, RECIPE_FIELDS)}"
-                                           for problem in error.errors())) from None
+                problems += [f"{key}.{_sentence(problem, Recipe.model_fields)}" for problem in error.errors()]
+        if problems:
+            raise ValueError("; ".join(problems))
         return overrides
 
 
@@ -139,9 +142,6 @@ def _field_names(model: type[Frozen]) -> list[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
             names += _field_names(field.annotation)
     return names
-
-
-RECIPE_FIELDS = tuple(recipe_for("sandbox", "mnli").model_dump())
 
 
 def _sentence(problem: Any, valid: Iterable[str]) -> str:

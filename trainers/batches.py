@@ -11,7 +11,9 @@ from functools import lru_cache
 import numpy as np
 
 MICRO_BATCH_COST_TOKENS = 96
-"""What starting one more micro-batch costs, in padded tokens: calls, kernels, collectives."""
+"""What starting one more micro-batch costs on a CPU, in padded tokens: calls, kernels, collectives."""
+MICRO_BATCH_COST_TOKENS_GPU = 2048
+"""The same on a GPU, which computes so much faster than it is fed."""
 
 
 @lru_cache(maxsize=4)
@@ -27,10 +29,11 @@ def batch(seed: int, step: int, examples: int, batch_size: int) -> np.ndarray:
     return permutation(seed, epoch, examples)[place * batch_size : (place + 1) * batch_size]
 
 
-def cut(lengths: np.ndarray, world_size: int, budget_tokens: int) -> list[list[np.ndarray]]:
+def cut(lengths: np.ndarray, world_size: int, budget_tokens: int,
+        cost_tokens: int = MICRO_BATCH_COST_TOKENS) -> list[list[np.ndarray]]:
     """Cut a step's batch into length-sorted dense micro-batches, equally many for each rank.
 
-    The cut minimises padded tokens plus `MICRO_BATCH_COST_TOKENS` a micro-batch, by dynamic programming.
+    The cut minimises padded tokens plus `cost_tokens` a micro-batch, by dynamic programming.
 
     Args:
         lengths: [b] tokens of each example.
@@ -41,7 +44,7 @@ def cut(lengths: np.ndarray, world_size: int, budget_tokens: int) -> list[list[n
         For each rank its micro-batches: arrays of places in `lengths`, empty where a rank has nothing to do.
     """
     order = np.argsort(-lengths, kind="stable")
-    pieces = _cheapest_cut(lengths[order], budget_tokens)
+    pieces = _cheapest_cut(lengths[order], budget_tokens, cost_tokens)
     while len(pieces) % world_size and len(pieces) < len(order):  # ZeRO's collectives need equal counts
         largest = max(range(len(pieces)), key=lambda i: (pieces[i][1] - pieces[i][0]))
         start, end = pieces[largest]
@@ -52,7 +55,7 @@ def cut(lengths: np.ndarray, world_size: int, budget_tokens: int) -> list[list[n
     return [micro_batches[rank::world_size] for rank in range(world_size)]
 
 
-def _cheapest_cut(descending: np.ndarray, budget: int) -> list[tuple[int, int]]:
+def _cheapest_cut(descending: np.ndarray, budget: int, cost: int) -> list[tuple[int, int]]:
     count = len(descending)
     best = np.zeros(count + 1)  # best[e]: cost of the examples before e
     came_from = np.zeros(count + 1, np.int64)
@@ -60,7 +63,7 @@ def _cheapest_cut(descending: np.ndarray, budget: int) -> list[tuple[int, int]]:
         starts = np.arange(end)
         padded = (end - starts) * descending[starts]
         padded = np.where((padded <= budget) | (starts == end - 1), padded, np.inf)
-        costs = best[starts] + padded + MICRO_BATCH_COST_TOKENS
+        costs = best[starts] + padded + cost
         came_from[end] = costs.argmin()
         best[end] = costs[came_from[end]]
     pieces: list[tuple[int, int]] = []

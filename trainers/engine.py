@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainers.batches import batch, cut
+from trainers.batches import MICRO_BATCH_COST_TOKENS, MICRO_BATCH_COST_TOKENS_GPU, batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.heads import Head
@@ -43,20 +43,20 @@ class StageModel(nn.Module):
     def head(self, task: str) -> Head:
         return cast(Head, self.heads[task])
 
-    def forward(self, ids: Tensor, mask: Tensor, task: str | None = None, targets: Tensor | None = None,
+    def forward(self, batch: Batch, task: str | None = None, with_losses: bool = False,
                 all_layers: bool = False) -> Tensor | tuple[Tensor, ...]:
-        """What is asked for, from [b, L] ids: hidden states [b, L, H], or those of all layers (embeddings first);
-        with a task its head's logits; with targets too, the losses [b] of the examples."""
+        """What is asked for: hidden states [b, L, H], or those of all layers (embeddings first); with a task its
+        head's logits, or the losses [b] of the examples."""
         # A dense micro-batch needs no mask, and attention without one is faster.
-        attention_mask = None if bool(mask.all()) else mask.long()
-        output = self.encoder(ids, attention_mask=attention_mask, output_hidden_states=all_layers)
+        attention_mask = batch.mask.long() if batch.padded else None
+        output = self.encoder(batch.ids, attention_mask=attention_mask, output_hidden_states=all_layers)
         if all_layers:
             return output.hidden_states
         if task is None:
             return output.last_hidden_state
         head = self.head(task)
         logits = head(head.select(output.last_hidden_state))
-        return logits if targets is None else head.losses(logits, targets, mask)
+        return head.losses(logits, batch.targets, batch.mask) if with_losses else logits
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Batch:
     mask: Tensor
     targets: Tensor
     spans: Tensor
+    padded: bool
+    """Whether any sequence is shorter than the longest; told here, as asking the device would make it wait."""
 
     @classmethod
     def collate(cls, examples: TokenisedSet, places: np.ndarray, vocabulary: Vocabulary, device: torch.device) -> Batch:
@@ -84,6 +86,7 @@ class Batch:
         return cls(
             vocabulary.translate(torch.from_numpy(ids)).to(device), torch.from_numpy(mask).to(device),
             torch.from_numpy(examples.targets[places].astype(np.int64)).to(device), torch.from_numpy(spans).to(device),
+            padded=not mask.all(),
         )
 
 
@@ -137,22 +140,23 @@ class Engine:
         assert self.optimizer is not None
         chosen = batch(seed, step, len(examples), self.recipe.batch_size)
         lengths = examples.lengths[chosen]
-        pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens)[self.ranks.rank]
+        cost = MICRO_BATCH_COST_TOKENS if self.device.type == "cpu" else MICRO_BATCH_COST_TOKENS_GPU
+        pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens, cost)[self.ranks.rank]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.deepspeed.train()
-        loss_sum = torch.zeros((), dtype=torch.float64)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, places in enumerate(pieces):
             # Dropout, too, is a pure function of (seed, step, micro-batch), counted over all ranks.
             piece = number * self.ranks.world_size + self.ranks.rank
             torch.manual_seed(int(digest([seed, step, piece], 15), 16))
             micro_batch = Batch.collate(examples, chosen[places if len(places) else [0]], vocabulary, self.device)
-            losses = self.deepspeed(micro_batch.ids, micro_batch.mask, task, micro_batch.targets)
+            losses = self.deepspeed(micro_batch, task, with_losses=True)
             # DeepSpeed averages gradients over ranks; a rank without examples joins with weight 0.
             weight = self.ranks.world_size / len(chosen) if len(places) else 0.0
             self.deepspeed.set_gradient_accumulation_boundary(number == len(pieces) - 1)
             self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
-            loss_sum += losses.detach().double().sum().cpu() * bool(len(places))
+            loss_sum += losses.detach().double().sum() * bool(len(places))
         self.deepspeed.step()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / len(chosen), *map(float, votes)], dtype=torch.float64)
@@ -171,7 +175,7 @@ class Engine:
     def infer(self, micro_batch: Batch, task: str | None = None, all_layers: bool = False) -> Any:
         """`StageModel.forward` without dropout or gradient; every rank must call it equally often (ZeRO-3)."""
         self.deepspeed.eval()
-        return self.deepspeed(micro_batch.ids, micro_batch.mask, task, all_layers=all_layers)
+        return self.deepspeed(micro_batch, task, all_layers=all_layers)
 
     def largest_over_ranks(self, value: float) -> float:
         """The maximum of one number over all ranks."""
@@ -211,7 +215,13 @@ def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: in
 
     Without a recipe there are no gradients or states to shard: only ZeRO-3, which shards weights, means something.
     """
-    zero_stage = execution.zero_stage if recipe is not None or execution.zero_stage == 3 else 0
+    zero_stage = execution.zero_stage
+    if recipe is None and zero_stage < 3:
+        zero_stage = 0
+    elif recipe is not None and bf16:
+        # Without ZeRO, DeepSpeed 0.19 takes its fp16 optimizer for bf16: one Adam step too many, and no way to
+        # its master weights.  ZeRO-1 shards states over the ranks there are, which may be one.
+        zero_stage = max(1, zero_stage)
     bucket = min(-(-parameters // BUCKET_ALIGNMENT) * BUCKET_ALIGNMENT, LARGEST_BUCKET)
     return {
         "train_batch_size": world_size,
@@ -222,5 +232,6 @@ def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: in
         "zero_optimization": {"stage": zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
+        "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": 10**9,
     }

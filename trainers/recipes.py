@@ -1,5 +1,8 @@
 """Recipes are data: batch, epochs, learning rate, warm-up and lengths of each task, by book.
 
+A book's keys go from the general to the particular: `*`, `<phase>.*`, `<task>`, `<phase>.<task>`; later ones win.
+A task may well be trained differently as an intermediate and as a target (MNLI itself, and for XNLI).
+
 `xstilts` is Phang et al. 2020: the target phase as in jiant's XTREME scripts (read), the intermediate phase's
 batches and epochs as recalled from the paper's appendix (unverified).  `xtreme` is Hu et al. 2020, the
 `scripts/train_*.sh` for XLM-R Large.  `sandbox` fits the miniature encoders on a laptop.
@@ -7,31 +10,34 @@ batches and epochs as recalled from the paper's appendix (unverified).  `xtreme`
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from trainers.stage import Recipe
 
-Book = dict[str, dict[str, Any]]
+Phase = Literal["intermediate", "target"]
+PHASES: tuple[Phase, ...] = ("intermediate", "target")
+Book = Mapping[str, Mapping[str, Any]]
 
 _XSTILTS: Book = {
     "*": {"learning_rate": 1e-5, "warmup": 0.1, "weight_decay": 0.01, "max_length": 256, "epochs": 2, "batch_size": 32},
-    "mnli": {"batch_size": 32, "epochs": 2},
-    "anli_plus": {"batch_size": 24, "epochs": 2},
-    "qqp": {"batch_size": 24, "epochs": 3},
-    "squad": {"batch_size": 16, "epochs": 2, "max_length": 384},
-    "squad_v2": {"batch_size": 8, "epochs": 3, "max_length": 384},
-    "hellaswag": {"batch_size": 24, "epochs": 7},
-    "cosmos_qa": {"batch_size": 4, "epochs": 15},
-    "commonsense_qa": {"batch_size": 4, "epochs": 10},
-    "ccg": {"batch_size": 24, "epochs": 15},
-    "pawsx": {"epochs": 5},
-    "udpos": {"epochs": 10},
-    "panx": {"epochs": 10},
-    "tydiqa": {"batch_size": 16, "epochs": 2, "max_length": 384},
-    "mlqa": {"max_length": 384},
-    "xquad": {"max_length": 384},
-    "tatoeba": {"max_length": 512},
-    "bucc": {"max_length": 512},
+    "intermediate.*": {"batch_size": 24},
+    "intermediate.qqp": {"epochs": 3},
+    "intermediate.squad": {"batch_size": 8, "epochs": 3},
+    "intermediate.squad_v2": {"batch_size": 8, "epochs": 3},
+    "intermediate.hellaswag": {"epochs": 7},
+    "intermediate.cosmos_qa": {"batch_size": 4, "epochs": 15},
+    "intermediate.commonsense_qa": {"batch_size": 4, "epochs": 10},
+    "intermediate.ccg": {"epochs": 15},
+    "squad": {"max_length": 384},
+    "squad_v2": {"max_length": 384},
+    "target.squad": {"batch_size": 16},
+    "target.tydiqa": {"batch_size": 16, "max_length": 384},
+    "target.pawsx": {"epochs": 5},
+    "target.udpos": {"epochs": 10},
+    "target.panx": {"epochs": 10},
+    "target.tatoeba": {"max_length": 512},
+    "target.bucc": {"max_length": 512},
 }
 
 _XTREME: Book = {
@@ -39,8 +45,6 @@ _XTREME: Book = {
     "mnli": {"learning_rate": 3e-5},
     "squad": {"learning_rate": 3e-5, "epochs": 3, "max_length": 384, "weight_decay": 1e-4},
     "tydiqa": {"learning_rate": 3e-5, "epochs": 3, "max_length": 384, "weight_decay": 1e-4},
-    "mlqa": {"max_length": 384},
-    "xquad": {"max_length": 384},
     "udpos": {"epochs": 10},
     "panx": {"epochs": 10},
     "tatoeba": {"max_length": 512},
@@ -48,26 +52,33 @@ _XTREME: Book = {
 }
 
 _SANDBOX: Book = {
-    "*": {"learning_rate": 1e-3, "warmup": 0.1, "max_length": 128, "doc_stride": 32, "epochs": 10, "batch_size": 32,
-          "max_steps": 128},
+    "*": {"learning_rate": 5e-4, "warmup": 0.1, "max_length": 128, "doc_stride": 32, "epochs": 10, "batch_size": 16},
+    "intermediate.*": {"max_steps": 512},
+    "intermediate.squad": {"max_steps": 256},
+    "target.*": {"max_steps": 96},
 }
 
 BOOKS: dict[str, Book] = {"xstilts": _XSTILTS, "xtreme": _XTREME, "sandbox": _SANDBOX}
 
 
-def recipe_for(book: str, task: str, overrides: dict[str, dict[str, Any]] | None = None) -> Recipe:
-    """The whole recipe of `task`: the book's common entry, the book's own for the task, then the sweep's overrides.
+def keys_for(phase: Phase, task: str) -> Iterator[str]:
+    """The keys of a book that speak of `task` in `phase`, from the general to the particular."""
+    yield from ("*", f"{phase}.*", task, f"{phase}.{task}")
+
+
+def recipe_for(book: str, phase: Phase, task: str, overrides: Book | None = None) -> Recipe:
+    """The whole recipe of a task in a phase: the book's, then the sweep's overrides in the same order of keys.
 
     Args:
         book: a key of `BOOKS`.
-        task: a task's name.
-        overrides: per task (or `*` for all) the fields that a sweep changes.
+        task: the task that is trained on (for retrieval: evaluated on).
+        overrides: the fields that a sweep changes, under a book's keys.
 
     Raises:
         pydantic.ValidationError: an override is unknown or out of range.
     """
     fields: dict[str, Any] = {}
     for source in (BOOKS[book], overrides or {}):
-        for name in ("*", task):
-            fields.update(source.get(name, {}))
+        for key in keys_for(phase, task):
+            fields.update(source.get(key, {}))
     return Recipe(**fields)

@@ -67,10 +67,11 @@ class Tracker:
         """Write the summary and let the client flush, for a while at the most."""
         if self._thread is None:
             return
+        thread, self._thread = self._thread, None  # a second call must neither wait again nor change the outcome
         self._summary, self._exit_code = summary or {}, exit_code
         self._rows.put(None)
-        self._thread.join(FINISH_TIMEOUT_S)
-        if self._thread.is_alive():
+        thread.join(FINISH_TIMEOUT_S)
+        if thread.is_alive():
             self.trouble = self.trouble or f"W&B did not finish within {FINISH_TIMEOUT_S:.0f} s"
 
     def _work(self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path) -> None:

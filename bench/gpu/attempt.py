@@ -80,7 +80,7 @@ def attempt(job: Job, report: dict[str, Any], write: Callable[[], None]) -> None
     device = torch.device("cuda", 0) if gpu else torch.device("cpu")
     report["matmul"] = matmul_rate(device, job.matmul_size)
     write()
-    shape, recipe = Shape(**job.shape), recipe_for("xtreme", TASK)
+    shape, recipe = Shape(**job.shape), recipe_for("xtreme", "target", TASK)
     if gpu:
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()

@@ -62,6 +62,15 @@ def test_targets_probe_their_parents_task(sweep_file):
     assert next(s for s in plan.stages if s.probe).probe.languages == ("de",)
 
 
+def test_a_task_has_a_recipe_of_its_own_in_each_phase():
+    plan = make_plan(grid(intermediates=("mnli",), targets=("xnli",), overrides={
+        "*": {"epochs": 9}, "target.*": {"learning_rate": 2e-5}, "mnli": {"epochs": 8}, "intermediate.mnli": {"epochs": 7}}))
+    intermediate, target = plan.stages
+    assert (intermediate.recipe.epochs, intermediate.recipe.batch_size) == (7, 24)
+    assert (target.recipe.epochs, target.recipe.batch_size) == (8, 32)
+    assert (intermediate.recipe.learning_rate, target.recipe.learning_rate) == (1e-5, 2e-5)
+
+
 def test_two_sweeps_share_equal_stages(sweep_file):
     one = make_plan(load_sweep(sweep_file(name="one", targets=["xnli", "pawsx"])))
     two = make_plan(load_sweep(sweep_file(name="two", targets=["pawsx", "tatoeba"])))

@@ -16,6 +16,11 @@ from trainers.scales import SANDBOX_ENCODERS
 from trainers.stage import Execution, Stage
 from trainers.store import StageEntry, Store
 
+STILL_EXECUTIONS = {
+    "many batches": Execution(micro_batch_tokens=256),
+    "one batch, ZeRO-3": Execution(micro_batch_tokens=8192, zero_stage=3),
+}
+"""How the still stages are evaluated on two ranks: in the second way a rank has nothing to do."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -92,7 +97,8 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory, mirror: Mirror, encoder_
         found.calm[layer_norm] = plan_stages(mirror, encoder_folder(layer_norm, dropout=0.0), weight_decay=0.1,
                                              gradient_clipping=0.5, adam_epsilon=1e-6)[0]
     works = [Work(stage, root / "undisturbed", mirror.root) for stage in arm]
-    works += [Work(stage, root / "still", mirror.root, Execution(micro_batch_tokens=256)) for stage in still_stages]
+    for name, execution in STILL_EXECUTIONS.items():
+        works += [Work(stage, root / name, mirror.root, execution) for stage in still_stages]
     for zero_stage in range(4):
         execution = Execution(zero_stage=zero_stage, micro_batch_tokens=256, checkpoint_every_s=1e9)
         for layer_norm, stage in found.calm.items():

@@ -22,7 +22,7 @@ from trainers.tasks import TASKS
 
 SEED, BATCH = 5, 12
 RECIPE = Recipe(batch_size=BATCH, epochs=1, learning_rate=1e-3, weight_decay=0.0, max_length=96, doc_stride=32)
-SMALL_PIECES = Execution(micro_batch_tokens=150)
+SMALL_PIECES = Execution(micro_batch_tokens=100)
 WORDS = "encoder.embeddings.word_embeddings.weight"
 
 pair_and_span = pytest.mark.parametrize("task", ["mnli", "squad"])

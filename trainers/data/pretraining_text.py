@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 from random import Random
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from trainers.data import items, world
-from trainers.data.grammar import Segment, join, question, segments
+from trainers.data.grammar import join, question, segments
 from trainers.data.lexicon import CONNECTIVE, END, GAP, LANGUAGES, QUESTION_WORDS
 
-VOCABULARY = 2200
+VOCABULARY = 1500
 MAX_TOKENS = 128
 NAMES = world.TRAINING_NAMES + world.HELD_OUT_NAMES
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # XLM-R's ids 0 to 3; <mask> comes last
