@@ -178,7 +178,7 @@ def _run(chosen: Run) -> int:
         if one.state in ("failed", "blocked", "interrupted"):
             console.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {_plain(one.detail)}", soft_wrap=True)
     console.print(status.summary_line(statuses))
-    return 0 if all(one.state in ("completed", "diverged") for one in statuses) else 1
+    return 0 if all(one.state in status.SETTLED for one in statuses) else 1
 
 
 def _debug(chosen: Debug) -> int:
@@ -212,7 +212,8 @@ def _status(chosen: Status) -> int:
 
     sweep, _ = _load(chosen)
     plan, store, console = make_plan(sweep), Store(sweep.store), _console()
-    statuses = status.survey(plan, store)
+    settled: dict[str, status.StageStatus] = {}
+    statuses = status.survey(plan, store, settled)
     if chosen.json:
         print(json.dumps([{"key": one.stage.key, "stage": one.stage.label, "state": one.state, "detail": one.detail}
                           for one in statuses]))
@@ -225,12 +226,15 @@ def _status(chosen: Status) -> int:
     with Live(status.table(statuses, sweep.name, everything=False), console=console) as live:
         while any(one.state in ("running", "waiting") for one in statuses):
             time.sleep(1)
-            statuses = status.survey(plan, store)
+            statuses = status.survey(plan, store, settled)
             live.update(status.table(statuses, sweep.name, everything=False))
     return 0
 
 
 def _report(chosen: Report) -> int:
+    import os
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the bootstrap's products are small: threads only get in their way
     from analysis.report import write_report
     from launch.plan import make_plan
 

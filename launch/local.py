@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +22,10 @@ from launch.job import run_bundle
 from launch.plan import Plan
 from slurm.sizing import Machine, slots
 from trainers.data.mirror import Mirror
+from trainers.stage import Stage
 from trainers.store import Store
 
-POLL_S = 0.5
+POLL_S = 1.0
 LONGEST_RUN_MIN = 60 * 24 * 30
 
 
@@ -40,31 +40,35 @@ def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.Stage
 
     Ctrl-C asks the processes to save and stop; the same command goes on from there.
     """
-    import submitit
-
     store = Store(plan.sweep.store.resolve())
-    prediction = predict(plan, store, mirror)
     machine = this_machine()
     count = slots(machine, max(scale.shape.parameters for scale in plan.scales.values()))
-    bundles = side_by_side(chains(plan, prediction.seconds), count)
+    bundles = side_by_side(chains(plan, predict(plan, store, mirror).seconds), count)
     if bundles:
-        threads = plan.sweep.execution.threads or max(1, machine.cores // len(bundles))
-        executor = submitit.LocalExecutor(folder=store.root / "jobs")
-        executor.update_parameters(timeout_min=LONGEST_RUN_MIN)
-        os.environ.update(OMP_NUM_THREADS=str(threads))
-        jobs = []
-        for number, stages in enumerate(bundles):
-            bundle = Bundle(
-                store=store.root, mirror=mirror.root.resolve(), stages=stages,
-                execution=plan.sweep.execution.model_copy(update={"threads": threads}),
-                tracking=plan.sweep.tracking.model_copy(update={"group": plan.sweep.name}),
-            )
-            path = store.root / "bundles" / f"{plan.sweep.name}-{uuid.uuid4().hex[:8]}.json"
-            bundle.save(path)
-            with _interrupts_ignored():
-                jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
-        _watch(jobs, plan, store, console)
+        _watch(_submit(bundles, plan, mirror, store, machine), plan, store, console)
     return status.survey(plan, store)
+
+
+def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store: Store, machine: Machine) -> list:
+    """One process a bundle, with its share of the cores or a GPU of its own."""
+    import submitit
+
+    sweep = plan.sweep
+    threads = sweep.execution.threads or max(1, machine.cores // len(bundles))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    executor = submitit.LocalExecutor(folder=store.root / "jobs")
+    executor.update_parameters(timeout_min=LONGEST_RUN_MIN)
+    jobs = []
+    for number, stages in enumerate(bundles):
+        path = store.root / "bundles" / f"{sweep.name}-{uuid.uuid4().hex[:8]}.json"
+        Bundle(
+            store=store.root, mirror=mirror.root.resolve(), stages=stages,
+            execution=sweep.execution.model_copy(update={"threads": threads}),
+            tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
+        ).save(path)
+        with _interrupts_ignored():
+            jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
+    return jobs
 
 
 @contextmanager
@@ -79,20 +83,21 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
     """Show progress until every job has ended: a live table on a terminal, a line per finished stage in a log."""
-    told: Counter[str] = Counter()
+    told: set[str] = set()
+    settled: dict[str, status.StageStatus] = {}
     started = time.monotonic()
     live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
     if live:
         live.start()
     try:
         while not all(job.done() for job in jobs):
-            statuses = status.survey(plan, store)
+            statuses = status.survey(plan, store, settled)
             if live:
                 live.update(status.table(statuses, plan.sweep.name, everything=False))
             else:
                 for one in statuses:
-                    if one.state in ("completed", "diverged", "failed") and not told[one.stage.key]:
-                        told[one.stage.key] += 1
+                    if one.state in (*status.SETTLED, "failed") and one.stage.key not in told:
+                        told.add(one.stage.key)
                         print(f"[{time.monotonic() - started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}",
                               file=sys.stdout, flush=True)
             time.sleep(POLL_S)

@@ -14,6 +14,7 @@ from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 
 STATES = ("completed", "diverged", "running", "waiting", "interrupted", "failed", "blocked")
+SETTLED = ("completed", "diverged")
 STYLES = {"completed": "green", "diverged": "magenta", "running": "cyan", "waiting": "dim", "interrupted": "yellow",
           "failed": "bold red", "blocked": "red"}
 FAILURES = ("bad_data", "out_of_memory", "crash")
@@ -30,11 +31,18 @@ class StageStatus:
     """Progress of a running stage, or why one failed."""
 
 
-def survey(plan: Plan, store: Store) -> list[StageStatus]:
-    """The state of every stage of a plan, in the plan's order."""
+def survey(plan: Plan, store: Store, settled: dict[str, StageStatus] | None = None) -> list[StageStatus]:
+    """The state of every stage of a plan, in the plan's order.
+
+    Args:
+        settled: remembers stages with a result, so that a caller who asks again and again reads each only once.
+    """
+    settled = {} if settled is None else settled
     found: dict[str, StageStatus] = {}
     for stage in plan.stages:
-        status = _status(stage, store.entry(stage.key))
+        status = settled.get(stage.key) or _status(stage, store.entry(stage.key))
+        if status.state in SETTLED:
+            settled[stage.key] = status
         parent = found.get(stage.parent) if stage.parent else None
         if status.state == "waiting" and parent is not None and parent.state in ("failed", "blocked"):
             status = StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")

@@ -38,6 +38,13 @@ class Assembly:
     source: Path
     """The encoder folder that the stage starts from."""
 
+    def trained_head(self, name: str) -> Head:
+        """A copy of a head as it is trained now: whole and in fp32, as `export` writes it.  All ranks must call it."""
+        live = self.engine.model.head(name)
+        head = _new_head(TASKS[name], self.engine.model.encoder.config)
+        head.load_state_dict({key: checkpoint.full_weight(self.engine, p) for key, p in live.named_parameters()})
+        return head
+
     def export(self, entry: StageEntry) -> None:
         """Write encoder (whole vocabulary, Hugging Face's format) and heads.  All ranks must call it."""
         weights = {name: checkpoint.full_weight(self.engine, parameter)

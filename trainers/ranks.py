@@ -83,3 +83,15 @@ def connect(ranks: Ranks) -> None:
     if ranks.world_size == 1:  # no port, so that bundles side by side cannot clash
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
+
+
+def disconnect() -> None:
+    """Leave the process group, all ranks together, when a job has done its work.
+
+    A gloo rank that merely exits may be aborted (SIGABRT) by its own threads, and a good job would look crashed.
+    """
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

@@ -53,9 +53,9 @@ _XTREME: Book = {
 
 _SANDBOX: Book = {
     "*": {"learning_rate": 5e-4, "warmup": 0.1, "max_length": 128, "doc_stride": 32, "epochs": 10, "batch_size": 16},
-    "intermediate.*": {"max_steps": 512},
-    "intermediate.squad": {"max_steps": 256},
-    "target.*": {"max_steps": 96},
+    "intermediate.*": {"max_steps": 320},
+    "intermediate.squad": {"max_steps": 192},
+    "target.*": {"max_steps": 80},
 }
 
 BOOKS: dict[str, Book] = {"xstilts": _XSTILTS, "xtreme": _XTREME, "sandbox": _SANDBOX}

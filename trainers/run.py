@@ -187,7 +187,7 @@ class _Attempt:
                     self.recorder.event("ended", outcome="preempted", step=done)
                     return "preempted"
         if stage.kind == "intermediate" and self.parts.prober is not None:
-            self.parts.prober.stored_head = engine.model.head(task)
+            self.parts.prober.stored_head = self.parts.trained_head(task)
             self._probe(total)
         return "completed"
 

@@ -105,6 +105,10 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory, mirror: Mirror, encoder_
             works.append(Work(stage, root / f"zero{zero_stage}-{layer_norm}", mirror.root, execution))
             stopped = root / f"stopped-zero{zero_stage}-{layer_norm}"
             works.append(Work(stage, stopped, mirror.root, execution, stop_at=STEPS // 2))
+    for zero_stage in (1, 3):
+        execution = Execution(zero_stage=zero_stage, precision="bf16", micro_batch_tokens=256, checkpoint_every_s=1e9)
+        works += [Work(found.calm[layer_norm], root / f"bf16-zero{zero_stage}-{layer_norm}", mirror.root, execution)
+                  for layer_norm in found.calm]
     run_on_ranks(root / "ranks", 2, works)
     return found
 

@@ -110,6 +110,15 @@ def test_cut_and_trimmed_batch_has_the_gradient_of_the_padded_one(make_engine, s
         torch.testing.assert_close(found[name].double(), gradient, rtol=1e-4, atol=1e-6 * largest, msg=name)
 
 
+@both_norms
+def test_recomputed_activations_change_no_gradient(make_engine, sets, layer_norm):
+    examples, _ = sets["mnli"]
+    kept, recomputed = (gradients_of_a_step(*make_engine(layer_norm, "mnli", execution), examples, "mnli") for execution
+                        in (SMALL_PIECES, SMALL_PIECES.model_copy(update={"activation_checkpointing": True})))
+    for name, gradient in kept.items():
+        torch.testing.assert_close(recomputed[name], gradient, msg=name)
+
+
 @pair_and_span
 @both_norms
 def test_trimmed_vocabulary_trains_the_kept_rows_alike(make_engine, sets, task, layer_norm):

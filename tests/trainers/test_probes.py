@@ -21,8 +21,6 @@ from trainers.stage import Execution
 from trainers.store import Store
 from trainers.tasks import TASKS
 
-BOTH_NORMS = pytest.mark.parametrize("layer_norm", ["post", "pre"])
-
 
 @given(st.integers(1, 100_000))
 def test_probes_are_made_at_0_powers_of_two_and_the_end(total):
@@ -41,14 +39,14 @@ def test_probe_steps_of_an_example():
     assert probe_steps(1) == [0, 1]
 
 
-@BOTH_NORMS
+@pytest.mark.parametrize(("layer_norm", "precision"), [("post", "fp32"), ("pre", "fp32"), ("pre", "bf16")])
 @pytest.mark.parametrize(("intermediate", "metrics"), [("mnli", {"accuracy"}), ("squad", {"f1", "exact_match"})])
 def test_retention_starts_where_the_intermediate_ended(mirror, encoder_folder, store, layer_norm, intermediate,
-                                                       metrics):
+                                                       metrics, precision):
     """A(0) and P(0), measured by the target before its first step, are the intermediate's last, to the last bit."""
     trained, target = plan_stages(mirror, encoder_folder(layer_norm), intermediate, "pawsx")
     for stage in (trained, target):
-        run_here(stage, store, mirror)
+        run_here(stage, store, mirror, execution=Execution(precision=precision, checkpoint_every_s=1e9))
     ended = measurements(store.entry(trained.key))
     started = measurements(store.entry(target.key))
     compared = {tuple(name): (value, ended[STEPS, *name]) for (at, *name), value in started.items() if at == 0}

@@ -107,6 +107,23 @@ def test_preempted_run_saves_and_resumes_bit_for_bit(tmp_path, mirror, arm, undi
         assert_same_to_the_last_bit(entry, undisturbed.entry(stage.key))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_preempted_run_resumes_bit_for_bit_under_every_zero_stage_and_precision(tmp_path, mirror, arm, zero_stage,
+                                                                               precision):
+    """bf16: the fp32 master weights and Adam's states are what must come back."""
+    stores = Store(tmp_path / "undisturbed"), Store(tmp_path / "preempted")
+    execution = Execution(zero_stage=zero_stage, precision=precision, checkpoint_every_s=1e9)
+    run_here(arm[0], stores[0], mirror, execution=execution)
+    asked = iter(range(STEPS))
+    assert run_here(arm[0], stores[1], mirror, execution=execution, should_stop=lambda: next(asked) == 3) == "preempted"
+    run_here(arm[0], stores[1], mirror, execution=execution)
+    undisturbed, preempted = (store.entry(arm[0].key) for store in stores)
+    assert preempted.events("resumed")[-1]["step"] == 4
+    assert_same_to_the_last_bit(preempted, undisturbed)
+
+
 def test_finished_stage_is_not_run_again(mirror, arm, undisturbed):
     before = undisturbed.entry(arm[0].key).events()
     assert run_here(arm[0], undisturbed, mirror) == undisturbed.entry(arm[0].key).result["outcome"]

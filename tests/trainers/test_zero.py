@@ -101,3 +101,20 @@ def test_rows_that_no_example_uses_leave_as_they_came(two_ranks, plain_torch, ze
     unused = np.setdiff1d(np.arange(len(before)), [*used, 0, 1, 2, 3])
     assert len(unused) > len(before) // 10
     np.testing.assert_array_equal(after[unused], before[unused])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer_norm", ["post", "pre"])
+@pytest.mark.parametrize("zero_stage", [1, 3])
+def test_bf16_stays_near_fp32(two_ranks, plain_torch, zero_stage, layer_norm):
+    """bf16 has 8 bits of mantissa; what is exported are the fp32 master weights."""
+    entry = two_ranks.entry(f"bf16-zero{zero_stage}-{layer_norm}", two_ranks.calm[layer_norm])
+    expected_losses, expected, _ = plain_torch(layer_norm)
+    np.testing.assert_allclose(losses(entry), expected_losses, rtol=0.05)
+    found = weights(entry)
+    assert all(weight.dtype == np.float32 for weight in found.values())
+    rounded = sum((weight.view(np.uint32) & 0xFFFF == 0).mean() > 0.9 for name, weight in found.items()
+                  if name.endswith("weight") and name != WORD_EMBEDDINGS)
+    assert rounded == 0, "weights that are multiples of bf16's grain were not exported from the master weights"
+    for name in expected.keys() - {WORD_EMBEDDINGS}:
+        np.testing.assert_allclose(found[name], expected[name], atol=2e-2, err_msg=name)

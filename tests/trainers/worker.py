@@ -12,7 +12,7 @@ from pathlib import Path
 def main(path: str) -> None:
     from tests.trainers.stages import UNTRACKED
     from trainers.data.mirror import Mirror
-    from trainers.ranks import Ranks
+    from trainers.ranks import Ranks, disconnect
     from trainers.run import Context, run
     from trainers.stage import Execution, Stage
     from trainers.store import Store
@@ -31,6 +31,7 @@ def main(path: str) -> None:
         context = Context(Store(Path(work["store"])), Mirror(Path(work["mirror"])),
                           Execution(**work["execution"]), UNTRACKED, should_stop)
         run(Stage.model_validate(work["stage"]), context)
+    disconnect()
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ def question(clause: Clause, asked: str, language: str) -> str:
     word = lexicon.QUESTION_WORDS[language][asked]
     asks_who = asked == "agent"
     # Russian "кто" takes the masculine whoever it was.
-    slots = _slots(replace(clause, agent=Noun("doctor")) if asks_who else clause, language)
+    slots = _slots(replace(clause, agent=Noun("judge")) if asks_who else clause, language)
     target = "thing" if asked == "number" else asked
     asked_part = [(word, "wh")]
     if asked == "number":

@@ -46,7 +46,7 @@ class Shape:
     heads: int
 
 
-SHAPES = {"sandbox-s": Shape(3, 56, 4), "sandbox-m": Shape(4, 96, 4), "sandbox-l": Shape(6, 144, 6)}
+SHAPES = {"sandbox-s": Shape(3, 48, 4), "sandbox-m": Shape(4, 96, 4), "sandbox-l": Shape(6, 144, 6)}
 
 # --- batches ---------------------------------------------------------------------------------------------------------
 

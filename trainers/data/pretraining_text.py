@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from random import Random
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from trainers.data import items, world
-from trainers.data.grammar import join, question, segments
+from trainers.data.grammar import Segment, join, question, segments
 from trainers.data.lexicon import CONNECTIVE, END, GAP, LANGUAGES, QUESTION_WORDS
 
-VOCABULARY = 1500
+VOCABULARY = 2200
 MAX_TOKENS = 128
 NAMES = world.TRAINING_NAMES + world.HELD_OUT_NAMES
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # XLM-R's ids 0 to 3; <mask> comes last
@@ -46,12 +48,9 @@ def _utterance(random: Random) -> items.Utterance:
     return items.Utterance(clause, random.choice(items.FRONTS))
 
 
-def _told_again(utterance: items.Utterance, random: Random) -> items.Utterance:
-    """The same fact in another order, something that follows from it, or a fact much like it."""
+def _restated(utterance: items.Utterance, random: Random) -> items.Utterance:
+    """The same fact in another order, or something that follows from it."""
     clause = utterance.clause
-    if random.random() < 0.4:
-        others = world.changed(clause, world.OTHER_VALUE, random)
-        clause = random.choice([*others, world.other_agent(clause, random, NAMES)])
     for _ in range(random.choice((0, 1, 2))):
         if not clause.negated:
             clause = items.wider(clause, random) or clause
@@ -69,14 +68,17 @@ def _question(utterance: items.Utterance, asked: str, language: str) -> str:
 
 
 def _code_switched(utterance: items.Utterance, random: Random) -> str:
-    """The sentence in one language's order, with about half of its words spoken in any of the others."""
-    outer = random.choice(LANGUAGES)
-    by_slot = {language: dict(map(reversed, segments(utterance.clause, language))) for language in LANGUAGES}
-    words = []
-    for word, slot in segments(*items.arguments(utterance, outer)):
-        language = random.choice(LANGUAGES) if random.random() < 0.6 else outer
-        words.append(by_slot[language].get(slot, word))
-    text = " ".join(words)
+    """The sentence in one language's order, with some of its parts spoken in another."""
+    outer, inner = random.sample(LANGUAGES, 2)
+    by_slot: dict[str, list[Segment]] = defaultdict(list)
+    for text, slot in segments(utterance.clause, inner):
+        by_slot[slot.split(".")[0]].append((text, slot))
+    parts = []
+    for slot, group in groupby(segments(*items.arguments(utterance, outer)), lambda segment: segment[1].split(".")[0]):
+        switched = slot in by_slot and random.random() < 0.5
+        words, language = (by_slot[slot], inner) if switched else (list(group), outer)
+        parts.append(GAP[language].join(text for text, _ in words))
+    text = " ".join(parts)
     return text[0].upper() + text[1:] + "."
 
 
@@ -86,21 +88,21 @@ def _passage(utterances: Sequence[items.Utterance], language: str, compound: boo
     return GAP[language].join(items.speak([utterance], language) for utterance in utterances)
 
 
-def _story(random: Random, switched: bool) -> Document:
-    """Some facts and, in about two thirds of the documents, one of them told again or asked for."""
+def _monolingual(random: Random, switched: bool) -> Document:
+    """Some facts and, in about two thirds of the documents, one of them said again or asked for."""
     language = random.choice(LANGUAGES)
     utterances = [_utterance(random) for _ in range(random.choice((1, 1, 2, 3)))]
     about = random.choice(utterances)
+    second_language = random.choice(LANGUAGES) if switched else language
     if switched:
         first = " ".join(_code_switched(utterance, random) for utterance in utterances)
     else:
         first = _passage(utterances, language, compound=random.random() < 0.3)
     draw = random.random()
     if draw < 0.45 and about.clause.agent:
-        again = _told_again(about, random)
-        return first, _code_switched(again, random) if switched else items.speak([again], language)
+        return first, items.speak([_restated(about, random)], second_language)
     if draw < 0.65 and (asked := _asked(about, random)):
-        return _question(about, asked, random.choice(LANGUAGES) if switched else language), first
+        return _question(about, asked, second_language), first
     return (first,)
 
 
@@ -115,11 +117,11 @@ def _translation(random: Random) -> Document:
 
 
 def documents(seed: int) -> Iterator[Document]:
-    """Endless pre-training text, in the shares that the module's docstring states."""
+    """Endless pre-training text: half translations, a quarter monolingual, a quarter code-switched."""
     random = Random(f"{seed}/pretraining")
     while True:
-        draw = random.random()
-        yield _translation(random) if draw < 0.4 else _story(random, switched=draw < 0.75)
+        yield _translation(random)
+        yield _monolingual(random, switched=random.random() < 0.5)
 
 
 # --- tokeniser -------------------------------------------------------------------------------------------------------
