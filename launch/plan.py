@@ -160,12 +160,13 @@ class _Planner:
         )
 
     def _probe(self, intermediate: str) -> Probe:
-        recipe, settings = self._recipe("intermediate", intermediate), self.sweep.probe
+        recipe, sizes = self._recipe("intermediate", intermediate), self.sweep.probe.of(intermediate)
         other = TASKS[intermediate].multilingual
         languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
         return Probe(
             task=intermediate, languages=tuple(language for language in languages if language != ENGLISH),
-            max_length=recipe.max_length, doc_stride=recipe.doc_stride, **settings.model_dump(),
+            examples=sizes.examples, examples_other=sizes.examples_other, refit_examples=sizes.refit_examples,
+            max_length=recipe.max_length, doc_stride=recipe.doc_stride,
         )
 
     def _fingerprint(self, files, languages: tuple[str, ...]) -> str:

@@ -28,8 +28,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
 
 
-class ProbeSettings(Frozen):
-    """How often and on how much retention is measured; the same examples for every scale and seed."""
+class ProbeSizes(Frozen):
+    """On how much retention is measured; the same examples for every scale and seed."""
 
     examples: int = Field(default=500, gt=0)
     """English development examples of the intermediate task."""
@@ -37,6 +37,23 @@ class ProbeSettings(Frozen):
     """The same for each other language; 0 probes in English only."""
     refit_examples: int = Field(default=500, gt=1)
     """English training examples to which the linear head is fitted."""
+
+
+class ProbeSettings(ProbeSizes):
+    """Sizes of all probes, and of those that differ."""
+
+    by_task: dict[str, ProbeSizes] = Field(default_factory=dict)
+    """Sizes for one intermediate task: a question with its document costs as much as several sentence pairs."""
+
+    @field_validator("by_task")
+    @classmethod
+    def _known_tasks(cls, sizes: dict[str, ProbeSizes]) -> dict[str, ProbeSizes]:
+        _known(tuple(sizes), INTERMEDIATES, "an intermediate")
+        return sizes
+
+    def of(self, intermediate: str) -> ProbeSizes:
+        """The sizes that hold for one intermediate task."""
+        return self.by_task.get(intermediate, self)
 
 
 class EvaluationSettings(Frozen):

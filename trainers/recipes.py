@@ -54,8 +54,11 @@ _XTREME: Book = {
 _SANDBOX: Book = {
     "*": {"learning_rate": 5e-4, "warmup": 0.1, "max_length": 128, "doc_stride": 32, "epochs": 10, "batch_size": 16},
     "intermediate.*": {"max_steps": 320},
-    "intermediate.squad": {"max_steps": 192},
-    "target.*": {"max_steps": 80},
+    "intermediate.squad": {"max_steps": 160},
+    # About as many tokens each.
+    "target.mnli": {"max_steps": 128},
+    "target.pawsx": {"max_steps": 96},
+    "target.squad": {"max_steps": 64},
 }
 
 BOOKS: dict[str, Book] = {"xstilts": _XSTILTS, "xtreme": _XTREME, "sandbox": _SANDBOX}
