@@ -80,9 +80,13 @@ class HeadComparison:
 
 def retention_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap) -> list[Curve]:
     """Every curve that the arms' probes give; arms without probes (`none`) give none."""
-    return [_curve(arm, head, task, language, measurements, bootstrap)
-            for arm in arms for head in HEADS for task, language in measurements.pairs(arm.ordered_keys, head)
-            if measurements.steps(arm.ordered_keys, head, task, language)[:1] == [0]]
+    return [
+        _curve(arm, head, task, language, measurements, bootstrap)
+        for arm in arms
+        for head in HEADS
+        for task, language in measurements.pairs(arm.ordered_keys, head)
+        if measurements.steps(arm.ordered_keys, head, task, language)[:1] == [0]
+    ]
 
 
 def scale_trends(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Trend]:
@@ -119,8 +123,9 @@ def head_comparisons(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Head
             value = {head: np.mean([heads[head].final.value for heads in both]) for head in HEADS}
             samples = {head: np.mean([heads[head].final_samples for heads in both], axis=0) for head in HEADS}
             stored, refit = (bootstrap.estimate(float(value[head]), samples[head]) for head in HEADS)
-            difference = bootstrap.estimate(float(value["refit"] - value["stored"]),
-                                            samples["refit"] - samples["stored"])
+            difference = bootstrap.estimate(
+                float(value["refit"] - value["stored"]), samples["refit"] - samples["stored"]
+            )
             found.append(HeadComparison(scale, len(both), stored, refit, difference))
     return found
 
@@ -135,8 +140,11 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
     total = by_seed.mean(axis=0)
     what = "A(0) − c" if head == "stored" else "P(0) − P_base"
     denominator = bootstrap.estimate(total[0] - base.mean(), samples[:, 0] - base_samples)
-    undefined = (f"{what} is unknown: the untouched encoder was not probed" if np.isnan(base).any()
-                 else retention.nothing_to_retain(denominator, what))
+    undefined = (
+        f"{what} is unknown: the untouched encoder was not probed"
+        if np.isnan(base).any()
+        else retention.nothing_to_retain(denominator, what)
+    )
 
     retained = retention.retention if head == "stored" else retention.representation_retention
     value, value_samples = retained(total, base.mean()), retained(samples, base_samples)
@@ -144,7 +152,17 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
     x = np.array(steps, dtype=np.float64)
     area = partial(retention.area_under_retention, steps=x)
     return Curve(
-        arm, head, task, language, tuple(arm.seeds), x, retained(by_seed, base), value, low, high, undefined,
+        arm,
+        head,
+        task,
+        language,
+        tuple(arm.seeds),
+        x,
+        retained(by_seed, base),
+        value,
+        low,
+        high,
+        undefined,
         final=UNDEFINED if undefined else bootstrap.estimate(value[-1], value_samples[:, -1]),
         area=UNDEFINED if undefined else bootstrap.estimate(area(value), area(value_samples)),
         half_life=math.nan if undefined else float(retention.half_life(value, x)),
@@ -154,8 +172,9 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
     )
 
 
-def _base(arm: Arm, head: str, task: str, language: str, measurements: Measurements,
-          bootstrap: Bootstrap) -> tuple[Floats, Floats]:
+def _base(
+    arm: Arm, head: str, task: str, language: str, measurements: Measurements, bootstrap: Bootstrap
+) -> tuple[Floats, Floats]:
     """What retention is measured from, [seeds] and [B]: c for the stored head, P_base for the refit one.
 
     NaN where the untouched encoder was not probed.
@@ -184,8 +203,15 @@ def _trend(group: list[Curve], bootstrap: Bootstrap) -> Trend:
     for curve in group:
         families.setdefault(curve.arm.layer_norm, []).append(curve)
     within = {family: _slope(members, bootstrap)[0] for family, members in families.items() if _sizes(members) > 1}
-    return Trend(group[0].arm, group[0].head, tuple(curve.arm.scale for curve in group),
-                 min(len(curve.seeds) for curve in group), overall, within, samples)
+    return Trend(
+        group[0].arm,
+        group[0].head,
+        tuple(curve.arm.scale for curve in group),
+        min(len(curve.seeds) for curve in group),
+        overall,
+        within,
+        samples,
+    )
 
 
 def _slope(group: list[Curve], bootstrap: Bootstrap) -> tuple[Estimate, Floats]:

@@ -37,61 +37,86 @@ def said(estimate: Estimate, sign: bool = False) -> str:
 
 def _scale(study: Study) -> Iterator[str]:
     if study.curves and not study.pooled_slopes:
-        yield ("How retention changes with scale cannot be told: it takes a defined final retention at two scales or "
-               "more, and a target that trains on another task than the intermediate's.")
+        yield (
+            "How retention changes with scale cannot be told: it takes a defined final retention at two scales or "
+            "more, and a target that trains on another task than the intermediate's."
+        )
     for head, slope in study.pooled_slopes.items():
         slopes = [trend.overall for trend in study.trends if trend.head == head and not trend.arm.same_task]
-        verdict = _verdict(slope, "larger encoders retain more", "larger encoders retain less",
-                           "the data cannot tell whether larger encoders retain more or less")
-        yield (f"{HEAD_NAMES[head]}, final English retention changes by {said(slope, sign=True)} per tenfold "
-               f"non-embedding parameters: {verdict}. That is the mean of {_number(len(slopes), 'training')} "
-               f"(intermediate → target, of different tasks); of these, it {_tally(slopes)}.")
+        verdict = _verdict(
+            slope,
+            "larger encoders retain more",
+            "larger encoders retain less",
+            "the data cannot tell whether larger encoders retain more or less",
+        )
+        yield (
+            f"{HEAD_NAMES[head]}, final English retention changes by {said(slope, sign=True)} per tenfold "
+            f"non-embedding parameters: {verdict}. That is the mean of {_number(len(slopes), 'training')} "
+            f"(intermediate → target, of different tasks); of these, it {_tally(slopes)}."
+        )
     families = dict(study.stages.drop_nulls("layer_norm").select("scale", "layer_norm").iter_rows())
     if study.trends and len(set(families.values())) > 1:
-        members = {family: [scale for scale in study.scales if families.get(scale) == family]
-                   for family in sorted(set(families.values()))}
+        members = {
+            family: [scale for scale in study.scales if families.get(scale) == family]
+            for family in sorted(set(families.values()))
+        }
         placed = "; ".join(f"{family}-LN: {', '.join(scales)}" for family, scales in members.items())
-        yield (f"LayerNorm placement changes along the scales ({placed}) and is confounded with size: compare the "
-               "slopes within a family, below.")
+        yield (
+            f"LayerNorm placement changes along the scales ({placed}) and is confounded with size: compare the "
+            "slopes within a family, below."
+        )
 
 
 def _head_or_encoder(study: Study) -> Iterator[str]:
     for heads in study.heads:
-        verdict = _verdict(heads.difference, "part of the loss is the head’s, not the encoder’s",
-                           "the encoder lost a larger share than the head shows",
-                           "the data cannot tell whether the head or the encoder lost it")
-        yield (f"{heads.scale}: after target training {said(heads.stored)} of the intermediate task is left through "
-               f"the stored head and {said(heads.refit)} through a refit one (mean of "
-               f"{_number(heads.trainings, 'training')}): {verdict}.")
+        verdict = _verdict(
+            heads.difference,
+            "part of the loss is the head’s, not the encoder’s",
+            "the encoder lost a larger share than the head shows",
+            "the data cannot tell whether the head or the encoder lost it",
+        )
+        yield (
+            f"{heads.scale}: after target training {said(heads.stored)} of the intermediate task is left through "
+            f"the stored head and {said(heads.refit)} through a refit one (mean of "
+            f"{_number(heads.trainings, 'training')}): {verdict}."
+        )
 
 
 def _gains(study: Study) -> Iterator[str]:
     for intermediate in dict.fromkeys(mean.intermediate for mean in study.mean_gains):
         means = [mean for mean in study.mean_gains if mean.intermediate == intermediate]
-        parts = "; ".join(f"{mean.scale} {said(mean.english, sign=True)} and {said(mean.others, sign=True)}"
-                          for mean in means)
+        parts = "; ".join(
+            f"{mean.scale} {said(mean.english, sign=True)} and {said(mean.others, sign=True)}" for mean in means
+        )
         gains = [gain for cell in study.cells if cell.arm.intermediate == intermediate for gain in cell.gains]
         real = [gain for gain in gains if gain.p_holm < SIGNIFICANT]
         up = sum(gain.gain.value > 0 for gain in real)
         unclear = len(gains) - len(real)
-        yield (f"What {intermediate} adds to zero-shot scores in English and in other languages (mean over targets): "
-               f"{parts}. Of {_number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
-               f"{len(real) - up} (p < {SIGNIFICANT} after Holm)"
-               f"{f'; of {unclear} the data cannot tell' if unclear else ''}.")
+        yield (
+            f"What {intermediate} adds to zero-shot scores in English and in other languages (mean over targets): "
+            f"{parts}. Of {_number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
+            f"{len(real) - up} (p < {SIGNIFICANT} after Holm)"
+            f"{f'; of {unclear} the data cannot tell' if unclear else ''}."
+        )
 
 
 def _multilinguality(study: Study) -> Iterator[str]:
     changed = [curve for curve in study.layers if not math.isnan(curve.change.value)]
     for intermediate in dict.fromkeys(curve.arm.intermediate for curve in changed):
-        parts = "; ".join(f"{curve.arm.scale} {said(curve.change, sign=True)}" for curve in changed
-                          if curve.arm.intermediate == intermediate)
+        parts = "; ".join(
+            f"{curve.arm.scale} {said(curve.change, sign=True)}"
+            for curve in changed
+            if curve.arm.intermediate == intermediate
+        )
         yield f"{intermediate} changes retrieval accuracy, at the layer that was best before it, by: {parts}."
 
 
 def _reservations(study: Study) -> Iterator[str]:
     if study.arms and study.fewest_seeds < FEW_SEEDS:
-        yield (f"Some cells have fewer than {FEW_SEEDS} seeds: their intervals say little about other seeds, and every "
-               "sentence above is provisional.")
+        yield (
+            f"Some cells have fewer than {FEW_SEEDS} seeds: their intervals say little about other seeds, and every "
+            "sentence above is provisional."
+        )
     if study.arms and not study.has_examples:
         yield "Intervals cover seeds only: no scores of single examples were found."
 

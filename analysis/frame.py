@@ -104,8 +104,13 @@ class Record:
         stage = self.stage
         facts = {name: self.scale.get(name) for name in ("parameters", "non_embedding_parameters", "layer_norm")}
         return {
-            "key": stage.key, "kind": stage.kind, "scale": stage.scale.name, **facts,
-            "intermediate": stage.intermediate, "trained": "+".join(stage.train), "seed": stage.seed,
+            "key": stage.key,
+            "kind": stage.kind,
+            "scale": stage.scale.name,
+            **facts,
+            "intermediate": stage.intermediate,
+            "trained": "+".join(stage.train),
+            "seed": stage.seed,
             "outcome": self.outcome,
         }
 
@@ -116,10 +121,14 @@ def tidy(records: Iterable[Record]) -> pl.DataFrame:
     for record in records:
         last = {measured.point: measured for measured in record.measured}
         if last:
-            values = pl.DataFrame(list(last.values()), schema={name: SCHEMA[name] for name in Measured._fields},
-                                  orient="row")
-            parts.append(values.with_columns(pl.lit(value, IDENTITY[name]).alias(name)
-                                             for name, value in record.identity.items()))
+            values = pl.DataFrame(
+                list(last.values()), schema={name: SCHEMA[name] for name in Measured._fields}, orient="row"
+            )
+            parts.append(
+                values.with_columns(
+                    pl.lit(value, IDENTITY[name]).alias(name) for name, value in record.identity.items()
+                )
+            )
     if not parts:
         return pl.DataFrame(schema=SCHEMA)
     return pl.concat(parts).select(list(SCHEMA)).sort([*_SORT, *_POINT])
@@ -130,15 +139,17 @@ def stage_table(records: Iterable[Record]) -> pl.DataFrame:
     rows = []
     for record in records:
         result = record.result or {}
-        rows.append({
-            **record.identity,
-            "targets": [evaluation.task for evaluation in record.stage.evaluate],
-            "parent": record.stage.parent,
-            "label": record.stage.label,
-            "evidence": result.get("evidence"),
-            "seconds": sum(result["seconds"].values()) if "seconds" in result else None,
-            **{name: result.get(name) for name in ("probe_share", "tokens", "tokens_per_s")},
-        })
+        rows.append(
+            {
+                **record.identity,
+                "targets": [evaluation.task for evaluation in record.stage.evaluate],
+                "parent": record.stage.parent,
+                "label": record.stage.label,
+                "evidence": result.get("evidence"),
+                "seconds": sum(result["seconds"].values()) if "seconds" in result else None,
+                **{name: result.get(name) for name in ("probe_share", "tokens", "tokens_per_s")},
+            }
+        )
     return pl.DataFrame(rows, schema=STAGE_SCHEMA, orient="row").sort(_SORT)
 
 

@@ -1,8 +1,8 @@
 """Read what stages left behind: from the store (the truth), or from the W&B files beside it.
 
-    frame = gather_store(root)                        # one row per measured value
-    frame = gather_wandb_files(root / "wandb")        # the same rows
-    scores = per_example(root, key)                   # what a bootstrap over examples needs; in the store only
+frame = gather_store(root)                        # one row per measured value
+frame = gather_wandb_files(root / "wandb")        # the same rows
+scores = per_example(root, key)                   # what a bootstrap over examples needs; in the store only
 """
 
 from __future__ import annotations
@@ -121,8 +121,11 @@ def wandb_records(folder: Path, keys: Set[str] | None = None) -> list[Record]:
         ValueError: a file is damaged or not W&B's.
     """
     runs = read_runs(folder)
-    return [_wandb_record(fragments) for key, fragments in runs.items()
-            if (keys is None or key in keys) and any("stage" in fragment.config for fragment in fragments)]
+    return [
+        _wandb_record(fragments)
+        for key, fragments in runs.items()
+        if (keys is None or key in keys) and any("stage" in fragment.config for fragment in fragments)
+    ]
 
 
 def _wandb_record(fragments: list[Fragment]) -> Record:
@@ -165,8 +168,14 @@ def _examples(path: Path) -> pl.DataFrame:
     else:
         name, _, language = path.stem.rpartition("-")
         task, _, layer = name.partition(_LAYER)
-        facts = {"measure": "retrieval" if layer else "zero_shot", "task": task, "language": language,
-                 "at": int(layer) if layer else None}
+        facts = {
+            "measure": "retrieval" if layer else "zero_shot",
+            "task": task,
+            "language": language,
+            "at": int(layer) if layer else None,
+        }
     table = pl.read_parquet(path, columns=[name for name in EXAMPLE_SCHEMA if name not in facts])
-    return table.select((pl.lit(facts[name]) if name in facts else pl.col(name)).cast(kind).alias(name)
-                        for name, kind in EXAMPLE_SCHEMA.items())
+    return table.select(
+        (pl.lit(facts[name]) if name in facts else pl.col(name)).cast(kind).alias(name)
+        for name, kind in EXAMPLE_SCHEMA.items()
+    )

@@ -57,8 +57,7 @@ def path(intermediate: str, targets: Sequence[str]) -> str:
 def usable(stages: pl.DataFrame) -> pl.DataFrame:
     """The stages that may be averaged: completed, and from an intermediate that did not diverge."""
     diverged = stages.filter(pl.col("outcome") == "diverged")["key"]
-    return stages.filter(pl.col("outcome") == "completed",
-                         ~pl.col("parent").is_in(diverged.implode()).fill_null(False))
+    return stages.filter(pl.col("outcome") == "completed", ~pl.col("parent").is_in(diverged.implode()).fill_null(False))
 
 
 def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
@@ -73,15 +72,26 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
     for row in usable(stages).filter(pl.col("kind") == kind).iter_rows(named=True):
         name = {column: row[column] for column in columns}
         same_task = bool(row["trained"]) and row["trained"] in trained.get(row["parent"], "").split("+")
-        arm = found.setdefault((*name.values(), *row["targets"]),
-                               Arm(**name, targets=tuple(row["targets"]), same_task=same_task))
+        arm = found.setdefault(
+            (*name.values(), *row["targets"]), Arm(**name, targets=tuple(row["targets"]), same_task=same_task)
+        )
         if row["seed"] in arm.keys:
-            raise ValueError(f"stages {arm.keys[row['seed']]} and {row['key']} are both {row['label']}: "
-                             "they belong to different sweeps; name the keys of one")
+            raise ValueError(
+                f"stages {arm.keys[row['seed']]} and {row['key']} are both {row['label']}: "
+                "they belong to different sweeps; name the keys of one"
+            )
         arm.keys[row["seed"]] = row["key"]
         arm.parents[row["seed"]] = row["parent"]
-    return sorted(found.values(), key=lambda arm: (arm.non_embedding_parameters, arm.scale, arm.intermediate != "none",
-                                                   arm.intermediate, arm.targets))
+    return sorted(
+        found.values(),
+        key=lambda arm: (
+            arm.non_embedding_parameters,
+            arm.scale,
+            arm.intermediate != "none",
+            arm.intermediate,
+            arm.targets,
+        ),
+    )
 
 
 class Measurements:

@@ -35,8 +35,11 @@ class LayerCurve:
 def layer_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap) -> list[LayerCurve]:
     """One curve per scale, intermediate and retrieval task."""
     before = {(arm.scale, arm.targets): arm for arm in arms if arm.intermediate == "none"}
-    return [_curve(arm, task, before.get((arm.scale, arm.targets)), measurements, bootstrap)
-            for arm in arms for task in dict(measurements.pairs(arm.ordered_keys, MEASURE))]
+    return [
+        _curve(arm, task, before.get((arm.scale, arm.targets)), measurements, bootstrap)
+        for arm in arms
+        for task in dict(measurements.pairs(arm.ordered_keys, MEASURE))
+    ]
 
 
 def _curve(arm: Arm, task: str, before: Arm | None, measurements: Measurements, bootstrap: Bootstrap) -> LayerCurve:
@@ -60,8 +63,9 @@ def _languages(arm: Arm, task: str, measurements: Measurements) -> list[str]:
     return [language for name, language in measurements.pairs(arm.ordered_keys, MEASURE) if name == task]
 
 
-def _means(arm: Arm, task: str, languages: list[str], layers: list[int], measurements: Measurements,
-           bootstrap: Bootstrap) -> tuple[Floats, Floats]:
+def _means(
+    arm: Arm, task: str, languages: list[str], layers: list[int], measurements: Measurements, bootstrap: Bootstrap
+) -> tuple[Floats, Floats]:
     """[layers] and [B, layers], over languages."""
     scores = [measurements.scores(arm.ordered_keys, MEASURE, task, language, layers) for language in languages]
     samples = np.mean([bootstrap.means(part) for part in scores], axis=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,8 +81,11 @@ def scale_handles(study: Study, names: Sequence[str]) -> list[Line2D]:
     """One legend entry a scale: its colour, and its LayerNorm family's marker."""
     family = dict(study.stages.select("scale", "layer_norm").drop_nulls().iter_rows())
     colour = colours(study.scales)
-    return [Line2D([], [], color=colour[name], marker=MARKERS.get(family.get(name, ""), "o"), label=name)
-            for name in study.scales if name in names]
+    return [
+        Line2D([], [], color=colour[name], marker=MARKERS.get(family.get(name, ""), "o"), label=name)
+        for name in study.scales
+        if name in names
+    ]
 
 
 def log_steps(axes: Axes, last: float) -> None:
@@ -133,8 +137,9 @@ def whiskers(estimate: Estimate) -> Any:
 
 def say(axes: Axes, text: str) -> None:
     """A sentence in the middle of a panel that has nothing else."""
-    axes.text(0.5, 0.5, textwrap.fill(text, 26), transform=axes.transAxes, ha="center", va="center", color=GREY,
-              fontsize=7.5)
+    axes.text(
+        0.5, 0.5, textwrap.fill(text, 26), transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=7.5
+    )
 
 
 def save(figure: Figure, folder: Path, name: str) -> str:
@@ -149,3 +154,17 @@ def save(figure: Figure, folder: Path, name: str) -> str:
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     return (folder / f"{name}.svg").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, its file name, and what to read from it."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def distinct(found: Iterable) -> list:
+    """Distinct values, in the order found."""
+    return list(dict.fromkeys(found))

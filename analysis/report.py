@@ -26,8 +26,8 @@ from analysis.plotting import save, seeds_note, style
 from analysis.statistics import Bootstrap
 from analysis.study import Study, analyse
 from analysis.tables import Table
+from trainers.files import write_atomically
 from trainers.stage import Stage
-from trainers.store import write_atomically
 
 TEMPLATE = Path(__file__).with_name("report.html.template")
 LONG_TEXT = 40
@@ -38,8 +38,17 @@ CSS_PIXELS_PER_INCH = 96 * 1.35
 Source = Literal["store", "wandb"]
 
 
-def write_report(store_root: Path, keys: Sequence[str], out: Path, sweep_name: str, source: Source = "store", *,
-                 planned: Sequence[Stage] = (), resamples: int = 1000, seed: int = 0) -> Path:
+def write_report(
+    store_root: Path,
+    keys: Sequence[str],
+    out: Path,
+    sweep_name: str,
+    source: Source = "store",
+    *,
+    planned: Sequence[Stage] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Path:
     """Analyse the stages and write `out/report.html` and `out/figures/`.
 
     Works at any time: an unfinished or empty store gives a page that says what is missing.
@@ -143,8 +152,9 @@ def _counts(study: Study, wanted: int) -> str:
         "not begun": str(wanted - begun),
         "of training and evaluation": tables.duration(float(finished["seconds"].sum())),
     }
-    return "\n".join(f"<li><b>{html.escape(value)}</b><span>{html.escape(name)}</span></li>"
-                     for name, value in shown.items())
+    return "\n".join(
+        f"<li><b>{html.escape(value)}</b><span>{html.escape(name)}</span></li>" for name, value in shown.items()
+    )
 
 
 def _trouble(study: Study, wanted: int) -> str:
@@ -175,5 +185,6 @@ def _provenance(records: Sequence[Record]) -> str:
             add(package, version)
     if not facts:
         return "<dt>–</dt><dd>no finished stage has left its provenance here</dd>"
-    return "\n".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(', '.join(values))}</dd>"
-                     for name, values in facts.items())
+    return "\n".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(', '.join(values))}</dd>" for name, values in facts.items()
+    )

@@ -56,8 +56,10 @@ def nothing_to_retain(denominator: Estimate, what: str) -> str:
         return ""
     if np.isnan(denominator.low):
         return f"{what} = {denominator.value:.3f} has no interval (one seed and no scores of single examples)"
-    return (f"{what} = {denominator.value:.3f} [{denominator.low:.3f}, {denominator.high:.3f}] "
-            "is not above 0: there is nothing to retain")
+    return (
+        f"{what} = {denominator.value:.3f} [{denominator.low:.3f}, {denominator.high:.3f}] "
+        "is not above 0: there is nothing to retain"
+    )
 
 
 def backward_transfer(scores: Floats) -> Floats:

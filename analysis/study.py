@@ -1,6 +1,6 @@
 """A study: everything computed from one sweep's stages that figures, tables and sentences share.
 
-    study = analyse(store_records(root, keys), examples, Bootstrap(np.random.default_rng(0)))
+study = analyse(store_records(root, keys), examples, Bootstrap(np.random.default_rng(0)))
 """
 
 from __future__ import annotations
@@ -82,8 +82,15 @@ def analyse(records: Sequence[Record], examples: Iterable[tuple[str, pl.DataFram
     trends = scale_trends(curves, bootstrap)
     table = cells(targets, measurements, bootstrap)
     return Study(
-        stages, frame, targets, curves, trends, pooled_slopes(trends, bootstrap), head_comparisons(curves, bootstrap),
-        cells=table, mean_gains=mean_gains(table, bootstrap),
+        stages,
+        frame,
+        targets,
+        curves,
+        trends,
+        pooled_slopes(trends, bootstrap),
+        head_comparisons(curves, bootstrap),
+        cells=table,
+        mean_gains=mean_gains(table, bootstrap),
         layers=layer_curves(arms(stages, "retrieval"), measurements, bootstrap),
         has_examples=measurements.has_examples,
     )

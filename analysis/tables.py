@@ -31,75 +31,163 @@ class Table:
 def cell_table(study: Study) -> Table:
     """Every planned or begun cell; diverged and unfinished stages are counted and never averaged in."""
     computed = {(cell.arm.scale, cell.arm.intermediate, cell.target): cell for cell in study.cells}
-    finals = {(curve.arm.scale, curve.arm.intermediate, curve.arm.trained, curve.head): curve.final
-              for curve in study.curves if curve.language == ENGLISH}
+    finals = {
+        (curve.arm.scale, curve.arm.intermediate, curve.arm.trained, curve.head): curve.final
+        for curve in study.curves
+        if curve.language == ENGLISH
+    }
     order = {scale: place for place, scale in enumerate(study.scales)}
     groups = (
-        study.stages.filter(pl.col("kind") == "target").explode("targets").drop_nulls("targets")
+        study.stages.filter(pl.col("kind") == "target")
+        .explode("targets")
+        .drop_nulls("targets")
         .group_by("scale", "intermediate", "targets", "trained")
-        .agg(*((pl.col("outcome") == outcome).sum().alias(outcome)
-               for outcome in ("completed", "diverged", "running", "missing")))
-        .sort(pl.col("scale").replace_strict(order, return_dtype=pl.Int64), pl.col("intermediate") != "none",
-              "intermediate", "targets")
+        .agg(
+            *(
+                (pl.col("outcome") == outcome).sum().alias(outcome)
+                for outcome in ("completed", "diverged", "running", "missing")
+            )
+        )
+        .sort(
+            pl.col("scale").replace_strict(order, return_dtype=pl.Int64),
+            pl.col("intermediate") != "none",
+            "intermediate",
+            "targets",
+        )
     )
     rows = []
     for scale, intermediate, target, trained, completed, *counts in groups.iter_rows():
         cell = computed.get((scale, intermediate, target))
         dropped = completed - len(cell.seeds) if cell else completed
-        rows.append((
-            scale, intermediate, target, _count(completed - dropped), _count(counts[0] + dropped),
-            _count(counts[1] + counts[2]), *_scores(cell),
-            *(shown(finals[name]) if (name := (scale, intermediate, trained, head)) in finals else DASH
-              for head in HEADS),
-        ))
+        rows.append(
+            (
+                scale,
+                intermediate,
+                target,
+                _count(completed - dropped),
+                _count(counts[0] + dropped),
+                _count(counts[1] + counts[2]),
+                *_scores(cell),
+                *(
+                    shown(finals[name]) if (name := (scale, intermediate, trained, head)) in finals else DASH
+                    for head in HEADS
+                ),
+            )
+        )
     return Table(
-        ("scale", "intermediate", "target", "seeds", "diverged", "not done", "English", "others", "English gain",
-         "others’ gain", "R(T) stored", "R(T) refit"), rows, names=3)
+        (
+            "scale",
+            "intermediate",
+            "target",
+            "seeds",
+            "diverged",
+            "not done",
+            "English",
+            "others",
+            "English gain",
+            "others’ gain",
+            "R(T) stored",
+            "R(T) refit",
+        ),
+        rows,
+        names=3,
+    )
 
 
 def transfer_table(study: Study) -> Table:
     """Across languages, for every cell with a score."""
     rows = [
-        (cell.arm.scale, cell.arm.intermediate, cell.target, str(len(cell.seeds)),
-         str(len(cell.paired_seeds)) if cell.paired_seeds else DASH,
-         DASH if math.isnan(cell.others_iqm) else f"{cell.others_iqm:.3f}", shown(cell.gap, sign=True),
-         shown(cell.gap_change, sign=True), shown(cell.gain_retention))
+        (
+            cell.arm.scale,
+            cell.arm.intermediate,
+            cell.target,
+            str(len(cell.seeds)),
+            str(len(cell.paired_seeds)) if cell.paired_seeds else DASH,
+            DASH if math.isnan(cell.others_iqm) else f"{cell.others_iqm:.3f}",
+            shown(cell.gap, sign=True),
+            shown(cell.gap_change, sign=True),
+            shown(cell.gain_retention),
+        )
         for cell in study.cells
     ]
-    return Table(("scale", "intermediate", "target", "seeds", "paired seeds", "others IQM", "gap", "gap change",
-                  "gain kept"), rows, names=3)
+    return Table(
+        ("scale", "intermediate", "target", "seeds", "paired seeds", "others IQM", "gap", "gap change", "gain kept"),
+        rows,
+        names=3,
+    )
 
 
 def retention_table(study: Study) -> Table:
     """Every English curve, with why it is undefined where it is."""
     rows = [
-        (curve.arm.scale, curve.arm.path, curve.head, str(len(curve.seeds)), shown(curve.final), shown(curve.area),
-         _half_life(curve.half_life, curve.steps[-1]), shown(curve.backward_transfer, sign=True),
-         shown(curve.forgetting), curve.undefined or DASH)
-        for curve in study.curves if curve.language == ENGLISH
+        (
+            curve.arm.scale,
+            curve.arm.path,
+            curve.head,
+            str(len(curve.seeds)),
+            shown(curve.final),
+            shown(curve.area),
+            _half_life(curve.half_life, curve.steps[-1]),
+            shown(curve.backward_transfer, sign=True),
+            shown(curve.forgetting),
+            curve.undefined or DASH,
+        )
+        for curve in study.curves
+        if curve.language == ENGLISH
     ]
-    return Table(("scale", "training", "head", "seeds", "R(T)", "area under R", "half-life (steps)",
-                  "backward transfer", "forgetting", "why undefined"), rows, names=3)
+    return Table(
+        (
+            "scale",
+            "training",
+            "head",
+            "seeds",
+            "R(T)",
+            "area under R",
+            "half-life (steps)",
+            "backward transfer",
+            "forgetting",
+            "why undefined",
+        ),
+        rows,
+        names=3,
+    )
 
 
 def trend_table(study: Study) -> Table:
     """Slopes of R(T) on scale, overall and within each LayerNorm family."""
     families = sorted({family for trend in study.trends for family in trend.within})
     rows = [
-        (trend.arm.path, trend.head, ", ".join(trend.scales), str(trend.seeds),
-         shown(trend.overall, sign=True),
-         *(shown(trend.within[family], sign=True) if family in trend.within else DASH for family in families))
+        (
+            trend.arm.path,
+            trend.head,
+            ", ".join(trend.scales),
+            str(trend.seeds),
+            shown(trend.overall, sign=True),
+            *(shown(trend.within[family], sign=True) if family in trend.within else DASH for family in families),
+        )
         for trend in study.trends
     ]
-    return Table(("training", "head", "scales", "fewest seeds", "slope per tenfold parameters",
-                  *(f"within {family}-LN" for family in families)), rows, names=3)
+    return Table(
+        (
+            "training",
+            "head",
+            "scales",
+            "fewest seeds",
+            "slope per tenfold parameters",
+            *(f"within {family}-LN" for family in families),
+        ),
+        rows,
+        names=3,
+    )
 
 
 def trouble_table(study: Study) -> Table:
     """Stages that did not complete, with the evidence that they left."""
     words = {"running": "unfinished: begun, no result yet", "missing": "not begun"}
-    rows = [(row["label"], words.get(row["outcome"], row["outcome"]), row["evidence"] or DASH, row["key"])
-            for row in study.stages.filter(pl.col("outcome") != "completed").iter_rows(named=True)]
+    rows = [
+        (row["label"], words.get(row["outcome"], row["outcome"]), row["evidence"] or DASH, row["key"])
+        for row in study.stages.filter(pl.col("outcome") != "completed").iter_rows(named=True)
+    ]
     return Table(("stage", "outcome", "evidence", "key"), rows, names=4)
 
 
@@ -109,13 +197,25 @@ def cost_table(study: Study) -> Table:
     order = {scale: place for place, scale in enumerate(study.scales)}
     groups = (
         finished.group_by("scale", "kind")
-        .agg(pl.len(), pl.sum("seconds"), pl.sum("tokens"), pl.median("tokens_per_s"),
-             (pl.col("probe_share") * pl.col("seconds")).sum().alias("probing"))
+        .agg(
+            pl.len(),
+            pl.sum("seconds"),
+            pl.sum("tokens"),
+            pl.median("tokens_per_s"),
+            (pl.col("probe_share") * pl.col("seconds")).sum().alias("probing"),
+        )
         .sort(pl.col("scale").replace_strict(order, return_dtype=pl.Int64), "kind")
     )
     rows = [
-        (row["scale"], row["kind"], str(row["len"]), duration(row["seconds"]), compact(row["tokens"]),
-         compact(row["tokens_per_s"]), f"{row['probing'] / max(row['seconds'], 1e-9):.1%}")
+        (
+            row["scale"],
+            row["kind"],
+            str(row["len"]),
+            duration(row["seconds"]),
+            compact(row["tokens"]),
+            compact(row["tokens_per_s"]),
+            f"{row['probing'] / max(row['seconds'], 1e-9):.1%}",
+        )
         for row in groups.iter_rows(named=True)
     ]
     return Table(("scale", "kind", "stages", "time", "tokens", "median tokens/s", "probing"), rows, names=2)
@@ -132,8 +232,12 @@ def duration(seconds: float) -> str:
 def _scores(cell: Cell | None) -> tuple[str, ...]:
     if cell is None:
         return (DASH,) * 4
-    return (shown(cell.scores.get(ENGLISH, UNDEFINED)), shown(cell.others), shown(cell.english_gain, sign=True),
-            shown(cell.others_gain, sign=True))
+    return (
+        shown(cell.scores.get(ENGLISH, UNDEFINED)),
+        shown(cell.others),
+        shown(cell.english_gain, sign=True),
+        shown(cell.others_gain, sign=True),
+    )
 
 
 def _half_life(steps: float, last: float) -> str:

@@ -79,10 +79,14 @@ def mean_gains(found: Sequence[Cell], bootstrap: Bootstrap) -> list[MeanGain]:
             groups.setdefault((cell.arm.intermediate, cell.arm.scale), []).append((cell, cell.gain_samples))
     means = []
     for (intermediate, scale), members in groups.items():
-        english = bootstrap.estimate(float(np.mean([cell.english_gain.value for cell, _ in members])),
-                                     np.mean([samples[:, 0] for _, samples in members], axis=0))
-        others = bootstrap.estimate(float(np.mean([cell.others_gain.value for cell, _ in members])),
-                                    np.mean([samples[:, 1:].mean(axis=1) for _, samples in members], axis=0))
+        english = bootstrap.estimate(
+            float(np.mean([cell.english_gain.value for cell, _ in members])),
+            np.mean([samples[:, 0] for _, samples in members], axis=0),
+        )
+        others = bootstrap.estimate(
+            float(np.mean([cell.others_gain.value for cell, _ in members])),
+            np.mean([samples[:, 1:].mean(axis=1) for _, samples in members], axis=0),
+        )
         means.append(MeanGain(scale, intermediate, len(members), english, others))
     return means
 
@@ -92,7 +96,8 @@ def cells(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap)
     without = {(arm.scale, arm.trained): arm for arm in arms if arm.intermediate == "none"}
     found = [
         _cell(arm, target, languages, without.get((arm.scale, arm.trained)), measurements, bootstrap)
-        for arm in arms for target, languages in _languages(arm.ordered_keys, measurements).items()
+        for arm in arms
+        for target, languages in _languages(arm.ordered_keys, measurements).items()
     ]
     return _corrected(found)
 
@@ -107,8 +112,9 @@ def _languages(keys: Sequence[str], measurements: Measurements) -> dict[str, lis
 class _Scores:
     """Scores of one target in several languages: per seed, in the mean, and in every resample."""
 
-    def __init__(self, keys: list[str], target: str, languages: list[str], measurements: Measurements,
-                 bootstrap: Bootstrap) -> None:
+    def __init__(
+        self, keys: list[str], target: str, languages: list[str], measurements: Measurements, bootstrap: Bootstrap
+    ) -> None:
         by_language = []
         for language in languages:
             steps = measurements.steps(keys, MEASURE, target, language)[-1:]
@@ -118,8 +124,9 @@ class _Scores:
         self.samples: Floats = np.stack([bootstrap.means(scores) for scores in by_language], axis=-1)
 
 
-def _cell(arm: Arm, target: str, languages: list[str], without: Arm | None, measurements: Measurements,
-          bootstrap: Bootstrap) -> Cell:
+def _cell(
+    arm: Arm, target: str, languages: list[str], without: Arm | None, measurements: Measurements, bootstrap: Bootstrap
+) -> Cell:
     def scores_of(owner: Arm, seeds: Iterable[int]) -> _Scores:
         return _Scores([owner.keys[seed] for seed in seeds], target, languages, measurements, bootstrap)
 
@@ -134,9 +141,13 @@ def _cell(arm: Arm, target: str, languages: list[str], without: Arm | None, meas
         return bootstrap.estimate(value[others].mean(), samples[:, others].mean(axis=1))
 
     cell = Cell(
-        arm, target, tuple(arm.seeds),
-        scores={language: bootstrap.estimate(ours.value[place], ours.samples[:, place])
-                for place, language in enumerate(languages)},
+        arm,
+        target,
+        tuple(arm.seeds),
+        scores={
+            language: bootstrap.estimate(ours.value[place], ours.samples[:, place])
+            for place, language in enumerate(languages)
+        },
         others=mean_of_others(ours.value, ours.samples),
         others_iqm=interquartile_mean(ours.by_seed[:, others]),
         gap=bootstrap.estimate(_gap(ours.value), _gap(ours.samples)) if both else UNDEFINED,
@@ -155,10 +166,18 @@ def _cell(arm: Arm, target: str, languages: list[str], without: Arm | None, meas
     if both:
         change = bootstrap.estimate(_gap(via.value) - _gap(plain.value), _gap(via.samples) - _gap(plain.samples))
     if both and gains[0].gain.differs_from_zero:
-        kept = bootstrap.estimate(retention.gain_retention(value[0], value[1:]),
-                                  retention.gain_retention(samples[:, 0], samples[:, 1:]))
-    return replace(cell, paired_seeds=tuple(shared), gains=tuple(gains), others_gain=mean_of_others(value, samples),
-                   gain_retention=kept, gap_change=change, gain_samples=samples)
+        kept = bootstrap.estimate(
+            retention.gain_retention(value[0], value[1:]), retention.gain_retention(samples[:, 0], samples[:, 1:])
+        )
+    return replace(
+        cell,
+        paired_seeds=tuple(shared),
+        gains=tuple(gains),
+        others_gain=mean_of_others(value, samples),
+        gain_retention=kept,
+        gap_change=change,
+        gain_samples=samples,
+    )
 
 
 def _gap(scores: Floats) -> Floats:
@@ -166,8 +185,9 @@ def _gap(scores: Floats) -> Floats:
     return retention.cross_lingual_gap(scores[..., 0], scores[..., 1:])
 
 
-def _shared_seeds(arm: Arm, without: Arm | None, target: str, languages: list[str],
-                  measurements: Measurements) -> list[int]:
+def _shared_seeds(
+    arm: Arm, without: Arm | None, target: str, languages: list[str], measurements: Measurements
+) -> list[int]:
     """The seeds that can be paired: none where an arm has no counterpart, or was scored in other languages."""
     if without is None or without is arm:
         return []
@@ -181,5 +201,13 @@ def _corrected(found: list[Cell]) -> list[Cell]:
     for cell in found:
         families.setdefault((cell.arm.scale, cell.arm.intermediate), []).extend(cell.gains)
     adjusted = {name: iter(holm([gain.p for gain in gains])) for name, gains in families.items()}
-    return [replace(cell, gains=tuple(replace(gain, p_holm=float(next(adjusted[cell.arm.scale, cell.arm.intermediate])))
-                                      for gain in cell.gains)) for cell in found]
+    return [
+        replace(
+            cell,
+            gains=tuple(
+                replace(gain, p_holm=float(next(adjusted[cell.arm.scale, cell.arm.intermediate])))
+                for gain in cell.gains
+            ),
+        )
+        for cell in found
+    ]

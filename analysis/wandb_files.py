@@ -42,10 +42,10 @@ def payloads(path: Path) -> Iterator[bytes]:
         ValueError: not a W&B file, or damaged before its end.
     """
     data = path.read_bytes()
-    if data[:FILE_HEADER.size] != FILE_HEADER.pack(IDENT, MAGIC, data[6] if len(data) > 6 else 0):
+    if data[: FILE_HEADER.size] != FILE_HEADER.pack(IDENT, MAGIC, data[6] if len(data) > 6 else 0):
         if FILE_HEADER.pack(IDENT, MAGIC, 0).startswith(data):
             return  # killed while it wrote the header
-        raise ValueError(f"{path} is not a W&B offline file: it begins with {data[:FILE_HEADER.size]!r}")
+        raise ValueError(f"{path} is not a W&B offline file: it begins with {data[: FILE_HEADER.size]!r}")
     place, parts = FILE_HEADER.size, list[bytes]()
     while place + CHUNK_HEADER.size <= len(data):
         left_in_block = BLOCK_BYTES - place % BLOCK_BYTES
@@ -60,8 +60,10 @@ def payloads(path: Path) -> Iterator[bytes]:
         if len(chunk) < length:
             return
         if zlib.crc32(chunk, zlib.crc32(bytes([kind]))) != crc:
-            raise ValueError(f"{path} is damaged: wrong checksum at byte {place} of {len(data)}. "
-                             "Move it away; the store still has every measurement")
+            raise ValueError(
+                f"{path} is damaged: wrong checksum at byte {place} of {len(data)}. "
+                "Move it away; the store still has every measurement"
+            )
         place += CHUNK_HEADER.size + length
         if kind not in (WHOLE, FIRST, MIDDLE, LAST) or (kind in (MIDDLE, LAST)) != bool(parts):
             raise ValueError(f"{path} is damaged: a record at byte {place} has no beginning or no end")
@@ -100,8 +102,9 @@ def read_runs(folder: Path) -> dict[str, list[Fragment]]:
         fragment = read_fragment(path)
         if fragment.run_id:  # a client killed at its start has left an empty file
             runs.setdefault(fragment.run_id, []).append(fragment)
-    return {run_id: sorted(fragments, key=lambda fragment: fragment.started)
-            for run_id, fragments in sorted(runs.items())}
+    return {
+        run_id: sorted(fragments, key=lambda fragment: fragment.started) for run_id, fragments in sorted(runs.items())
+    }
 
 
 def _add(fragment: Fragment, record: Any) -> None:

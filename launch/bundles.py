@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.plan import Plan
+from trainers.files import write_atomically
 from trainers.stage import Execution, Frozen, Stage
-from trainers.store import write_atomically
 from trainers.tracking import Tracking
 
 

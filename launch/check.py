@@ -66,8 +66,10 @@ def _located(sweep: Sweep) -> tuple[list[Scale], list[str]]:
 def encoder_problems(scale: Scale) -> list[str]:
     """What is missing from an encoder's folder."""
     if scale.folder is None:
-        return [f"scales: {scale.name} is not on this machine; put {scale.hub_id} into the mirror as "
-                f"<mirror>/{scale.hub_id} (config.json, tokenizer.json, *.safetensors)"]
+        return [
+            f"scales: {scale.name} is not on this machine; put {scale.hub_id} into the mirror as "
+            f"<mirror>/{scale.hub_id} (config.json, tokenizer.json, *.safetensors)"
+        ]
     problems = []
     if not (scale.folder / "tokenizer.json").is_file():
         problems.append(f"scales: {scale.folder} has no tokenizer.json; save the fast tokenizer beside the weights")
@@ -96,8 +98,10 @@ def length_problems(plan: Plan) -> Iterator[str]:
         read += [(stage.probe.task, stage.probe)] if stage.probe is not None else []
         for task, lengths in read:
             if lengths.max_length > usable:
-                yield (f"{task}: max_length {lengths.max_length} is more than the {usable} positions of "
-                       f"{stage.scale.name}; set it lower under `overrides:`")
+                yield (
+                    f"{task}: max_length {lengths.max_length} is more than the {usable} positions of "
+                    f"{stage.scale.name}; set it lower under `overrides:`"
+                )
             if TASKS[task].family == "span":
                 try:
                     question_budget(Lengths(lengths.max_length, lengths.doc_stride))
@@ -153,8 +157,9 @@ def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> 
     label = task.columns[-1]
     names = mirror.class_names(files, language, label)
     if task.labels and names is not None and names != task.labels:
-        yield (f"{task.name}: {path} names the classes of {label!r} {', '.join(names)}; "
-               f"expected {', '.join(task.labels)}")
+        yield (
+            f"{task.name}: {path} names the classes of {label!r} {', '.join(names)}; expected {', '.join(task.labels)}"
+        )
         return
     for flaw in family(task).flaws(task, table):
         yield f"{task.name}: {path}: {flaw}"

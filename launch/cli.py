@@ -80,13 +80,26 @@ class Report(Common):
 def main() -> None:
     """Entry point of the `retain` command."""
     commands: dict[str, Callable[..., Common]] = {
-        "check": Check, "plan": Plan, "run": Run, "debug": Debug, "status": Status, "report": Report}
+        "check": Check,
+        "plan": Plan,
+        "run": Run,
+        "debug": Debug,
+        "status": Status,
+        "report": Report,
+    }
     chosen = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?")
+        commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
+    )
     actions: dict[type, Callable[..., int]] = {
-        Check: _check, Plan: _plan, Run: _run, Debug: _debug, Status: _status, Report: _report}
+        Check: _check,
+        Plan: _plan,
+        Run: _run,
+        Debug: _debug,
+        Status: _status,
+        Report: _report,
+    }
     from launch.sweep import SweepError
-    from trainers.store import StoreError
+    from trainers.files import StoreError
 
     try:
         code = actions[type(chosen)](chosen)
@@ -160,8 +173,14 @@ def _plan(chosen: Plan) -> int:
     sweep, mirror = _load(chosen)
     plan, store = make_plan(sweep), Store(sweep.store)
     if chosen.json:
-        print(json.dumps([{"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
-                          for stage in plan.stages]))
+        print(
+            json.dumps(
+                [
+                    {"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
+                    for stage in plan.stages
+                ]
+            )
+        )
         return 0
     overview.show(plan, store, predict(plan, store, mirror), _console(), chosen.stages)
     return 0
@@ -191,12 +210,19 @@ def _debug(chosen: Debug) -> int:
     plan = _checked_plan(sweep, mirror)
     matches = [stage for stage in plan.stages if chosen.stage and stage.key.startswith(chosen.stage)]
     if len(matches) != 1:
-        raise SweepError(f"--stage {chosen.stage!r} names {len(matches)} stages of this sweep; give the key of one "
-                         "(see `retain plan --stages`)")
+        raise SweepError(
+            f"--stage {chosen.stage!r} names {len(matches)} stages of this sweep; give the key of one "
+            "(see `retain plan --stages`)"
+        )
     from trainers.run import Context, run
 
-    bundle = Bundle(store=sweep.store.resolve(), mirror=mirror.root.resolve(), execution=sweep.execution,
-                    tracking=sweep.tracking.model_copy(update={"group": sweep.name}), stages=tuple(matches))
+    bundle = Bundle(
+        store=sweep.store.resolve(),
+        mirror=mirror.root.resolve(),
+        execution=sweep.execution,
+        tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
+        stages=tuple(matches),
+    )
     context = Context(Store(bundle.store), mirror, bundle.execution, bundle.tracking, StopFlag().listen(), job="debug")
     outcome = run(matches[0], context)
     print(f"{matches[0].key}  {matches[0].label}  {outcome}")
@@ -215,8 +241,14 @@ def _status(chosen: Status) -> int:
     settled: dict[str, status.StageStatus] = {}
     statuses = status.survey(plan, store, settled)
     if chosen.json:
-        print(json.dumps([{"key": one.stage.key, "stage": one.stage.label, "state": one.state, "detail": one.detail}
-                          for one in statuses]))
+        print(
+            json.dumps(
+                [
+                    {"key": one.stage.key, "stage": one.stage.label, "state": one.state, "detail": one.detail}
+                    for one in statuses
+                ]
+            )
+        )
         return 0
     if not chosen.watch:
         console.print(status.table(statuses, sweep.name))

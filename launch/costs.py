@@ -42,8 +42,11 @@ def predict(plan: Plan, store: Store, mirror: Mirror) -> Prediction:
     rates = [works[key].flops / max(seconds - FIXED_S, 0.1) for key, seconds in measured.items() if works[key].flops]
     rate = statistics.median(rates) if rates else FIRST_GUESS_FLOPS_PER_S
     seconds = {key: FIXED_S + work.flops / rate for key, work in works.items() if key not in measured}
-    disk = sum(EXPORT_BYTES * plan.scales[stage.scale.name].shape.parameters
-               for stage in plan.stages if stage.kind == "intermediate")
+    disk = sum(
+        EXPORT_BYTES * plan.scales[stage.scale.name].shape.parameters
+        for stage in plan.stages
+        if stage.kind == "intermediate"
+    )
     return Prediction(seconds, disk, len(rates))
 
 
@@ -67,8 +70,9 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
         if stage.probe is not None:
             probe, probings = stage.probe, steps.bit_length() + 2 if stage.kind == "target" else 2
             elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English
-            forward += int(probings * (probe.examples + probe.refit_examples + elsewhere)
-                           * tokens(probe.task, probe.max_length))
+            forward += int(
+                probings * (probe.examples + probe.refit_examples + elsewhere) * tokens(probe.task, probe.max_length)
+            )
     for evaluation in stage.evaluate:
         task = TASKS[evaluation.task]
         examples = sum(rows(task.test, language, evaluation.max_examples) for language in evaluation.languages)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from launch.bundles import Bundle
+from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
-from trainers.store import StageInUse, Store
+from trainers.store import Store
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 WAIT_FOR_OTHERS_S = 1.0
@@ -57,8 +58,9 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     from trainers.run import Context, run  # torch is imported here, and only here
 
     store = Store(bundle.store)
-    context = Context(store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop,
-                      job=f"pid {os.getpid()}")
+    context = Context(
+        store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, job=f"pid {os.getpid()}"
+    )
     outcomes: dict[str, str] = {}
     waiting = list(bundle.stages)
     while waiting and not should_stop():
@@ -76,7 +78,7 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
                     outcomes[stage.key] = run(stage, context)
                 except StageInUse:
                     postponed.append(stage)
-                except Exception as error: # other stages of the bundle can still run
+                except Exception as error:  # other stages of the bundle can still run
                     outcomes[stage.key] = "failed"
                     print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
                     traceback.print_exc()

@@ -62,7 +62,9 @@ def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store:
     for number, stages in enumerate(bundles):
         path = store.root / "bundles" / f"{sweep.name}-{uuid.uuid4().hex[:8]}.json"
         Bundle(
-            store=store.root, mirror=mirror.root.resolve(), stages=stages,
+            store=store.root,
+            mirror=mirror.root.resolve(),
+            stages=stages,
             execution=sweep.execution.model_copy(update={"threads": threads}),
             tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
         ).save(path)
@@ -98,8 +100,11 @@ def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
                 for one in statuses:
                     if one.state in (*status.SETTLED, "failed") and one.stage.key not in told:
                         told.add(one.stage.key)
-                        print(f"[{time.monotonic() - started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}",
-                              file=sys.stdout, flush=True)
+                        print(
+                            f"[{time.monotonic() - started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}",
+                            file=sys.stdout,
+                            flush=True,
+                        )
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         console.print("stopping: each process saves at its next step …")

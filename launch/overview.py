@@ -15,8 +15,11 @@ KINDS = ("intermediate", "target", "retrieval")
 def show(plan: Plan, store: Store, prediction: Prediction, console: Console, every_stage: bool) -> None:
     """Print the plan: counts done and to do per scale and kind, predicted time and disk, notes."""
     done = {stage.key for stage in plan.stages if stage.key not in prediction.seconds}
-    table = Table(title=f"{plan.sweep.name}: {len(plan.stages)} stages, {plan.trainings} trainings, {len(done)} done",
-                  title_justify="left", title_style="bold")
+    table = Table(
+        title=f"{plan.sweep.name}: {len(plan.stages)} stages, {plan.trainings} trainings, {len(done)} done",
+        title_justify="left",
+        title_style="bold",
+    )
     for column in ("scale", "parameters", *KINDS, "to do, one process"):
         table.add_column(column, justify="left" if column == "scale" else "right")
     for name, scale in plan.scales.items():
@@ -29,8 +32,11 @@ def show(plan: Plan, store: Store, prediction: Prediction, console: Console, eve
         table.add_row(name, _count(scale.shape.parameters), *cells, duration(seconds))
     console.print(table)
     total = sum(prediction.seconds.values())
-    source = (f"learned from {prediction.learned_from} finished stages" if prediction.learned_from
-              else "a first guess for one CPU core; it learns from the first finished stage")
+    source = (
+        f"learned from {prediction.learned_from} finished stages"
+        if prediction.learned_from
+        else "a first guess for one CPU core; it learns from the first finished stage"
+    )
     console.print(f"time   {duration(total)} in one process ({source})")
     console.print(f"disk   {_bytes(prediction.disk_bytes)} for the intermediates' encoders")
     for note in plan.notes:

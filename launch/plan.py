@@ -94,8 +94,10 @@ class _Planner:
         parent = self._add(self._intermediate(scale, intermediate, seed)) if tasks else None
         for training_task, targets in self.trained_targets.items():
             if training_task in tasks:
-                self.notes.append(f"{intermediate} holds the training set of {', '.join(targets)}: that arm trains on "
-                                  "it twice, and retention is measured on the target's own task")
+                self.notes.append(
+                    f"{intermediate} holds the training set of {', '.join(targets)}: that arm trains on "
+                    "it twice, and retention is measured on the target's own task"
+                )
             self._add(self._target(scale, intermediate, seed, parent, training_task, targets))
         for target in self.retrieved_targets:
             # Nothing is random in retrieval from the pretrained encoder: one stage serves all seeds.
@@ -122,8 +124,15 @@ class _Planner:
         probe = self._probe(tasks[0]) if len(tasks) == 1 else None
         return self._stage("intermediate", scale, intermediate, seed, None, tasks, (), probe)
 
-    def _target(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, training_task: str,
-                targets: tuple[str, ...]) -> Stage:
+    def _target(
+        self,
+        scale: Scale,
+        intermediate: str,
+        seed: int,
+        parent: Stage | None,
+        training_task: str,
+        targets: tuple[str, ...],
+    ) -> Stage:
         evaluate = tuple(self._evaluation(target) for target in targets)
         probe = parent.probe if parent else None
         return self._stage("target", scale, intermediate, seed, parent, (training_task,), evaluate, probe)
@@ -131,15 +140,32 @@ class _Planner:
     def _retrieval(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, target: str) -> Stage:
         return self._stage("retrieval", scale, intermediate, seed, parent, (), (self._evaluation(target),), None)
 
-    def _stage(self, kind: Kind, scale: Scale, intermediate: str, seed: int, parent: Stage | None,
-               train: tuple[str, ...], evaluate: tuple[Evaluation, ...], probe: Probe | None) -> Stage:
+    def _stage(
+        self,
+        kind: Kind,
+        scale: Scale,
+        intermediate: str,
+        seed: int,
+        parent: Stage | None,
+        train: tuple[str, ...],
+        evaluate: tuple[Evaluation, ...],
+        probe: Probe | None,
+    ) -> Stage:
         return Stage(
-            kind=kind, scale=self._scale_ids(scale), train=train, evaluate=evaluate, seed=seed, probe=probe,
-            parent=parent.key if parent else None, intermediate=intermediate,
+            kind=kind,
+            scale=self._scale_ids(scale),
+            train=train,
+            evaluate=evaluate,
+            seed=seed,
+            probe=probe,
+            parent=parent.key if parent else None,
+            intermediate=intermediate,
             recipe=self._recipe("intermediate" if kind == "intermediate" else "target", train[0]) if train else None,
             development_examples=self.sweep.evaluation.development_examples,
-            data={name: self._fingerprint(files, languages)
-                  for name, (files, languages) in needed_files(train, evaluate, probe).items()},
+            data={
+                name: self._fingerprint(files, languages)
+                for name, (files, languages) in needed_files(train, evaluate, probe).items()
+            },
         )
 
     def _scale_ids(self, scale: Scale):
@@ -154,8 +180,10 @@ class _Planner:
     def _evaluation(self, target: str) -> Evaluation:
         recipe = self._recipe("target", TASKS[target].training_task or target)
         return Evaluation(
-            task=target, languages=self.mirror.languages(TASKS[target], self.sweep.languages),
-            max_examples=self.sweep.evaluation.max_examples, max_length=recipe.max_length,
+            task=target,
+            languages=self.mirror.languages(TASKS[target], self.sweep.languages),
+            max_examples=self.sweep.evaluation.max_examples,
+            max_length=recipe.max_length,
             doc_stride=recipe.doc_stride,
         )
 
@@ -164,9 +192,13 @@ class _Planner:
         other = TASKS[intermediate].multilingual
         languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
         return Probe(
-            task=intermediate, languages=tuple(language for language in languages if language != ENGLISH),
-            examples=sizes.examples, examples_other=sizes.examples_other, refit_examples=sizes.refit_examples,
-            max_length=recipe.max_length, doc_stride=recipe.doc_stride,
+            task=intermediate,
+            languages=tuple(language for language in languages if language != ENGLISH),
+            examples=sizes.examples,
+            examples_other=sizes.examples_other,
+            refit_examples=sizes.refit_examples,
+            max_length=recipe.max_length,
+            doc_stride=recipe.doc_stride,
         )
 
     def _fingerprint(self, files, languages: tuple[str, ...]) -> str:

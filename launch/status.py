@@ -15,8 +15,15 @@ from trainers.store import StageEntry, Store
 
 STATES = ("completed", "diverged", "running", "waiting", "interrupted", "failed", "blocked")
 SETTLED = ("completed", "diverged")
-STYLES = {"completed": "green", "diverged": "magenta", "running": "cyan", "waiting": "dim", "interrupted": "yellow",
-          "failed": "bold red", "blocked": "red"}
+STYLES = {
+    "completed": "green",
+    "diverged": "magenta",
+    "running": "cyan",
+    "waiting": "dim",
+    "interrupted": "yellow",
+    "failed": "bold red",
+    "blocked": "red",
+}
 FAILURES = ("bad_data", "out_of_memory", "crash")
 TAIL_BYTES = 65_536
 
@@ -68,8 +75,11 @@ def _status(stage: Stage, entry: StageEntry) -> StageStatus:
         return StageStatus(stage, "failed", f"{ended['outcome']}: {ended['evidence']}")
     if ended:
         return StageStatus(stage, "interrupted", f"{ended['outcome']} at {step}; goes on when run again")
-    return StageStatus(stage, "interrupted", f"killed at {step}; goes on when run again") if tail else StageStatus(
-        stage, "waiting")
+    return (
+        StageStatus(stage, "interrupted", f"killed at {step}; goes on when run again")
+        if tail
+        else StageStatus(stage, "waiting")
+    )
 
 
 def _tail(entry: StageEntry) -> list[dict[str, Any]]:

@@ -144,8 +144,9 @@ class Sweep(Frozen):
         return overrides
 
 
-def _known(names: tuple[str, ...], valid: Iterable[str], what: str,
-           judged: Iterable[str] | None = None) -> tuple[str, ...]:
+def _known(
+    names: tuple[str, ...], valid: Iterable[str], what: str, judged: Iterable[str] | None = None
+) -> tuple[str, ...]:
     valid = list(valid)
     wrong = [name for name in (names if judged is None else judged) if name not in valid]
     if wrong:

@@ -17,9 +17,14 @@ ALLOWED = {
 }
 HEAVY = {"torch", "transformers", "deepspeed", "wandb", "datasets"}
 TORCH_FREE = [
-    *sorted((ROOT / "launch").glob("*.py")), *sorted((ROOT / "slurm").glob("*.py")),
-    *sorted((ROOT / "analysis").glob("*.py")), *sorted((ROOT / "trainers" / "tasks").glob("*.py")),
-    *(ROOT / "trainers" / name for name in ("stage.py", "store.py", "scales.py", "recipes.py", "scores.py", "batches.py")),
+    *sorted((ROOT / "launch").glob("*.py")),
+    *sorted((ROOT / "slurm").glob("*.py")),
+    *sorted((ROOT / "analysis").glob("*.py")),
+    *sorted((ROOT / "trainers" / "tasks").glob("*.py")),
+    *(
+        ROOT / "trainers" / name
+        for name in ("stage.py", "store.py", "scales.py", "recipes.py", "scores.py", "batches.py")
+    ),
     *(ROOT / "trainers" / "data" / name for name in ("mirror.py", "tokenise.py", "stagedata.py")),
 ]
 MOST_LINES = 500

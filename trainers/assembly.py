@@ -15,11 +15,12 @@ from trainers.data.mirror import Mirror
 from trainers.data.stagedata import StageData
 from trainers.encoder import Vocabulary, export_encoder, load_encoder
 from trainers.engine import Engine, StageModel
+from trainers.files import StoreError, writing
 from trainers.heads import Head, build_head
 from trainers.probes import Prober
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Stage
-from trainers.store import StageEntry, Store, StoreError, writing
+from trainers.store import StageEntry, Store
 from trainers.tasks import TASKS, Task
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -47,8 +48,10 @@ class Assembly:
 
     def export(self, entry: StageEntry) -> None:
         """Write encoder (whole vocabulary, Hugging Face's format) and heads.  All ranks must call it."""
-        weights = {name: checkpoint.full_weight(self.engine, parameter)
-                   for name, parameter in checkpoint.named_parameters(self.engine)}
+        weights = {
+            name: checkpoint.full_weight(self.engine, parameter)
+            for name, parameter in checkpoint.named_parameters(self.engine)
+        }
         if not self.engine.ranks.first:
             return
         encoder = _below("encoder.", weights)
@@ -104,5 +107,8 @@ def _stored_head(parent: StageEntry, task: Task, config: Any) -> Head:
 
 def _below(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights whose names start with `prefix`, without it."""
-    return {name.removeprefix(prefix): weight.cpu().contiguous() for name, weight in weights.items()
-            if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): weight.cpu().contiguous()
+        for name, weight in weights.items()
+        if name.startswith(prefix)
+    }

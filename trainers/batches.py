@@ -29,8 +29,9 @@ def batch(seed: int, step: int, examples: int, batch_size: int) -> np.ndarray:
     return permutation(seed, epoch, examples)[place * batch_size : (place + 1) * batch_size]
 
 
-def cut(lengths: np.ndarray, world_size: int, budget_tokens: int,
-        cost_tokens: int = MICRO_BATCH_COST_TOKENS) -> list[list[np.ndarray]]:
+def cut(
+    lengths: np.ndarray, world_size: int, budget_tokens: int, cost_tokens: int = MICRO_BATCH_COST_TOKENS
+) -> list[list[np.ndarray]]:
     """Cut a step's batch into length-sorted dense micro-batches, equally many for each rank.
 
     The cut minimises padded tokens plus `cost_tokens` a micro-batch, by dynamic programming.
@@ -46,7 +47,7 @@ def cut(lengths: np.ndarray, world_size: int, budget_tokens: int,
     order = np.argsort(-lengths, kind="stable")
     pieces = _cheapest_cut(lengths[order], budget_tokens, cost_tokens)
     while len(pieces) % world_size and len(pieces) < len(order):  # ZeRO's collectives need equal counts
-        largest = max(range(len(pieces)), key=lambda i: (pieces[i][1] - pieces[i][0]))
+        largest = max(range(len(pieces)), key=lambda i: pieces[i][1] - pieces[i][0])
         start, end = pieces[largest]
         middle = (start + end + 1) // 2
         pieces[largest : largest + 1] = [(start, middle), (middle, end)]

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.engine import Engine
+from trainers.files import StoreError, write_json, writing
 from trainers.quiet_deepspeed import deepspeed
-from trainers.store import StoreError, write_json, writing
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 KEEP = 2
@@ -156,8 +156,10 @@ def load(engine: Engine, checkpoint: Path) -> int:
     files = [safe_open(path, framework="pt") for path in sorted(checkpoint.glob("rank-*.safetensors"))]
     where = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - not a dict
     for name, parameter in named_parameters(engine):
-        values = {label: where[f"{name}:{label}"].get_tensor(f"{name}:{label}").to(engine.device)
-                  for label in ("weight", *MOMENTS)}
+        values = {
+            label: where[f"{name}:{label}"].get_tensor(f"{name}:{label}").to(engine.device)
+            for label in ("weight", *MOMENTS)
+        }
         if hasattr(parameter, "ds_id"):
             _set_zero3(engine, parameter, values)
         elif _partitioned(engine):

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainers.files import writing
 from trainers.scales import Shape
 from trainers.stage import Execution
-from trainers.store import writing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,8 +37,12 @@ def load_encoder(folder: Path, execution: Execution) -> PreTrainedModel:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     Shape.from_config(config)
     loaded: Any = _class_of(config).from_pretrained(
-        folder, add_pooling_layer=False, dtype=torch.float32, attn_implementation="sdpa",
-        local_files_only=True, output_loading_info=True,
+        folder,
+        add_pooling_layer=False,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        local_files_only=True,
+        output_loading_info=True,
     )
     encoder, report = loaded
     missing = sorted(name for name in report["missing_keys"] if "position_ids" not in name)

@@ -43,8 +43,9 @@ class StageModel(nn.Module):
     def head(self, task: str) -> Head:
         return cast(Head, self.heads[task])
 
-    def forward(self, batch: Batch, task: str | None = None, with_losses: bool = False,
-                all_layers: bool = False) -> Tensor | tuple[Tensor, ...]:
+    def forward(
+        self, batch: Batch, task: str | None = None, with_losses: bool = False, all_layers: bool = False
+    ) -> Tensor | tuple[Tensor, ...]:
         """What is asked for: hidden states [b, L, H], or those of all layers (embeddings first); with a task its
         head's logits, or the losses [b] of the examples."""
         # A dense micro-batch needs no mask, and attention without one is faster.
@@ -84,8 +85,10 @@ class Batch:
             if len(examples.spans):
                 spans[row, : len(sequence)] = examples.spans[examples.starts[place] : examples.starts[place + 1]]
         return cls(
-            vocabulary.translate(torch.from_numpy(ids)).to(device), torch.from_numpy(mask).to(device),
-            torch.from_numpy(examples.targets[places].astype(np.int64)).to(device), torch.from_numpy(spans).to(device),
+            vocabulary.translate(torch.from_numpy(ids)).to(device),
+            torch.from_numpy(mask).to(device),
+            torch.from_numpy(examples.targets[places].astype(np.int64)).to(device),
+            torch.from_numpy(spans).to(device),
             padded=not mask.all(),
         )
 
@@ -112,8 +115,11 @@ class Engine:
         if recipe is not None:
             # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
             optimizer = torch.optim.AdamW(
-                _decay_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=recipe.adam_betas,
-                eps=recipe.adam_epsilon, fused=True,
+                _decay_groups(model, recipe.weight_decay),
+                lr=recipe.learning_rate,
+                betas=recipe.adam_betas,
+                eps=recipe.adam_epsilon,
+                fused=True,
             )
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
@@ -133,8 +139,16 @@ class Engine:
     def hidden_size(self) -> int:
         return self.model.encoder.config.hidden_size
 
-    def step(self, examples: TokenisedSet, task: str, step: int, seed: int, vocabulary: Vocabulary,
-             learning_rate: float, votes: Iterable[bool] = ()) -> StepReport:
+    def step(
+        self,
+        examples: TokenisedSet,
+        task: str,
+        step: int,
+        seed: int,
+        vocabulary: Vocabulary,
+        learning_rate: float,
+        votes: Iterable[bool] = (),
+    ) -> StepReport:
         """One optimizer step on the recipe's batch number `step` (counted from 0)."""
         assert self.recipe is not None
         assert self.optimizer is not None
@@ -200,6 +214,7 @@ def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Two parameter groups: biases and LayerNorm weights (everything one-dimensional) are not decayed."""
+
     def decayed(parameter: nn.Parameter) -> bool:
         return parameter.dim() > 1
 

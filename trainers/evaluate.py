@@ -25,8 +25,9 @@ MAX_ROW_WIDTH = 8
 """The widest decoded row of any family (class logits; score and characters of a span)."""
 
 
-def outputs(engine: Engine, examples: TokenisedSet, vocabulary: Vocabulary, task: str | None = None,
-            all_layers: bool = False) -> Iterator[tuple[np.ndarray, Batch, Any]]:
+def outputs(
+    engine: Engine, examples: TokenisedSet, vocabulary: Vocabulary, task: str | None = None, all_layers: bool = False
+) -> Iterator[tuple[np.ndarray, Batch, Any]]:
     """This rank's share of the set: (places, batch, `StageModel.forward`'s output) for each inference batch.
 
     Batches are cut from the whole set and dealt out, so each is the same for every world size.  A rank that has
@@ -99,8 +100,13 @@ def evaluate(engine: Engine, vocabulary: Vocabulary, head: str, labelled: Labell
     decoded = predict(engine, head, labelled.examples, vocabulary)
     metrics, frame = ways.score(task, labelled.table, labelled.examples, decoded)
     chance = ways.chance(task, labelled.table)
-    return Evaluated([Score(measure, task.name, labelled.language, metric, value, len(frame), chance)
-                      for metric, value in metrics.items()], [frame])
+    return Evaluated(
+        [
+            Score(measure, task.name, labelled.language, metric, value, len(frame), chance)
+            for metric, value in metrics.items()
+        ],
+        [frame],
+    )
 
 
 def evaluate_retrieval(engine: Engine, vocabulary: Vocabulary, labelled: LabelledSet) -> Evaluated:
@@ -109,5 +115,10 @@ def evaluate_retrieval(engine: Engine, vocabulary: Vocabulary, labelled: Labelle
     chance = ways.chance(task, labelled.table)
     layers = sentence_embeddings(engine, labelled.examples, vocabulary)
     frames = [ways.frame_of(ways.score_layer(embeddings)) for embeddings in layers]
-    return Evaluated([Score("retrieval", task.name, labelled.language, task.metric, frame["score"].mean(), len(frame),
-                            chance) for frame in frames], frames)
+    return Evaluated(
+        [
+            Score("retrieval", task.name, labelled.language, task.metric, frame["score"].mean(), len(frame), chance)
+            for frame in frames
+        ],
+        frames,
+    )

@@ -66,8 +66,14 @@ class Prober:
         self.stored_head = stored_head
         self.chances = [family(probe.task).chance(probe.task, probe.table) for probe in sets]
 
-    def measure(self, engine: Engine, vocabulary: Vocabulary, stored_as: str | None = "stored",
-                refit_as: str = "refit", all_languages: bool = True) -> Probing:
+    def measure(
+        self,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        stored_as: str | None = "stored",
+        refit_as: str = "refit",
+        all_languages: bool = True,
+    ) -> Probing:
         """Score both heads on every set.  All ranks must call it, and all get the same scores.
 
         Args:
@@ -91,12 +97,21 @@ class Prober:
                         rows[measure].put(places, head.decode(logits, batch.mask, batch.spans))
             for measure, decoded in rows.items():
                 metrics, frame = family(probe.task).score(
-                    probe.task, probe.table, probe.examples, decoded.whole(engine))
-                frames.append(frame.select(
-                    measure=pl.lit(measure), task=pl.lit(self.task.name), language=pl.lit(probe.language),
-                    example="example", score="score"))
-                scores += [Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
-                           for metric, value in metrics.items()]
+                    probe.task, probe.table, probe.examples, decoded.whole(engine)
+                )
+                frames.append(
+                    frame.select(
+                        measure=pl.lit(measure),
+                        task=pl.lit(self.task.name),
+                        language=pl.lit(probe.language),
+                        example="example",
+                        score="score",
+                    )
+                )
+                scores += [
+                    Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
+                    for metric, value in metrics.items()
+                ]
         return Probing(scores, pl.concat(frames))
 
     def _fit(self, engine: Engine, vocabulary: Vocabulary) -> Head:

@@ -12,8 +12,9 @@ LOG_EVERY_S = 10.0
 class Progress:
     """Steps of one stage with loss, real tokens per second and time left."""
 
-    def __init__(self, label: str, total: int, done: int = 0, quiet: bool = False,
-                 stream: TextIO | None = None) -> None:
+    def __init__(
+        self, label: str, total: int, done: int = 0, quiet: bool = False, stream: TextIO | None = None
+    ) -> None:
         self.label, self.total, self.quiet = label, total, quiet
         self.stream = stream or sys.stdout
         self._first, self._tokens = done, 0
@@ -23,9 +24,14 @@ class Progress:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
-            self._bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                            TextColumn("loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tokens/s"),
-                            TimeRemainingColumn(), transient=True)
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tokens/s"),
+                TimeRemainingColumn(),
+                transient=True,
+            )
             self._task = self._bar.add_task(label, total=total, completed=done, loss=float("nan"), speed=0.0)
             self._bar.start()
 
@@ -39,8 +45,11 @@ class Progress:
         elif not self.quiet and (now - self._printed >= LOG_EVERY_S or done == self.total):
             self._printed = now
             left = (now - self._started) / max(done - self._first, 1) * (self.total - done)
-            print(f"{self.label}  step {done}/{self.total}  loss {loss:.3f}  {speed:,.0f} tokens/s  {left:.0f} s left",
-                  file=self.stream, flush=True)
+            print(
+                f"{self.label}  step {done}/{self.total}  loss {loss:.3f}  {speed:,.0f} tokens/s  {left:.0f} s left",
+                file=self.stream,
+                flush=True,
+            )
 
     def __enter__(self) -> Progress:
         return self

@@ -1,6 +1,6 @@
 """DeepSpeed, imported in the one way that starts at once on any machine.
 
-    from trainers.quiet_deepspeed import deepspeed
+from trainers.quiet_deepspeed import deepspeed
 """
 
 import logging

@@ -86,10 +86,7 @@ def connect(ranks: Ranks) -> None:
 
 
 def disconnect() -> None:
-    """Leave the process group, all ranks together, when a job has done its work.
-
-    A gloo rank that merely exits may be aborted (SIGABRT) by its own threads, and a good job would look crashed.
-    """
+    """Leave the process group, all ranks together, when a job has done its work."""
     import torch.distributed as dist
 
     if dist.is_initialized():

@@ -26,14 +26,29 @@ class Recorder:
         """Optimizer step number `step` (counted from 1) has ended."""
         self.event("step", step=step, loss=loss, learning_rate=learning_rate, tokens=tokens, seconds=seconds)
         if self.tracker is not None:
-            self.tracker.log({self._axis: step, "train/loss": loss, "train/learning_rate": learning_rate,
-                              "train/tokens_per_s": tokens / max(seconds, 1e-9)})
+            self.tracker.log(
+                {
+                    self._axis: step,
+                    "train/loss": loss,
+                    "train/learning_rate": learning_rate,
+                    "train/tokens_per_s": tokens / max(seconds, 1e-9),
+                }
+            )
 
     def measured(self, scores: list[Score], at: int) -> None:
         """Scores at a step (or, for retrieval, at a layer)."""
         for score in scores:
-            self.event("measured", at=at, measure=score.measure, task=score.task, language=score.language,
-                       metric=score.metric, value=score.value, examples=score.examples, chance=score.chance)
+            self.event(
+                "measured",
+                at=at,
+                measure=score.measure,
+                task=score.task,
+                language=score.language,
+                metric=score.metric,
+                value=score.value,
+                examples=score.examples,
+                chance=score.chance,
+            )
         if self.tracker is None:
             return
         for score in scores:

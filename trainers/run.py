@@ -11,19 +11,19 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import torch
 
 from trainers import checkpoint
 from trainers.assembly import Assembly, assemble
-from trainers.data.mirror import Mirror
+from trainers.claims import Claim, ClaimLost
+from trainers.context import Context, Outcome
 from trainers.data.stagedata import DataError
 from trainers.engine import learning_rate_at
 from trainers.evaluate import Evaluated, evaluate, evaluate_retrieval
+from trainers.files import StoreError, write_json, writing
 from trainers.probes import all_language_steps, probe_steps
 from trainers.progress import Progress
 from trainers.provenance import provenance
@@ -33,25 +33,9 @@ from trainers.scales import locate
 from trainers.scores import Score
 from trainers.stage import Execution, Stage
 from trainers.stopwatch import Stopwatch
-from trainers.store import Claim, ClaimLost, EventLog, StageEntry, Store, StoreError, write_json, writing
+from trainers.store import EventLog, StageEntry
 from trainers.tasks import TASKS
-from trainers.tracking import Tracker, Tracking
-
-Outcome = Literal["completed", "diverged", "preempted"]
-
-
-@dataclass
-class Context:
-    """What a door hands to `run` beside the stage."""
-
-    store: Store
-    mirror: Mirror
-    execution: Execution = field(default_factory=Execution)
-    tracking: Tracking = field(default_factory=Tracking)
-    should_stop: Callable[[], bool] = lambda: False
-    """Asked at every step boundary; if any rank says yes, all ranks save and `run` returns `preempted`."""
-    job: str = "local"
-    """Names this job in claims and events."""
+from trainers.tracking import Tracker
 
 
 def run(stage: Stage, context: Context) -> Outcome:
@@ -131,8 +115,15 @@ class _Attempt:
         log = EventLog(self.entry)
         config = {"stage": stage.model_dump(mode="json"), "scale": facts}
         self.recorder = Recorder(stage, log, Tracker(stage, config, context.tracking, context.store.root))
-        log.write("attempt", job=context.job, claim=self.claim.number, world_size=self.ranks.world_size, scale=facts,
-                  execution=context.execution.model_dump(mode="json"), **provenance())
+        log.write(
+            "attempt",
+            job=context.job,
+            claim=self.claim.number,
+            world_size=self.ranks.world_size,
+            scale=facts,
+            execution=context.execution.model_dump(mode="json"),
+            **provenance(),
+        )
 
     def _resume(self) -> int:
         """The number of steps already done: 0, or that of the newest whole checkpoint."""
@@ -169,8 +160,15 @@ class _Attempt:
                 learning_rate = learning_rate_at(recipe, step, total)
                 save_due = time.monotonic() - saved_at >= self.context.execution.checkpoint_every_s
                 with self.watch("train") as lap:
-                    report = engine.step(examples, task, step, stage.seed, self.parts.vocabulary, learning_rate,
-                                         votes=(self.context.should_stop(), save_due and self.ranks.first))
+                    report = engine.step(
+                        examples,
+                        task,
+                        step,
+                        stage.seed,
+                        self.parts.vocabulary,
+                        learning_rate,
+                        votes=(self.context.should_stop(), save_due and self.ranks.first),
+                    )
                 self.tokens += report.tokens
                 done = step + 1
                 self.recorder.step(done, report.loss, learning_rate, report.tokens, lap.seconds)
@@ -251,7 +249,9 @@ class _Attempt:
     def _write_result(self, outcome: Outcome, evidence: str | None = None) -> Outcome:
         seconds, total = self.watch.seconds, self.watch.total
         result = {
-            "outcome": outcome, "evidence": evidence, "tokens": self.tokens,
+            "outcome": outcome,
+            "evidence": evidence,
+            "tokens": self.tokens,
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
             "probe_share": round(seconds["probe"] / max(total, 1e-9), 4),
             "tokens_per_s": round(self.tokens / max(seconds["train"], 1e-9), 1),
@@ -302,6 +302,5 @@ def not_above_chance(scores: list[Score]) -> str | None:
     """Why a training is called diverged: its development score is at or below the majority class's."""
     for score in scores:
         if score.measure == "development" and score.metric == TASKS[score.task].metric and score.value <= score.chance:
-            return (f"development {score.metric} {score.value:.3f} is not above the majority class's "
-                    f"{score.chance:.3f}")
+            return f"development {score.metric} {score.value:.3f} is not above the majority class's {score.chance:.3f}"
     return None

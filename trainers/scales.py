@@ -142,9 +142,7 @@ def locate(name: str, mirror: Path | None = None) -> Scale:
         return Scale(name, known.shape, None, hub_id)
     looked = ", ".join(str(place) for place in places)
     names = ", ".join([*KNOWN, *SANDBOX])
-    raise ValueError(
-        f"no encoder {name!r}: it is none of {names}, and there is no config.json in {looked}"
-    )
+    raise ValueError(f"no encoder {name!r}: it is none of {names}, and there is no config.json in {looked}")
 
 
 def _read_shape(folder: Path) -> Shape:

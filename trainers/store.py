@@ -15,84 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from trainers.claims import Claim, claim, living_holder
+from trainers.files import StoreError, read_json_lines, write_json, writing
 from trainers.stage import Stage
-
-CLAIM_STALE_S = 900.0
-"""A claim from another host whose file has not been touched for so long belongs to a dead job."""
-
-
-class StoreError(RuntimeError):
-    """The store cannot do what was asked; the message says what a person can do."""
-
-
-class StageInUse(StoreError):
-    """Another living job works on this stage."""
-
-
-class ClaimLost(StoreError):
-    """Another job has taken this stage over; nothing more may be written."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Whatever a writer raises inside (safetensors and polars have their own types) becomes one clear error.
-
-    Raises:
-        StoreError: the disk is full, read-only or broken.
-    """
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"cannot write {path}: {reason}. Free space or choose another store.") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`: a reader sees the old or the new file, also after a crash or a full disk.
-
-    Raises:
-        StoreError: the disk is full or read-only.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    with writing(path):
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-
-
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of an append-only file; a line torn by a crash is passed over."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
 
 
 class Store:
@@ -185,10 +115,14 @@ class StageEntry:
         ours, theirs = stage.identity(), stored.identity()
         if ours != theirs:
             different = [name for name in ours if ours[name] != theirs.get(name)]
-            shown = "\n".join(f"  {name}: stored {theirs.get(name)!r}\n  {' ' * len(name)}  wanted {ours[name]!r}"
-                              for name in different)
-            raise StoreError(f"{path} has the key {self.key} but is another stage:\n{shown}\n"
-                             "The store was edited or damaged; move this folder away and run again.")
+            shown = "\n".join(
+                f"  {name}: stored {theirs.get(name)!r}\n  {' ' * len(name)}  wanted {ours[name]!r}"
+                for name in different
+            )
+            raise StoreError(
+                f"{path} has the key {self.key} but is another stage:\n{shown}\n"
+                "The store was edited or damaged; move this folder away and run again."
+            )
 
     # -- who works on it ----------------------------------------------------------------------------------
 
@@ -198,90 +132,12 @@ class StageEntry:
         Raises:
             StageInUse: a living job holds it.
         """
-        folder = self.folder / "claims"
-        with writing(folder):
-            folder.mkdir(exist_ok=True)
-        while True:
-            held = _highest(folder)
-            if held and _alive(folder / f"{held:06d}"):
-                raise StageInUse(f"stage {self.key} is being run by {_claimant(folder / f'{held:06d}')}")
-            claim = Claim(folder, held + 1)
-            if claim.create(job):
-                return claim
+        return claim(self.folder / "claims", job)
 
     @property
     def claimant(self) -> dict[str, Any] | None:
         """The living holder of this stage, if any."""
-        folder = self.folder / "claims"
-        held = _highest(folder) if folder.is_dir() else 0
-        path = folder / f"{held:06d}"
-        return _claimant(path) if held and _alive(path) else None
-
-
-class Claim:
-    """A numbered claim; the number is the fencing token."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        self.folder, self.number = folder, number
-        self.path = folder / f"{number:06d}"
-
-    def create(self, job: str) -> bool:
-        """Create the claim file exclusively; False where another process was first.
-
-        Written whole under another name and linked into place, which is atomic on NFS too.
-        """
-        owner = {"job": job, "host": socket.gethostname(), "pid": os.getpid(),
-                 "process_started": psutil.Process().create_time(), "claimed_at": time.time()}
-        temporary = self.folder / f".{uuid.uuid4().hex}"
-        write_json(temporary, owner)
-        with writing(self.path):
-            try:
-                os.link(temporary, self.path)
-            except FileExistsError:
-                return False
-            finally:
-                temporary.unlink(missing_ok=True)
-        return True
-
-    def check(self) -> None:
-        """Say that we still live, and stop if the stage was taken over.
-
-        Raises:
-            ClaimLost: a higher claim exists.
-        """
-        if _highest(self.folder) != self.number:
-            raise ClaimLost(f"stage {self.folder.parent.name} was taken over by another job; this one stops")
-        with writing(self.path):
-            os.utime(self.path)
-
-    def release(self) -> None:
-        """Let others have the stage at once; the file stays, as a record of who worked on it."""
-        if self.path.exists():
-            write_json(self.path, {**_claimant(self.path), "released_at": time.time()})
-
-
-def _highest(folder: Path) -> int:
-    return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0)
-
-
-def _claimant(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _alive(path: Path) -> bool:
-    owner = _claimant(path)
-    if not owner or "released_at" in owner:
-        return False
-    if owner["host"] != socket.gethostname():
-        return time.time() - path.stat().st_mtime < CLAIM_STALE_S
-    try:
-        process = psutil.Process(owner["pid"])
-        return abs(process.create_time() - owner["process_started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return living_holder(self.folder / "claims")
 
 
 class EventLog:

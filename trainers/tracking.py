@@ -51,7 +51,8 @@ class Tracker:
         if tracking.mode == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
             return
         self._thread = threading.Thread(
-            target=self._work, args=(stage, config, tracking, folder), name="wandb", daemon=True)
+            target=self._work, args=(stage, config, tracking, folder), name="wandb", daemon=True
+        )
         self._thread.start()
 
     def log(self, row: dict[str, Any]) -> None:
@@ -95,12 +96,21 @@ def _start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Pat
     import wandb
 
     run = wandb.init(
-        id=stage.key, name=stage.label, group=tracking.group, job_type=stage.kind, config=config,
-        project=tracking.project, entity=tracking.entity, mode=tracking.mode, dir=folder,
-        resume="allow" if tracking.mode == "online" else None, reinit="create_new",
+        id=stage.key,
+        name=stage.label,
+        group=tracking.group,
+        job_type=stage.kind,
+        config=config,
+        project=tracking.project,
+        entity=tracking.entity,
+        mode=tracking.mode,
+        dir=folder,
+        resume="allow" if tracking.mode == "online" else None,
+        reinit="create_new",
         tags=[stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate)],
-        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_disable_meta=True,
-                                disable_git=True, disable_code=True),
+        settings=wandb.Settings(
+            console="off", silent=True, x_disable_stats=True, x_disable_meta=True, disable_git=True, disable_code=True
+        ),
     )
     axis = step_axis(stage)
     run.define_metric(axis, hidden=True)

@@ -20,8 +20,9 @@ import polars as pl
 from analysis.gather import per_example, store_records
 from analysis.statistics import Bootstrap
 from analysis.study import Study, analyse
+from trainers.files import write_json
 from trainers.stage import Evaluation, Probe, Recipe, ScaleId, Stage
-from trainers.store import EventLog, Store, write_json
+from trainers.store import EventLog, Store
 from trainers.tasks import TASKS
 
 SCALES = {"small": 200_000, "medium": 600_000, "large": 2_000_000}
@@ -61,18 +62,26 @@ def stages(seeds: tuple[int, ...] = (0, 1, 2)) -> list[Stage]:
     """Intermediates first, then targets, then retrieval, as a plan orders them."""
     found: list[Stage] = []
     for scale in SCALES:
-        parents = {(name, seed): _intermediate(scale, name, seed) for name in INTERMEDIATES if name != "none"
-                   for seed in seeds}
+        parents = {
+            (name, seed): _intermediate(scale, name, seed) for name in INTERMEDIATES if name != "none" for seed in seeds
+        }
         found += parents.values()
-        found += [_target(scale, name, target, seed, parents.get((name, seed))) for name in INTERMEDIATES
-                  for target in TARGETS for seed in seeds]
+        found += [
+            _target(scale, name, target, seed, parents.get((name, seed)))
+            for name in INTERMEDIATES
+            for target in TARGETS
+            for seed in seeds
+        ]
         found += [_retrieval(scale, parent) for parent in (None, *parents.values())]
     return found
 
 
 def _common(scale: str, intermediate: str) -> dict[str, Any]:
-    return {"scale": ScaleId(fingerprint=f"fp-{scale}", name=scale, source=f"encoders/{scale}"), "data": {},
-            "intermediate": intermediate}
+    return {
+        "scale": ScaleId(fingerprint=f"fp-{scale}", name=scale, source=f"encoders/{scale}"),
+        "data": {},
+        "intermediate": intermediate,
+    }
 
 
 def _probe(task: str) -> Probe:
@@ -80,28 +89,49 @@ def _probe(task: str) -> Probe:
 
 
 def _intermediate(scale: str, name: str, seed: int) -> Stage:
-    return Stage(kind="intermediate", train=INTERMEDIATES[name], seed=seed, recipe=RECIPE, probe=_probe(name),
-                 **_common(scale, name))
+    return Stage(
+        kind="intermediate",
+        train=INTERMEDIATES[name],
+        seed=seed,
+        recipe=RECIPE,
+        probe=_probe(name),
+        **_common(scale, name),
+    )
 
 
 def _target(scale: str, name: str, target: str, seed: int, parent: Stage | None) -> Stage:
-    return Stage(kind="target", train=(TARGETS[target],), seed=seed, recipe=RECIPE,
-                 evaluate=(Evaluation(task=target, languages=LANGUAGES, max_length=64),),
-                 parent=parent.key if parent else None, probe=_probe(name) if parent else None,
-                 **_common(scale, name))
+    return Stage(
+        kind="target",
+        train=(TARGETS[target],),
+        seed=seed,
+        recipe=RECIPE,
+        evaluate=(Evaluation(task=target, languages=LANGUAGES, max_length=64),),
+        parent=parent.key if parent else None,
+        probe=_probe(name) if parent else None,
+        **_common(scale, name),
+    )
 
 
 def _retrieval(scale: str, parent: Stage | None) -> Stage:
-    return Stage(kind="retrieval", evaluate=(Evaluation(task="tatoeba", languages=LANGUAGES[1:], max_length=64),),
-                 parent=parent.key if parent else None, seed=parent.seed if parent else 0,
-                 **_common(scale, parent.intermediate if parent else "none"))
+    return Stage(
+        kind="retrieval",
+        evaluate=(Evaluation(task="tatoeba", languages=LANGUAGES[1:], max_length=64),),
+        parent=parent.key if parent else None,
+        seed=parent.seed if parent else 0,
+        **_common(scale, parent.intermediate if parent else "none"),
+    )
 
 
 def facts(scale: str) -> dict[str, Any]:
     """As `trainers.scales.Scale.facts`."""
     size = SCALES[scale]
-    return {"parameters": 2 * size, "non_embedding_parameters": size, "layers": LAYERS, "hidden": 64,
-            "layer_norm": LAYER_NORM[scale]}
+    return {
+        "parameters": 2 * size,
+        "non_embedding_parameters": size,
+        "layers": LAYERS,
+        "hidden": 64,
+        "layer_norm": LAYER_NORM[scale],
+    }
 
 
 def truth(stage: Stage) -> Iterator[Point]:
@@ -156,8 +186,17 @@ def write_stage(root: Path, stage: Stage, outcome: str = "completed") -> None:
     tables: dict[str, list[pl.DataFrame]] = {}
     for point in points:
         scores = point.scores(stage.seed)
-        log.write("measured", at=point.at, measure=point.measure, task=point.task, language=point.language,
-                  metric=TASKS[point.task].metric, value=float(scores.mean()), examples=EXAMPLES, chance=CHANCE)
+        log.write(
+            "measured",
+            at=point.at,
+            measure=point.measure,
+            task=point.task,
+            language=point.language,
+            metric=TASKS[point.task].metric,
+            value=float(scores.mean()),
+            examples=EXAMPLES,
+            chance=CHANCE,
+        )
         table = pl.DataFrame({"example": np.arange(EXAMPLES), "score": scores})
         if point.measure in ("untouched", "stored", "refit"):
             facts_ = {"measure": point.measure, "task": point.task, "language": point.language}
@@ -177,16 +216,27 @@ def write_stage(root: Path, stage: Stage, outcome: str = "completed") -> None:
 
 
 PROVENANCE = {
-    "code": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}, "python": "3.11.7",
-    "packages": {"retain": "0.1.0", "torch": "2.13.0+cpu"}, "host": "node-1", "devices": ["a processor"],
-    "threads": 1, "job": {}, "attempts": 1,
+    "code": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
+    "python": "3.11.7",
+    "packages": {"retain": "0.1.0", "torch": "2.13.0+cpu"},
+    "host": "node-1",
+    "devices": ["a processor"],
+    "threads": 1,
+    "job": {},
+    "attempts": 1,
 }
 
 
 def result(outcome: str) -> dict[str, Any]:
     evidence = "development accuracy 0.400 is not above the majority class's 0.400" if outcome == "diverged" else None
-    return {"outcome": outcome, "evidence": evidence, "tokens": 1_000_000, "probe_share": 0.08, "tokens_per_s": 5e4,
-            "seconds": {"start": 1.0, "train": 20.0, "probe": 2.0, "evaluate": 1.5, "save": 0.5}}
+    return {
+        "outcome": outcome,
+        "evidence": evidence,
+        "tokens": 1_000_000,
+        "probe_share": 0.08,
+        "tokens_per_s": 5e4,
+        "seconds": {"start": 1.0, "train": 20.0, "probe": 2.0, "evaluate": 1.5, "save": 0.5},
+    }
 
 
 def write_study(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[str]:

@@ -35,10 +35,24 @@ def test_rows_say_whose_they_are(tmp_path):
     fakes.write_stage(tmp_path, stage)
     row = gather_store(tmp_path).filter(measure="zero_shot", language="de").row(0, named=True)
     assert row == {
-        "key": stage.key, "kind": "target", "scale": "small", "parameters": 400_000,
-        "non_embedding_parameters": 200_000, "layer_norm": "post", "intermediate": "mnli", "trained": "mnli", "seed": 0,
-        "outcome": "completed", "measure": "zero_shot", "task": "xnli", "language": "de", "metric": "accuracy",
-        "at": 100, "value": pytest.approx(0.55, abs=0.011), "examples": 400, "chance": 0.4,
+        "key": stage.key,
+        "kind": "target",
+        "scale": "small",
+        "parameters": 400_000,
+        "non_embedding_parameters": 200_000,
+        "layer_norm": "post",
+        "intermediate": "mnli",
+        "trained": "mnli",
+        "seed": 0,
+        "outcome": "completed",
+        "measure": "zero_shot",
+        "task": "xnli",
+        "language": "de",
+        "metric": "accuracy",
+        "at": 100,
+        "value": pytest.approx(0.55, abs=0.011),
+        "examples": 400,
+        "chance": 0.4,
     }
 
 
@@ -51,8 +65,18 @@ def test_what_was_measured_again_after_a_crash_counts_once(tmp_path):
     stage = one("target")
     fakes.write_stage(tmp_path, stage)
     before = gather_store(tmp_path).height
-    fakes.append_measured(tmp_path, stage.key, at=8, measure="stored", task="mnli", language="en", metric="accuracy",
-                          value=0.123, examples=400, chance=0.4)
+    fakes.append_measured(
+        tmp_path,
+        stage.key,
+        at=8,
+        measure="stored",
+        task="mnli",
+        language="en",
+        metric="accuracy",
+        value=0.123,
+        examples=400,
+        chance=0.4,
+    )
     frame = gather_store(tmp_path)
     assert frame.height == before
     assert value_at(frame, 8) == [0.123]
@@ -87,8 +111,11 @@ def test_examples_average_to_the_measured_values(built):
     for key in built.keys[::17]:
         examples = per_example(built.root, key)
         assert dict(examples.schema) == EXAMPLE_SCHEMA
-        means = examples.group_by("measure", "task", "language", "at").agg(pl.mean("score")).with_columns(
-            pl.col("at").fill_null(fakes.STEPS[-1]))
+        means = (
+            examples.group_by("measure", "task", "language", "at")
+            .agg(pl.mean("score"))
+            .with_columns(pl.col("at").fill_null(fakes.STEPS[-1]))
+        )
         joined = means.join(frame.filter(key=key), on=["measure", "task", "language", "at"])
         assert joined.height == means.height > 0
         assert (joined["score"] - joined["value"]).abs().max() < 1e-9

@@ -18,8 +18,15 @@ from analysis.statistics import Estimate
 from analysis.tables import cell_table, duration, trouble_table
 from trainers.stage import ScaleId
 
-FIGURES = {"retention", "retention-by-language-mnli", "retention-by-language-squad", "retention-by-scale",
-           "gain-by-language-mnli", "gain-by-language-squad", "retrieval-tatoeba"}
+FIGURES = {
+    "retention",
+    "retention-by-language-mnli",
+    "retention-by-language-squad",
+    "retention-by-scale",
+    "gain-by-language-mnli",
+    "gain-by-language-squad",
+    "retrieval-tatoeba",
+}
 
 
 class Tags(HTMLParser):
@@ -115,8 +122,9 @@ HOSTILE = """<script>alert('x')</script>$seeds"&amp;{{x}}"""
 
 def test_hostile_names_and_texts_are_escaped_everywhere(tmp_path):
     target = next(stage for stage in fakes.stages((0,)) if stage.kind == "target" and stage.intermediate == "mnli")
-    hostile = target.model_copy(update={
-        "intermediate": HOSTILE, "scale": ScaleId(fingerprint="f", name=HOSTILE, source="s")})
+    hostile = target.model_copy(
+        update={"intermediate": HOSTILE, "scale": ScaleId(fingerprint="f", name=HOSTILE, source="s")}
+    )
     fakes.SCALES[HOSTILE], fakes.LAYER_NORM[HOSTILE], fakes.KEPT[HOSTILE] = 10**6, HOSTILE, 0.5
     fakes.REPRESENTATION_KEPT[HOSTILE], fakes.MULTILINGUAL[HOSTILE] = 0.5, "xnli"
     try:
@@ -156,15 +164,23 @@ def test_figures_of_many_panels_keep_their_texts_apart(built):
                 figure = drawing.figure
                 figure.draw_without_rendering()
                 renderer = FigureCanvasAgg(figure).get_renderer()
-                texts = [figure._suptitle, *(panel.title for panel in figure.axes),
-                         *(text for panel in figure.axes for text in (panel.xaxis.label, panel.yaxis.label)),
-                         *(tick.label1 for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)
-                           for tick in axis._update_ticks()), *figure.legends]
+                texts = [
+                    figure._suptitle,
+                    *(panel.title for panel in figure.axes),
+                    *(text for panel in figure.axes for text in (panel.xaxis.label, panel.yaxis.label)),
+                    *(
+                        tick.label1
+                        for panel in figure.axes
+                        for axis in (panel.xaxis, panel.yaxis)
+                        for tick in axis._update_ticks()
+                    ),
+                    *figure.legends,
+                ]
                 boxes = [(text, text.get_window_extent(renderer)) for text in texts]
                 boxes = [(text, box) for text, box in boxes if text.get_visible() and box.width > 1]
                 assert len(boxes) > 20
                 for place, (text, box) in enumerate(boxes):
-                    hidden = [str(other) for other, its_box in boxes[place + 1:] if box.overlaps(its_box)]
+                    hidden = [str(other) for other, its_box in boxes[place + 1 :] if box.overlaps(its_box)]
                     assert not hidden, (drawing.name, str(text), hidden)
 
 
@@ -172,8 +188,9 @@ def test_saved_figures_are_deterministic_and_dateless(built, tmp_path):
     with style():
         first, second = (SECTIONS[0].draw(built.study, "s")[0].figure for _ in range(2))
         assert save(first, tmp_path, "a") == save(second, tmp_path, "../b/$c")
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{ending}" for name in ("a", "___b__c")
-                                                          for ending in ("png", "svg")}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{ending}" for name in ("a", "___b__c") for ending in ("png", "svg")
+    }
     assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
 
 
@@ -185,9 +202,14 @@ def test_the_cell_table_counts_every_seed_once(built):
     assert trouble_table(built.study).rows == []
 
 
-@pytest.mark.parametrize(("estimate", "text"), [
-    (Estimate(0.6, 0.5, 0.7), "0.600 [0.500, 0.700]"), (Estimate(-0.6), "−0.600"), (Estimate(np.nan), "–"),
-])
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.6, 0.5, 0.7), "0.600 [0.500, 0.700]"),
+        (Estimate(-0.6), "−0.600"),
+        (Estimate(np.nan), "–"),
+    ],
+)
 def test_estimates_are_shown_with_their_interval(estimate, text):
     assert shown(estimate) == text
 

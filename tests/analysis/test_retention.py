@@ -40,12 +40,15 @@ def test_representation_retention_is_measured_from_the_untouched_encoder():
     np.testing.assert_allclose(found, [[1, 0.5], [1, 1]])
 
 
-@pytest.mark.parametrize(("denominator", "refused"), [
-    (Estimate(0.3, 0.1, 0.5), ""),
-    (Estimate(0.1, -0.1, 0.3), "is not above 0"),
-    (Estimate(-0.3, -0.5, -0.1), "is not above 0"),
-    (Estimate(0.3), "has no interval"),
-])
+@pytest.mark.parametrize(
+    ("denominator", "refused"),
+    [
+        (Estimate(0.3, 0.1, 0.5), ""),
+        (Estimate(0.1, -0.1, 0.3), "is not above 0"),
+        (Estimate(-0.3, -0.5, -0.1), "is not above 0"),
+        (Estimate(0.3), "has no interval"),
+    ],
+)
 def test_retention_is_undefined_where_its_denominator_may_be_zero(denominator, refused):
     sentence = retention.nothing_to_retain(denominator, "A(0) − c")
     assert refused in sentence

@@ -16,8 +16,14 @@ from trainers.tasks import ENGLISH
 
 def small(intermediates=("none", "mnli"), seeds=(0, 1)):
     """Stages of one scale and target."""
-    return [stage for stage in fakes.stages(seeds) if stage.scale.name == "small" and stage.kind != "retrieval"
-            and stage.intermediate in intermediates and stage.ending in ("", "pawsx")]
+    return [
+        stage
+        for stage in fakes.stages(seeds)
+        if stage.scale.name == "small"
+        and stage.kind != "retrieval"
+        and stage.intermediate in intermediates
+        and stage.ending in ("", "pawsx")
+    ]
 
 
 def test_final_retention_is_the_truth_within_its_interval(built):

@@ -11,10 +11,11 @@ import pytest
 
 from analysis.gather import gather_store, gather_wandb_files
 from analysis.wandb_files import BLOCK_BYTES, CHUNK_HEADER, FILE_HEADER, IDENT, MAGIC, payloads, read_fragment
+from trainers.files import write_json
 from trainers.recorder import Recorder
 from trainers.scores import Score
 from trainers.stage import Stage
-from trainers.store import EventLog, Store, write_json
+from trainers.store import EventLog, Store
 from trainers.tasks import TASKS
 from trainers.tracking import Tracker, Tracking
 
@@ -31,11 +32,23 @@ def record(root: Path, stage: Stage, points: list[fakes.Point], finished: bool) 
     recorder.event("attempt", job="local", scale=facts)
     for at in sorted({point.at for point in points}):
         recorder.step(at, 0.5, 1e-4, 4096, 0.1)
-        recorder.measured([
-            Score(point.measure, point.task, point.language, metric, value=point.value + 1e-3 * len(metric),
-                  examples=400, chance=0.4)
-            for point in points if point.at == at for metric in metrics(point)
-        ], at)
+        recorder.measured(
+            [
+                Score(
+                    point.measure,
+                    point.task,
+                    point.language,
+                    metric,
+                    value=point.value + 1e-3 * len(metric),
+                    examples=400,
+                    chance=0.4,
+                )
+                for point in points
+                if point.at == at
+                for metric in metrics(point)
+            ],
+            at,
+        )
     log.close()
     if finished:
         write_json(entry.folder / "result.json", fakes.result("completed"))
@@ -60,8 +73,11 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     resumed = of_kind["target", "squad", "xquad"]
     points = list(fakes.truth(resumed))
     record(root, resumed, [point for point in points if point.at <= 16], False)
-    again = [fakes.Point(point.at, point.measure, point.task, point.language, point.value / 2)
-             for point in points if point.at >= 8]
+    again = [
+        fakes.Point(point.at, point.measure, point.task, point.language, point.value / 2)
+        for point in points
+        if point.at >= 8
+    ]
     record(root, resumed, again, True)
     return root
 

@@ -41,8 +41,12 @@ def test_a_wrong_column_is_named_with_those_that_exist(sweep_file, mirror_copy):
 
 
 def test_a_label_outside_its_classes_is_named_with_its_row(sweep_file, mirror_copy):
-    rewrite(mirror_copy / MNLI, lambda frame: frame.with_columns(label=pl.when(pl.int_range(pl.len()) == 7)
-                                                                 .then(-1).otherwise("label").cast(pl.Int64)))
+    rewrite(
+        mirror_copy / MNLI,
+        lambda frame: frame.with_columns(
+            label=pl.when(pl.int_range(pl.len()) == 7).then(-1).otherwise("label").cast(pl.Int64)
+        ),
+    )
     assert "row 7 has the label -1" in problems(sweep_file(mirror=str(mirror_copy)))
 
 
@@ -74,10 +78,13 @@ def test_a_file_that_is_no_parquet_is_named(sweep_file, mirror_copy):
 
 
 def test_answers_that_do_not_occur_are_counted(sweep_file, mirror_copy):
-    rewrite(mirror_copy / "rajpurkar/squad/plain_text/train.parquet",
-            lambda frame: frame.with_columns(context=pl.lit("nothing to see")))
+    rewrite(
+        mirror_copy / "rajpurkar/squad/plain_text/train.parquet",
+        lambda frame: frame.with_columns(context=pl.lit("nothing to see")),
+    )
     assert "answers do not occur in their context" in problems(
-        sweep_file(mirror=str(mirror_copy), intermediates=["squad"]))
+        sweep_file(mirror=str(mirror_copy), intermediates=["squad"])
+    )
 
 
 def test_an_encoder_that_is_not_xlm_r_is_refused(sweep_file, tmp_path):
@@ -88,8 +95,10 @@ def test_an_encoder_that_is_not_xlm_r_is_refused(sweep_file, tmp_path):
     assert "model_type is 'bert', but only xlm-roberta" in problems(sweep_file(scales=[str(folder)]))
 
 
-@pytest.mark.parametrize(("missing", "expected"), [
-    ("tokenizer.json", "has no tokenizer.json"), ("model.safetensors", "has no *.safetensors")])
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [("tokenizer.json", "has no tokenizer.json"), ("model.safetensors", "has no *.safetensors")],
+)
 def test_an_incomplete_encoder_is_refused(sweep_file, tmp_path, missing, expected):
     folder = tmp_path / "half"
     shutil.copytree(SANDBOX_ENCODERS / "sandbox-s", folder)

@@ -15,8 +15,13 @@ COMMANDS = ("check", "plan", "run", "debug", "status", "report")
 
 
 def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "launch.cli", *map(str, words)], capture_output=True, text=True,
-                          env={**os.environ, "COLUMNS": "200", **variables}, timeout=240)
+    return subprocess.run(
+        [sys.executable, "-m", "launch.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", **variables},
+        timeout=240,
+    )
 
 
 def test_help_answers_in_under_400_ms():
@@ -37,11 +42,13 @@ def test_every_command_has_help():
 
 @pytest.mark.parametrize("command", ["plan", "check", "status"])
 def test_read_only_commands_import_no_torch(command, sweep_file):
-    code = ("import sys; from launch import cli\n"
-            "try: cli.main()\n"
-            "except SystemExit: pass\n"
-            "heavy = {'torch', 'transformers', 'deepspeed', 'wandb', 'datasets', 'matplotlib'} & set(sys.modules)\n"
-            "print('HEAVY', sorted(heavy))")
+    code = (
+        "import sys; from launch import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'deepspeed', 'wandb', 'datasets', 'matplotlib'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
     done = subprocess.run([sys.executable, "-c", code, command, str(sweep_file())], capture_output=True, text=True)
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
 

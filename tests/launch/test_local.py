@@ -21,8 +21,13 @@ pytestmark = pytest.mark.slow
 
 
 def start(path: Path, command: str = "run", *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "launch.cli", command, str(path), *more], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200"})
+    return subprocess.Popen(
+        [sys.executable, "-m", "launch.cli", command, str(path), *more],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": "200"},
+    )
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 240) -> str:
@@ -46,8 +51,11 @@ def results(path: Path) -> dict[str, dict]:
 def completed_once(path: Path) -> None:
     sweep = load_sweep(path)
     for stage in make_plan(sweep).stages:
-        ended = [event for event in Store(sweep.store).entry(stage.key).events("ended")
-                 if event["outcome"] in ("completed", "diverged")]
+        ended = [
+            event
+            for event in Store(sweep.store).entry(stage.key).events("ended")
+            if event["outcome"] in ("completed", "diverged")
+        ]
         assert len(ended) == 1, f"{stage.label} was completed {len(ended)} times"
 
 
@@ -119,8 +127,16 @@ def test_data_that_change_under_a_sweep_stop_only_what_needs_them(sweep_file, mi
     plan = make_plan(sweep)
     train = mirror_copy / "nyu-mll/glue/mnli/train.parquet"
     pl.read_parquet(train).head(50).write_parquet(train)
-    run_stages(Bundle(store=sweep.store, mirror=mirror_copy, execution=Execution(threads=1),
-                      tracking=Tracking(mode="disabled"), stages=plan.stages), StopFlag())
+    run_stages(
+        Bundle(
+            store=sweep.store,
+            mirror=mirror_copy,
+            execution=Execution(threads=1),
+            tracking=Tracking(mode="disabled"),
+            stages=plan.stages,
+        ),
+        StopFlag(),
+    )
     states = {status.stage.label: status for status in survey(plan, Store(sweep.store))}
     assert states["sandbox-s · mnli · seed 1"].state == "failed"
     assert "bad_data" in states["sandbox-s · mnli · seed 1"].detail
@@ -138,7 +154,8 @@ def test_the_debug_door_gives_the_numbers_of_the_local_door(sweep_file, tmp_path
     def numbers(store: Path) -> list:
         entry = Store(store).entry(stage.key)
         return [(event["step"], event["loss"]) for event in entry.events("step")] + [
-            (event["language"], event["value"]) for event in entry.events("measured")]
+            (event["language"], event["value"]) for event in entry.events("measured")
+        ]
 
     assert numbers(tmp_path / "debug") == numbers(load_sweep(path).store)
     assert json.loads((tmp_path / "debug" / "stages" / stage.key / "provenance.json").read_text())["attempts"] == 1

@@ -16,8 +16,15 @@ from trainers.tasks import INTERMEDIATES, TARGETS
 
 
 def grid(**changes) -> Sweep:
-    fields = {"name": "grid", "store": Path("nowhere"), "mirror": Path("no-mirror"), "scales": ("large",),
-              "intermediates": tuple(INTERMEDIATES), "targets": TARGETS, "seeds": (1,)}
+    fields = {
+        "name": "grid",
+        "store": Path("nowhere"),
+        "mirror": Path("no-mirror"),
+        "scales": ("large",),
+        "intermediates": tuple(INTERMEDIATES),
+        "targets": TARGETS,
+        "seeds": (1,),
+    }
     return Sweep(**{**fields, **changes})
 
 
@@ -63,8 +70,18 @@ def test_targets_probe_their_parents_task(sweep_file):
 
 
 def test_a_task_has_a_recipe_of_its_own_in_each_phase():
-    plan = make_plan(grid(intermediates=("mnli",), targets=("xnli",), overrides={
-        "*": {"epochs": 9}, "target.*": {"learning_rate": 2e-5}, "mnli": {"epochs": 8}, "intermediate.mnli": {"epochs": 7}}))
+    plan = make_plan(
+        grid(
+            intermediates=("mnli",),
+            targets=("xnli",),
+            overrides={
+                "*": {"epochs": 9},
+                "target.*": {"learning_rate": 2e-5},
+                "mnli": {"epochs": 8},
+                "intermediate.mnli": {"epochs": 7},
+            },
+        )
+    )
     intermediate, target = plan.stages
     assert (intermediate.recipe.epochs, intermediate.recipe.batch_size) == (7, 24)
     assert (target.recipe.epochs, target.recipe.batch_size) == (8, 32)

@@ -10,8 +10,9 @@ import pytest
 
 from tests.trainers.stages import assert_same_to_the_last_bit, run_here
 from trainers import checkpoint
+from trainers.files import StoreError
 from trainers.stage import Execution
-from trainers.store import Store, StoreError
+from trainers.store import Store
 
 STOPPED_AFTER = 4
 

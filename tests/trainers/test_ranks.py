@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from trainers.claims import StageInUse
 from trainers.ranks import Ranks
-from trainers.store import StageInUse
 
 
 @pytest.mark.parametrize("variables", [

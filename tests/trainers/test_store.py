@@ -16,14 +16,17 @@ import psutil
 import pytest
 
 from tests.trainers.stages import CHECKOUT, losses, run_here
-from trainers import store as store_module
+from trainers import claims as claims_module
+from trainers.claims import Claim, ClaimLost, StageInUse
+from trainers.files import StoreError, write_json
 from trainers.stage import Execution, Stage
-from trainers.store import ClaimLost, EventLog, StageEntry, StageInUse, Store, StoreError, write_json
+from trainers.store import EventLog, StageEntry, Store
 
 CLAIM_FROM_ANOTHER_PROCESS = """
 import sys
 from pathlib import Path
-from trainers.store import StageEntry, StageInUse
+from trainers.claims import StageInUse
+from trainers.store import StageEntry
 
 sys.stdin.readline()
 try:
@@ -109,6 +112,16 @@ def test_of_several_processes_at_one_stage_exactly_one_holds_it(claimants, entry
         assert holder["job"] in refused
 
 
+def test_claim_number_is_given_out_once(entry):
+    """Two processes that saw the same free number: the first to link its file has it, the other must look again."""
+    folder = entry.folder / "claims"
+    folder.mkdir()
+    assert Claim(folder, 1).create("first")
+    assert not Claim(folder, 1).create("second")
+    assert entry.claimant["job"] == "first"
+    assert [path.name for path in folder.iterdir()] == ["000001"]
+
+
 def test_claim_of_a_killed_process_is_taken_over_with_a_higher_number(claimants, entry):
     holder, heir, late = claimants
     say(holder)
@@ -147,7 +160,7 @@ def test_claim_of_another_host_counts_while_its_file_is_touched(entry):
     path = forge(entry, host=f"not-{socket.gethostname()}", pid=1)
     with pytest.raises(StageInUse, match="forged"):
         entry.claim("mine")
-    stale = time.time() - store_module.CLAIM_STALE_S - 1
+    stale = time.time() - claims_module.CLAIM_STALE_S - 1
     os.utime(path, (stale, stale))
     assert entry.claim("mine").number == 2
 
@@ -156,7 +169,7 @@ def test_check_keeps_a_claim_fresh(entry):
     claim = entry.claim("mine")
     os.utime(claim.path, (0, 0))
     claim.check()
-    assert time.time() - claim.path.stat().st_mtime < store_module.CLAIM_STALE_S
+    assert time.time() - claim.path.stat().st_mtime < claims_module.CLAIM_STALE_S
 
 
 def test_claim_file_that_is_not_json_belongs_to_nobody(entry):

@@ -18,8 +18,8 @@ from tests.trainers.stages import CHECKOUT, plan_stages, run_here
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import DataError, StageData
 from trainers.data.tokenise import Lengths, TokenisedSet, chosen_rows, load_tokenizer, rows, tokenised
+from trainers.files import StoreError
 from trainers.scales import SANDBOX_ENCODERS
-from trainers.store import StoreError
 from trainers.tasks import TASKS, pair, retrieval
 
 ENCODER = SANDBOX_ENCODERS / "sandbox-s"

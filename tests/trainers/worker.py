@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from itertools import count
@@ -32,6 +33,8 @@ def main(path: str) -> None:
                           Execution(**work["execution"]), UNTRACKED, should_stop)
         run(Stage.model_validate(work["stage"]), context)
     disconnect()
+    sys.stdout.flush()
+    os._exit(0)  # a gloo thread that still lives while the interpreter is taken down now and then aborts the process
 
 
 if __name__ == "__main__":

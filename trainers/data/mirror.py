@@ -49,9 +49,7 @@ class Mirror:
         if wanted is None:
             return task.languages
         assert task.test is not None
-        return tuple(
-            language for language in wanted if language in task.languages or self.holds(task.test, language)
-        )
+        return tuple(language for language in wanted if language in task.languages or self.holds(task.test, language))
 
     def table(self, files: Files, language: str, columns: tuple[str, ...] | None = None) -> pa.Table:
         """The rows of one split in one language, in the file's order.

@@ -84,8 +84,10 @@ class StageData:
                 raise DataError(f"{name}: {missing[0]} does not exist or lacks the language; run `retain check`")
             found = mirror.fingerprint(files, languages)
             if found != stage.data.get(name):
-                raise DataError(f"{name}: the files in {mirror.root} have the fingerprint {found}, but the stage was "
-                                f"planned with {stage.data.get(name)}: run `retain check`, then plan again")
+                raise DataError(
+                    f"{name}: the files in {mirror.root} have the fingerprint {found}, but the stage was "
+                    f"planned with {stage.data.get(name)}: run `retain check`, then plan again"
+                )
 
         def read(task: Task, files: Files | None, language: str, lengths: Lengths, limit: int | None) -> LabelledSet:
             assert files is not None
@@ -100,12 +102,13 @@ class StageData:
             task, recipe = TASKS[name], stage.recipe
             assert recipe is not None
             data.train[name] = read(task, task.train, ENGLISH, _lengths(recipe), recipe.max_examples)
-            data.development[name] = read(
-                task, task.development, ENGLISH, _lengths(recipe), stage.development_examples)
+            data.development[name] = read(task, task.development, ENGLISH, _lengths(recipe), stage.development_examples)
         for evaluation in stage.evaluate:
             task = TASKS[evaluation.task]
-            data.evaluations += [read(task, task.test, language, _lengths(evaluation), evaluation.max_examples)
-                                 for language in evaluation.languages]
+            data.evaluations += [
+                read(task, task.test, language, _lengths(evaluation), evaluation.max_examples)
+                for language in evaluation.languages
+            ]
         if stage.probe is not None:
             data._load_probe(stage.probe, read)
         return data
@@ -115,8 +118,9 @@ class StageData:
         self.probe = [read(task, task.development, ENGLISH, lengths, probe.examples)]
         if probe.languages and probe.examples_other:
             other = TASKS[task.multilingual]
-            self.probe += [read(other, other.development, language, lengths, probe.examples_other)
-                           for language in probe.languages]
+            self.probe += [
+                read(other, other.development, language, lengths, probe.examples_other) for language in probe.languages
+            ]
         self.refit = read(task, task.train, ENGLISH, lengths, probe.refit_examples)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from trainers.data.mirror import Mirror
+from trainers.files import writing
 from trainers.stage import digest
-from trainers.store import writing
 from trainers.tasks import Files, Task, family
 
 FORMAT = 2
@@ -51,15 +51,24 @@ class TokenisedSet:
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
     @classmethod
-    def from_lists(cls, ids: list[list[int]], targets: Sequence[tuple[int, ...]], example: list[int],
-                   spans: list[list[tuple[int, int]]] | None = None, target_width: int = 1) -> TokenisedSet:
+    def from_lists(
+        cls,
+        ids: list[list[int]],
+        targets: Sequence[tuple[int, ...]],
+        example: list[int],
+        spans: list[list[tuple[int, int]]] | None = None,
+        target_width: int = 1,
+    ) -> TokenisedSet:
         starts = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(sequence) for sequence in ids], out=starts[1:])
         flat = np.fromiter((token for sequence in ids for token in sequence), np.int32, starts[-1])
         covered = [span for sequence in spans or [] for span in sequence]
         return cls(
-            flat, starts, np.array(targets, np.int32).reshape(len(ids), target_width),
-            np.array(example, np.int32), np.array(covered, np.int32).reshape(-1, 2),
+            flat,
+            starts,
+            np.array(targets, np.int32).reshape(len(ids), target_width),
+            np.array(example, np.int32),
+            np.array(covered, np.int32).reshape(-1, 2),
         )
 
     def save(self, folder: Path) -> None:
@@ -120,14 +129,30 @@ def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | N
     return table.take(chosen_rows(table.num_rows, limit))
 
 
-def tokenised(cache: Path, mirror: Mirror, task: Task, files: Files, language: str, tokenizer_folder: Path,
-              lengths: Lengths, limit: int | None) -> TokenisedSet:
+def tokenised(
+    cache: Path,
+    mirror: Mirror,
+    task: Task,
+    files: Files,
+    language: str,
+    tokenizer_folder: Path,
+    lengths: Lengths,
+    limit: int | None,
+) -> TokenisedSet:
     """The tokenised rows of one split, from the cache or built into it."""
-    name = digest({
-        "format": FORMAT, "task": task.name, "split": files.split, "language": language, "limit": limit,
-        "data": mirror.fingerprint(files, (language,)), "tokenizer": _tokenizer_hash(tokenizer_folder),
-        "max_length": lengths.max_length, "doc_stride": lengths.doc_stride,
-    })
+    name = digest(
+        {
+            "format": FORMAT,
+            "task": task.name,
+            "split": files.split,
+            "language": language,
+            "limit": limit,
+            "data": mirror.fingerprint(files, (language,)),
+            "tokenizer": _tokenizer_hash(tokenizer_folder),
+            "max_length": lengths.max_length,
+            "doc_stride": lengths.doc_stride,
+        }
+    )
     folder = cache / f"{task.name}-{files.split}-{language}-{name}"
     if not folder.is_dir():
         table = rows(mirror, task, files, language, limit)

@@ -52,9 +52,14 @@ def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarra
     predicted, gold = decoded.argmax(1), labels_of(task, table)
     correct = (predicted == gold).astype(np.float64)
     names = np.array(task.labels)
-    frame = pl.DataFrame({
-        "example": np.arange(len(gold)), "prediction": names[predicted], "gold": names[gold], "score": correct,
-    })
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(len(gold)),
+            "prediction": names[predicted],
+            "gold": names[gold],
+            "score": correct,
+        }
+    )
     return {"accuracy": float(correct.mean())}, frame
 
 

@@ -40,10 +40,14 @@ def score_layer(embeddings: np.ndarray) -> np.ndarray:
 def frame_of(found: np.ndarray) -> pl.DataFrame:
     """One row per example: example, prediction (index found), gold, score (0 or 1)."""
     gold = np.arange(len(found))
-    return pl.DataFrame({
-        "example": gold, "prediction": found.astype(str), "gold": gold.astype(str),
-        "score": (found == gold).astype(np.float64),
-    })
+    return pl.DataFrame(
+        {
+            "example": gold,
+            "prediction": found.astype(str),
+            "gold": gold.astype(str),
+            "score": (found == gold).astype(np.float64),
+        }
+    )
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:

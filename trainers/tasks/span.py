@@ -45,8 +45,10 @@ def question_budget(lengths: Lengths) -> int:
     """
     budget = min(MAX_QUESTION_TOKENS, (lengths.max_length - lengths.doc_stride) // 2)
     if budget < 8:
-        raise ValueError(f"doc_stride {lengths.doc_stride} leaves no room for question and context in max_length "
-                         f"{lengths.max_length}: lower doc_stride to a quarter of max_length")
+        raise ValueError(
+            f"doc_stride {lengths.doc_stride} leaves no room for question and context in max_length "
+            f"{lengths.max_length}: lower doc_stride to a quarter of max_length"
+        )
     return budget
 
 
@@ -58,16 +60,20 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     questions, contexts, answers = (table[column].to_pylist() for column in task.columns)
     budget = question_budget(lengths)
     tokenizer.no_truncation()
-    heads = [_truncated(text, encoding, budget) for text, encoding in
-             zip(questions, tokenizer.encode_batch(questions, add_special_tokens=False), strict=True)]
+    heads = [
+        _truncated(text, encoding, budget)
+        for text, encoding in zip(questions, tokenizer.encode_batch(questions, add_special_tokens=False), strict=True)
+    ]
     tokenizer.enable_truncation(lengths.max_length, stride=lengths.doc_stride, strategy="only_second")
     ids, targets, example, spans = [], [], [], []
     for row, encoding in enumerate(tokenizer.encode_batch(list(zip(heads, contexts, strict=True)))):
         gold = answers[row]
         start = locate_answer(contexts[row], gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
         for window in [encoding, *encoding.overflowing]:
-            covered = [(first, _past_marks(contexts[row], last)) if sequence == 1 else (-1, -1)
-                       for (first, last), sequence in zip(window.offsets, window.sequence_ids, strict=True)]
+            covered = [
+                (first, _past_marks(contexts[row], last)) if sequence == 1 else (-1, -1)
+                for (first, last), sequence in zip(window.offsets, window.sequence_ids, strict=True)
+            ]
             ids.append(window.ids)
             spans.append(covered)
             example.append(row)
@@ -116,12 +122,19 @@ def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarra
     predictions = [contexts[row][int(decoded[w, 1]) : int(decoded[w, 2])] for row, w in enumerate(best)]
     golds = [gold["text"] or [""] for gold in answers]
     f1s = [max(f1(prediction, text) for text in gold) for prediction, gold in zip(predictions, golds, strict=True)]
-    exact = [float(max(normalise(prediction) == normalise(text) for text in gold))
-             for prediction, gold in zip(predictions, golds, strict=True)]
-    frame = pl.DataFrame({
-        "example": np.arange(table.num_rows), "prediction": predictions, "gold": [gold[0] for gold in golds],
-        "score": np.array(f1s), "exact_match": np.array(exact),
-    })
+    exact = [
+        float(max(normalise(prediction) == normalise(text) for text in gold))
+        for prediction, gold in zip(predictions, golds, strict=True)
+    ]
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(table.num_rows),
+            "prediction": predictions,
+            "gold": [gold[0] for gold in golds],
+            "score": np.array(f1s),
+            "exact_match": np.array(exact),
+        }
+    )
     return {"f1": float(np.mean(f1s)), "exact_match": float(np.mean(exact))}, frame
 
 
@@ -149,10 +162,14 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     _, contexts, answers = (table[column].to_pylist() for column in task.columns)
     for row, gold in enumerate(answers):
         if not isinstance(gold, dict) or not {"text", "answer_start"} <= set(gold):
-            return [f"row {row} has {gold!r} in column {task.columns[2]!r}; "
-                    "expected {text: [...], answer_start: [...]}"]
-    lost = [row for row, (context, gold) in enumerate(zip(contexts, answers, strict=True))
-            if gold["text"] and locate_answer(context, gold["text"][0], gold["answer_start"][0]) is None]
+            return [
+                f"row {row} has {gold!r} in column {task.columns[2]!r}; expected {{text: [...], answer_start: [...]}}"
+            ]
+    lost = [
+        row
+        for row, (context, gold) in enumerate(zip(contexts, answers, strict=True))
+        if gold["text"] and locate_answer(context, gold["text"][0], gold["answer_start"][0]) is None
+    ]
     if len(lost) > MOST_LOST_ANSWERS * table.num_rows:
         return [f"{len(lost)} of {table.num_rows} answers do not occur in their context, e.g. in row {lost[0]}"]
     return []

@@ -1,0 +1,237 @@
+"""The figures of retention: by step, by language and by scale.
+
+Each function takes a study and the sweep's name and gives its drawings, none where there is nothing to draw.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.curves import Curve
+from analysis.findings import shown
+from analysis.measurements import path
+from analysis.plotting import (
+    GREY,
+    MARKERS,
+    PANEL_WIDTH,
+    Drawing,
+    LineStyle,
+    band,
+    colours,
+    distinct,
+    label,
+    legend,
+    log_parameters,
+    log_steps,
+    panels,
+    say,
+    scale_handles,
+    title,
+    whiskers,
+)
+from analysis.study import Study
+from trainers.tasks import ENGLISH
+
+RETENTION_LIMITS = (-0.5, 1.6)
+"""Where the axis of R is cut at the most: ratios with a small denominator shoot off."""
+HEAD_LINES: dict[str, LineStyle] = {"stored": "-", "refit": "--"}
+BAND_STRENGTH = {"stored": 0.14, "refit": 0.06}
+SHIFTS = {"stored": 0.96, "refit": 1.04}
+"""Factors on the logarithmic axis, so that the heads' intervals stand side by side."""
+
+
+def retention_by_step(study: Study, sweep: str) -> list[Drawing]:
+    """Rows: intermediates; columns: targets; English."""
+    curves = [curve for curve in study.curves if curve.language == ENGLISH]
+    if not curves:
+        return []
+    rows, columns = (
+        distinct(curve.arm.intermediate for curve in curves),
+        distinct(curve.arm.targets for curve in curves),
+    )
+    figure, axes = panels(len(rows), len(columns), sharey=True)
+    for row, intermediate in enumerate(rows):
+        for column, targets in enumerate(columns):
+            here = [curve for curve in curves if (curve.arm.intermediate, curve.arm.targets) == (intermediate, targets)]
+            _retention_panel(axes[row, column], study, here, _heading(here, intermediate, targets))
+    _finish_retention(figure, axes, study, curves)
+    title(figure, sweep, "what is left of the intermediate task (English)", study)
+    return [Drawing("retention", _retention_caption("English"), figure)]
+
+
+def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
+    """One figure an intermediate.  Rows: languages other than English; columns: targets."""
+    drawings = []
+    curves = [curve for curve in study.curves if curve.language != ENGLISH]
+    for intermediate in distinct(curve.arm.intermediate for curve in curves):
+        own = [curve for curve in curves if curve.arm.intermediate == intermediate]
+        rows, columns = distinct(curve.language for curve in own), distinct(curve.arm.targets for curve in own)
+        figure, axes = panels(len(rows), len(columns), sharey=True)
+        for row, language in enumerate(rows):
+            for column, targets in enumerate(columns):
+                here = [curve for curve in own if (curve.arm.targets, curve.language) == (targets, language)]
+                heading = f"{language} · {_heading(here, intermediate, targets)}"
+                _retention_panel(axes[row, column], study, here, heading)
+        _finish_retention(figure, axes, study, own)
+        title(figure, sweep, f"what is left of {intermediate} in other languages (zero-shot)", study)
+        drawings.append(
+            Drawing(
+                f"retention-by-language-{intermediate}",
+                _retention_caption(f"{intermediate} in languages never trained on"),
+                figure,
+            )
+        )
+    return drawings
+
+
+def retention_by_scale(study: Study, sweep: str) -> list[Drawing]:
+    """R(T) against non-embedding parameters.  Rows: intermediates; columns: targets; English."""
+    curves = [curve for curve in study.curves if curve.language == ENGLISH and not curve.undefined]
+    if not curves:
+        return []
+    rows, columns = (
+        distinct(curve.arm.intermediate for curve in curves),
+        distinct(curve.arm.targets for curve in curves),
+    )
+    figure, axes = panels(len(rows), len(columns), sharex=True, sharey=True)
+    for row, intermediate in enumerate(rows):
+        for column, targets in enumerate(columns):
+            _scale_panel(axes[row, column], study, curves, intermediate, targets)
+            log_parameters(axes[row, column], [curve.arm.non_embedding_parameters for curve in curves])
+    _limit(axes, [value for curve in curves for value in (curve.final.value, curve.final.low, curve.final.high)])
+    label(axes, "non-embedding parameters", "retention R(T)")
+    family = sorted({curve.arm.layer_norm for curve in curves})
+    legend(
+        figure,
+        [
+            *scale_handles(study, [curve.arm.scale for curve in curves]),
+            *(
+                Line2D([], [], color=GREY, marker=MARKERS.get(name, "o"), linestyle="", label=f"{name}-LN")
+                for name in family
+            ),
+            Line2D([], [], color=GREY, linestyle="-", label="stored head"),
+            Line2D([], [], color=GREY, linestyle="--", markerfacecolor="white", marker="o", label="refit head"),
+        ],
+    )
+    title(figure, sweep, "final retention against scale (English)", study)
+    caption = (
+        "Retention at the end of target training against the encoder's non-embedding parameters. Filled: stored "
+        "head; open: refit head. Bars are 95 % intervals over seeds and examples; slopes are per tenfold "
+        "parameters. LayerNorm placement changes with scale in XLM-R, so compare within a marker first."
+    )
+    return [Drawing("retention-by-scale", caption, figure)]
+
+
+# -- panels ---------------------------------------------------------------------------------------------------
+
+
+def _retention_panel(panel: Axes, study: Study, curves: Sequence[Curve], heading: str) -> None:
+    colour = colours(study.scales)
+    _reference_lines(panel)
+    for curve in (curve for curve in curves if not curve.undefined):
+        x, own, line = np.log2(1 + curve.steps), colour[curve.arm.scale], HEAD_LINES[curve.head]
+        if len(curve.seeds) > 1:
+            panel.plot(x, curve.by_seed.T, line, color=own, linewidth=0.5, alpha=0.35)
+        band(panel, x, curve.low, curve.high, own, BAND_STRENGTH[curve.head])
+        panel.plot(x, curve.value, line, color=own)
+    lines = [heading, *_undefined_notes(curves)]
+    if not curves:
+        say(panel, "no run has completed above chance")
+        panel.set_xticks([])
+    elif all(curve.undefined for curve in curves):
+        say(panel, "R is undefined: its denominator is not above 0")
+        lines = [heading]
+    panel.set_title("\n".join(lines))
+    if curves:
+        log_steps(panel, max(curve.steps[-1] for curve in curves))
+
+
+def _heading(curves: Sequence[Curve], intermediate: str, targets: Sequence[str]) -> str:
+    return curves[0].arm.path if curves else path(intermediate, targets)
+
+
+def _undefined_notes(curves: Sequence[Curve]) -> list[str]:
+    """E.g. `refit undefined: base, large`, in lines as wide as a panel."""
+    notes = []
+    for head in HEAD_LINES:
+        scales = [curve.arm.scale for curve in curves if curve.head == head and curve.undefined]
+        if scales:
+            notes += textwrap.wrap(f"{head} undefined: {', '.join(scales)}", int(PANEL_WIDTH * 16))
+    return notes
+
+
+def _finish_retention(figure: Figure, axes: np.ndarray, study: Study, curves: Sequence[Curve]) -> None:
+    drawn = [curve for curve in curves if not curve.undefined]
+    _limit(axes, [value for curve in drawn for line in (curve.value, curve.low, curve.high) for value in line])
+    label(axes, "target step τ", "retention R(τ)")
+    handles = [Line2D([], [], color=GREY, linestyle=line, label=f"{head} head") for head, line in HEAD_LINES.items()]
+    plain = scale_handles(study, [curve.arm.scale for curve in curves])
+    for handle in plain:
+        handle.set_marker("")
+    legend(figure, [*plain, *handles])
+
+
+def _scale_panel(panel: Axes, study: Study, curves: Sequence[Curve], intermediate: str, targets: tuple) -> None:
+    colour = colours(study.scales)
+    _reference_lines(panel)
+    lines = [
+        _heading(
+            [curve for curve in curves if (curve.arm.intermediate, curve.arm.targets) == (intermediate, targets)],
+            intermediate,
+            targets,
+        )
+    ]
+    for head, line in HEAD_LINES.items():
+        name = (intermediate, targets, head)
+        here = [curve for curve in curves if (curve.arm.intermediate, curve.arm.targets, curve.head) == name]
+        x = np.array([curve.arm.non_embedding_parameters for curve in here]) * SHIFTS[head]
+        panel.plot(x, [curve.final.value for curve in here], line, color=GREY, linewidth=0.8)
+        for place, curve in zip(x, here, strict=True):
+            own = colour[curve.arm.scale]
+            panel.errorbar(
+                place,
+                curve.final.value,
+                whiskers(curve.final),
+                color=own,
+                elinewidth=1,
+                zorder=3,
+                marker=MARKERS.get(curve.arm.layer_norm, "o"),
+                markersize=5,
+                markerfacecolor=own if head == "stored" else "white",
+            )
+        lines += [
+            f"slope, {head}: {shown(trend.overall, sign=True, digits=2)}"
+            for trend in study.trends
+            if (trend.arm.intermediate, trend.arm.targets, trend.head) == name
+        ]
+    if not panel.containers:
+        say(panel, "R(T) is undefined at every scale")
+    panel.set_title("\n".join(lines))
+
+
+def _reference_lines(panel: Axes) -> None:
+    for height in (0, 1):
+        panel.axhline(height, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)))
+
+
+def _limit(axes: np.ndarray, values: Iterable[float]) -> None:
+    """One range of R for all panels: what is there, 0 and 1, at most RETENTION_LIMITS."""
+    finite = [value for value in values if np.isfinite(value)]
+    low, high = min([0.0, *finite]), max([1.0, *finite])
+    for panel in axes.flat:
+        panel.set_ylim(max(low - 0.08, RETENTION_LIMITS[0]), min(high + 0.08, RETENTION_LIMITS[1]))
+
+
+def _retention_caption(where: str) -> str:
+    return (
+        f"Retention of the intermediate task at each probed step of target training, {where}: 1 is all of it, 0 is "
+        "chance (stored head) or the untouched encoder (refit head). Thick: mean over seeds; shaded: 95 % interval "
+        "over seeds and examples; faint: single seeds. Same task: the target trains on the intermediate's own "
+        "data. The axis of R is cut where ratios with a small denominator leave it."
+    )
