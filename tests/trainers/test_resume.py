@@ -68,9 +68,9 @@ def test_killed_run_resumes_bit_for_bit(tmp_path, mirror, arm, undisturbed, rand
         kill_once(tmp_path / f"attempt-{number}", 1, works, number, step)
         assert not store.entry(arm[number].key).done
     Ranks(tmp_path / "last", 1, works).finish()
-    for stage in arm:
+    for stage, step in zip(arm, random_steps, strict=True):
         entry = store.entry(stage.key)
-        assert entry.events("resumed"), "the test killed the stage before its first checkpoint"
+        assert entry.events("resumed") or step == 1, "killed after step 1, it may not have had a checkpoint"
         assert_same_to_the_last_bit(entry, undisturbed.entry(stage.key))
 
 
@@ -86,9 +86,9 @@ def test_run_on_two_ranks_that_lost_one_resumes_bit_for_bit(tmp_path, mirror, ar
             ranks.end()
         assert not store.entry(arm[number].key).done
     Ranks(tmp_path / "last", 2, works).finish()
-    for stage in arm:
+    for stage, step in zip(arm, random_steps, strict=True):
         entry = store.entry(stage.key)
-        assert entry.events("resumed")
+        assert entry.events("resumed") or step == 1, "killed after step 1, it may not have had a checkpoint"
         assert_same_to_the_last_bit(entry, two_ranks.entry("undisturbed", stage))
 
 
