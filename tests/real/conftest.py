@@ -41,8 +41,9 @@ def real_encoder() -> Path:
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     building.parent.mkdir(parents=True, exist_ok=True)
     try:
-        built = subprocess.run([sys.executable, str(tool), str(building)], capture_output=True, text=True,
-                               timeout=BUILD_TIMEOUT_S)
+        built = subprocess.run(
+            [sys.executable, str(tool), str(building)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired:
         pytest.skip(f"no real encoder: {tool.name} took more than {BUILD_TIMEOUT_S} s")
     if built.returncode:

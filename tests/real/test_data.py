@@ -60,6 +60,10 @@ def test_task_is_read_and_tokenised(read, name):
 
 
 def test_mirror_holds_the_tasks_of_this_version(real_mirror):
-    held = {name for name in NAMES for files in [TASKS[name].test or TASKS[name].development]
-            if any(real_mirror.holds(files, language) for language in TASKS[name].languages)}
+    held = {
+        name
+        for name in NAMES
+        for files in [TASKS[name].test or TASKS[name].development]
+        if any(real_mirror.holds(files, language) for language in TASKS[name].languages)
+    }
     assert {"mnli", "squad", "xnli", "pawsx", "xquad", "tatoeba"} <= held

@@ -39,13 +39,22 @@ def prefixed(real_mirror, tmp_path) -> Mirror:
 
 @pytest.mark.slow
 def test_tatoeba_accuracy_is_the_known_one(real_encoder: Path, prefixed: Mirror, tmp_path):
-    (stage,) = plan_stages(prefixed, real_encoder, "none", "tatoeba", languages=tuple(KNOWN_ACCURACY),
-                           evaluation={"max_examples": None}, max_length=512)
+    (stage,) = plan_stages(
+        prefixed,
+        real_encoder,
+        "none",
+        "tatoeba",
+        languages=tuple(KNOWN_ACCURACY),
+        evaluation={"max_examples": None},
+        max_length=512,
+    )
     store = Store(tmp_path / "store")
     run_here(stage, store, prefixed)
     last = locate(str(real_encoder)).shape.layers
-    found = {language: measurements(store.entry(stage.key))[last, "retrieval", "tatoeba", language, "accuracy"]
-             for language in KNOWN_ACCURACY}
+    found = {
+        language: measurements(store.entry(stage.key))[last, "retrieval", "tatoeba", language, "accuracy"]
+        for language in KNOWN_ACCURACY
+    }
     print({ISO639_3[language]: round(value, 3) for language, value in found.items()})
     assert found == pytest.approx(KNOWN_ACCURACY, abs=0.01)
 
@@ -54,8 +63,10 @@ def test_tokenizer_makes_xlmr_pairs(real_encoder: Path):
     tokenizer = load_tokenizer(real_encoder)
     mnli = TASKS["mnli"]
     table = pa.table({"premise": ["Ein Hund schläft."], "hypothesis": ["学校很大。"], "label": [1]})
-    (first, second), = zip(*[[tokenizer.encode(table[c][0].as_py(), add_special_tokens=False).ids] for c in
-                             ("premise", "hypothesis")], strict=True)
+    ((first, second),) = zip(
+        *[[tokenizer.encode(table[c][0].as_py(), add_special_tokens=False).ids] for c in ("premise", "hypothesis")],
+        strict=True,
+    )
     encoded = pair.encode(mnli, table, tokenizer, Lengths(64, 0))
     assert encoded.sequence(0).tolist() == [0, *first, 2, 2, *second, 2]
     tokenizer.no_truncation()

@@ -39,7 +39,8 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
     def make(layer_norm: str = "post", dropout: float = 0.1) -> Path:
         if (layer_norm, dropout) not in made:
             made[layer_norm, dropout] = _save_encoder(
-                tmp_path_factory.mktemp(f"{layer_norm}-{dropout}") / f"tiny-{layer_norm}", layer_norm, dropout)
+                tmp_path_factory.mktemp(f"{layer_norm}-{dropout}") / f"tiny-{layer_norm}", layer_norm, dropout
+            )
         return made[layer_norm, dropout]
 
     return make
@@ -51,12 +52,24 @@ def _save_encoder(folder: Path, layer_norm: str, dropout: float) -> Path:
     from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaXLConfig, XLMRobertaXLModel
 
     config_class, model_class = {
-        "post": (XLMRobertaConfig, XLMRobertaModel), "pre": (XLMRobertaXLConfig, XLMRobertaXLModel)}[layer_norm]
+        "post": (XLMRobertaConfig, XLMRobertaModel),
+        "pre": (XLMRobertaXLConfig, XLMRobertaXLModel),
+    }[layer_norm]
     vocabulary = Tokenizer.from_file(str(SANDBOX_ENCODERS / "sandbox-s" / "tokenizer.json")).get_vocab_size()
     config = config_class(
-        vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=130, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
-        type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, initializer_range=0.1,
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        initializer_range=0.1,
     )
     torch.manual_seed(len(layer_norm))
     model_class(config, add_pooling_layer=False).save_pretrained(folder)
@@ -87,15 +100,21 @@ def still_stages(mirror: Mirror, encoder_folder: Callable[..., Path]) -> tuple[S
 
 
 @pytest.fixture(scope="session")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory, mirror: Mirror, encoder_folder: Callable[..., Path],
-              arm: tuple[Stage, ...], still_stages: tuple[Stage, ...]) -> TwoRanks:
+def two_ranks(
+    tmp_path_factory: pytest.TempPathFactory,
+    mirror: Mirror,
+    encoder_folder: Callable[..., Path],
+    arm: tuple[Stage, ...],
+    still_stages: tuple[Stage, ...],
+) -> TwoRanks:
     """Everything that tests need to have been run on two ranks, in one start of two processes."""
     root = tmp_path_factory.mktemp("two-ranks")
     found = TwoRanks(root)
     for layer_norm in ("post", "pre"):
         # The gradient of key biases is 0 but for rounding; RoBERTa's epsilon keeps Adam from making it large.
-        found.calm[layer_norm] = plan_stages(mirror, encoder_folder(layer_norm, dropout=0.0), weight_decay=0.1,
-                                             gradient_clipping=0.5, adam_epsilon=1e-6)[0]
+        found.calm[layer_norm] = plan_stages(
+            mirror, encoder_folder(layer_norm, dropout=0.0), weight_decay=0.1, gradient_clipping=0.5, adam_epsilon=1e-6
+        )[0]
     works = [Work(stage, root / "undisturbed", mirror.root) for stage in arm]
     for name, execution in STILL_EXECUTIONS.items():
         works += [Work(stage, root / name, mirror.root, execution) for stage in still_stages]
@@ -107,8 +126,10 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory, mirror: Mirror, encoder_
             works.append(Work(stage, stopped, mirror.root, execution, stop_at=STEPS // 2))
     for zero_stage in (1, 3):
         execution = Execution(zero_stage=zero_stage, precision="bf16", micro_batch_tokens=256, checkpoint_every_s=1e9)
-        works += [Work(found.calm[layer_norm], root / f"bf16-zero{zero_stage}-{layer_norm}", mirror.root, execution)
-                  for layer_norm in found.calm]
+        works += [
+            Work(found.calm[layer_norm], root / f"bf16-zero{zero_stage}-{layer_norm}", mirror.root, execution)
+            for layer_norm in found.calm
+        ]
     run_on_ranks(root / "ranks", 2, works)
     return found
 

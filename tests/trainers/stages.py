@@ -27,14 +27,29 @@ UNTRACKED = Tracking(mode="disabled")
 STEPS = 10
 
 
-def plan_stages(mirror: Mirror, encoder: Path, intermediate: str = "mnli", target: str = "pawsx",
-                languages: tuple[str, ...] = ("en", "de"), seed: int = 3, probe: dict[str, int] | None = None,
-                evaluation: dict[str, int] | None = None, **recipe: Any) -> tuple[Stage, ...]:
+def plan_stages(
+    mirror: Mirror,
+    encoder: Path,
+    intermediate: str = "mnli",
+    target: str = "pawsx",
+    languages: tuple[str, ...] = ("en", "de"),
+    seed: int = 3,
+    probe: dict[str, int] | None = None,
+    evaluation: dict[str, int] | None = None,
+    **recipe: Any,
+) -> tuple[Stage, ...]:
     """The stages of one arm, planned as a sweep plans them: parents before children."""
     settings = {"max_examples": 60, "batch_size": 8, "max_steps": STEPS, "learning_rate": 2e-3, "max_length": 96}
     sweep = Sweep(
-        name="test", store=mirror.root / "unused", mirror=mirror.root, scales=(str(encoder),), targets=(target,),
-        intermediates=(intermediate,), seeds=(seed,), languages=languages, recipes="sandbox",
+        name="test",
+        store=mirror.root / "unused",
+        mirror=mirror.root,
+        scales=(str(encoder),),
+        targets=(target,),
+        intermediates=(intermediate,),
+        seeds=(seed,),
+        languages=languages,
+        recipes="sandbox",
         overrides={"*": settings | recipe},
         probe={"examples": 24, "examples_other": 8, "refit_examples": 24} | (probe or {}),
         evaluation={"max_examples": 24, "development_examples": 24} | (evaluation or {}),
@@ -67,8 +82,13 @@ class Work:
     """The step before which the last rank waits for ever, so that whoever means to kill it is not too late."""
 
     def as_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "stage": self.stage.model_dump(mode="json"), "store": str(self.store),
-                "mirror": str(self.mirror), "execution": self.execution.model_dump(mode="json")}
+        return {
+            **self.__dict__,
+            "stage": self.stage.model_dump(mode="json"),
+            "store": str(self.store),
+            "mirror": str(self.mirror),
+            "execution": self.execution.model_dump(mode="json"),
+        }
 
 
 class Ranks:
@@ -87,8 +107,13 @@ class Ranks:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_PORT": port}
         environment = os.environ | {name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"}
         with (self.folder / f"rank-{rank}.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "tests.trainers.worker", str(self.folder / "works.json")],
-                                    cwd=CHECKOUT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.trainers.worker", str(self.folder / "works.json")],
+                cwd=CHECKOUT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def finish(self, timeout_s: float = 240) -> None:
         """Wait for all ranks; an error of one shows every rank's log."""

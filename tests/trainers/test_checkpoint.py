@@ -29,8 +29,13 @@ def preempted(tmp_path_factory, mirror, arm) -> Store:
     """A stage stopped after four steps, with a checkpoint of each of the last two."""
     store = Store(tmp_path_factory.mktemp("preempted"))
     asked = iter(range(100))
-    run_here(arm[0], store, mirror, should_stop=lambda: next(asked) == STOPPED_AFTER - 1,
-             execution=Execution(checkpoint_every_s=0))
+    run_here(
+        arm[0],
+        store,
+        mirror,
+        should_stop=lambda: next(asked) == STOPPED_AFTER - 1,
+        execution=Execution(checkpoint_every_s=0),
+    )
     return store
 
 
@@ -73,8 +78,15 @@ def change_the_step(folder: Path) -> None:
     (folder / "progress.json").write_text('{"step": 1, "world_size": 1}')
 
 
-DAMAGES = [flip_a_byte, cut_short, lose_a_file, lose_the_manifest, garble_the_manifest, empty_the_manifest,
-           change_the_step]
+DAMAGES = [
+    flip_a_byte,
+    cut_short,
+    lose_a_file,
+    lose_the_manifest,
+    garble_the_manifest,
+    empty_the_manifest,
+    change_the_step,
+]
 
 
 def test_the_newest_two_checkpoints_are_kept_and_hold_no_pickle(preempted, arm):
@@ -82,7 +94,10 @@ def test_the_newest_two_checkpoints_are_kept_and_hold_no_pickle(preempted, arm):
     assert [folder.name for folder in folders] == ["step-000000003", "step-000000004"]
     for folder in folders:
         assert sorted(path.name for path in folder.iterdir()) == [
-            "manifest.json", "progress.json", "rank-00000.safetensors"]
+            "manifest.json",
+            "progress.json",
+            "rank-00000.safetensors",
+        ]
         assert checkpoint.damage(folder) is None
 
 
@@ -109,7 +124,9 @@ def test_with_both_checkpoints_damaged_the_stage_starts_from_0(stopped, mirror, 
     assert len(entry.events("checkpoint_set_aside")) == 2
     assert not entry.events("resumed")
     assert sorted(path.name for path in entry.checkpoints.iterdir()) == [
-        "damaged-step-000000003", "damaged-step-000000004"]
+        "damaged-step-000000003",
+        "damaged-step-000000004",
+    ]
     assert_same_to_the_last_bit(entry, finished.entry(arm[0].key))
 
 

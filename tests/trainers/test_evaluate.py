@@ -55,8 +55,10 @@ def test_retrieval_at_every_layer_is_what_plain_code_finds(mirror, encoder_folde
     for side in table.column_names:
         texts = [table[side][int(row)].as_py().strip() for row in chosen_rows(table.num_rows, 40)]
         with torch.no_grad():
-            states = [model(torch.tensor([tokenizer.encode(text).ids]), output_hidden_states=True).hidden_states
-                      for text in texts]
+            states = [
+                model(torch.tensor([tokenizer.encode(text).ids]), output_hidden_states=True).hidden_states
+                for text in texts
+            ]
         embedded[side] = np.stack([[layer[0].mean(0).numpy() for layer in each] for each in states], 1)
     for layer, (foreign, english) in enumerate(zip(*embedded.values(), strict=True)):
         foreign = foreign / np.linalg.norm(foreign, axis=1, keepdims=True)
@@ -77,8 +79,11 @@ def test_zero_shot_score_is_the_mean_of_the_stored_examples(mirror, arm, store):
     for language in ("en", "de"):
         frame = pl.read_parquet(entry.predictions / f"pawsx-{language}.parquet")
         assert frame.height == 24
-        scores = [value for (_, measure, _, spoken, metric), value in found.items()
-                  if (measure, spoken, metric) == ("zero_shot", language, "accuracy")]
+        scores = [
+            value
+            for (_, measure, _, spoken, metric), value in found.items()
+            if (measure, spoken, metric) == ("zero_shot", language, "accuracy")
+        ]
         assert scores == [pytest.approx(frame["score"].mean())]
         assert ((frame["prediction"] == frame["gold"]) == (frame["score"] == 1)).all()
 

@@ -88,8 +88,10 @@ def gradients_of_padded_batch(folder: Path, head: torch.nn.Module, examples, tas
         start, end = head.projection(hidden).masked_fill(~mask[:, :, None], -torch.inf).unbind(-1)
         loss = (F.cross_entropy(start, targets[:, 0]) + F.cross_entropy(end, targets[:, 1])) / 2
     loss.backward()
-    return {**{f"encoder.{name}": p.grad for name, p in encoder.named_parameters()},
-            **{f"heads.{task}.{name}": p.grad for name, p in head.named_parameters()}}
+    return {
+        **{f"encoder.{name}": p.grad for name, p in encoder.named_parameters()},
+        **{f"heads.{task}.{name}": p.grad for name, p in head.named_parameters()},
+    }
 
 
 @pair_and_span
@@ -113,8 +115,10 @@ def test_cut_and_trimmed_batch_has_the_gradient_of_the_padded_one(make_engine, s
 @both_norms
 def test_recomputed_activations_change_no_gradient(make_engine, sets, layer_norm):
     examples, _ = sets["mnli"]
-    kept, recomputed = (gradients_of_a_step(*make_engine(layer_norm, "mnli", execution), examples, "mnli") for execution
-                        in (SMALL_PIECES, SMALL_PIECES.model_copy(update={"activation_checkpointing": True})))
+    kept, recomputed = (
+        gradients_of_a_step(*make_engine(layer_norm, "mnli", execution), examples, "mnli")
+        for execution in (SMALL_PIECES, SMALL_PIECES.model_copy(update={"activation_checkpointing": True}))
+    )
     for name, gradient in kept.items():
         torch.testing.assert_close(recomputed[name], gradient, msg=name)
 

@@ -41,8 +41,9 @@ def test_probe_steps_of_an_example():
 
 @pytest.mark.parametrize(("layer_norm", "precision"), [("post", "fp32"), ("pre", "fp32"), ("pre", "bf16")])
 @pytest.mark.parametrize(("intermediate", "metrics"), [("mnli", {"accuracy"}), ("squad", {"f1", "exact_match"})])
-def test_retention_starts_where_the_intermediate_ended(mirror, encoder_folder, store, layer_norm, intermediate,
-                                                       metrics, precision):
+def test_retention_starts_where_the_intermediate_ended(
+    mirror, encoder_folder, store, layer_norm, intermediate, metrics, precision
+):
     """A(0) and P(0), measured by the target before its first step, are the intermediate's last, to the last bit."""
     trained, target = plan_stages(mirror, encoder_folder(layer_norm), intermediate, "pawsx")
     for stage in (trained, target):
@@ -51,7 +52,8 @@ def test_retention_starts_where_the_intermediate_ended(mirror, encoder_folder, s
     started = measurements(store.entry(target.key))
     compared = {tuple(name): (value, ended[STEPS, *name]) for (at, *name), value in started.items() if at == 0}
     assert {(measure, language) for measure, _, language, _ in compared} == {
-        (measure, language) for measure in ("stored", "refit") for language in ("en", "de")}
+        (measure, language) for measure in ("stored", "refit") for language in ("en", "de")
+    }
     assert {metric for *_, metric in compared} == metrics
     for name, (at_start, at_end) in compared.items():
         assert at_start == at_end, name
@@ -63,8 +65,10 @@ def test_english_is_probed_at_every_probe_step_and_other_languages_at_every_othe
         run_here(stage, store, mirror)
     found = measurements(store.entry(arm[1].key))
     for measure in ("stored", "refit"):
-        at = {language: {at for at, name, _, spoken, _ in found if name == measure and spoken == language}
-              for language in ("en", "de")}
+        at = {
+            language: {at for at, name, _, spoken, _ in found if name == measure and spoken == language}
+            for language in ("en", "de")
+        }
         assert at == {"en": set(probe_steps(STEPS)), "de": all_language_steps(STEPS)}
 
 
@@ -118,8 +122,7 @@ def probing(mirror, encoder_folder, tmp_path):
         vocabulary.trim(encoder)
         engines.append(Engine(StageModel(encoder, {}), None, Execution(), Ranks()))
         prober = Prober(TASKS[intermediate], [refit], refit.examples, None)
-        return {score.metric: score.value for score in
-                prober.measure(engines[-1], vocabulary, stored_as=None).scores}
+        return {score.metric: score.value for score in prober.measure(engines[-1], vocabulary, stored_as=None).scores}
 
     yield measure
     for engine in engines:
@@ -141,8 +144,9 @@ def test_refit_head_finds_a_class_that_the_features_tell(probing):
         classes = np.digitize(lengths, np.quantile(lengths, [1 / 3, 2 / 3])).astype(np.int32)
         place = refit.table.column_names.index("label")
         table = refit.table.set_column(place, "label", pa.array(classes.astype(np.int64)))
-        examples = type(refit.examples)(refit.examples.ids, refit.examples.starts, classes[:, None],
-                                        refit.examples.example, refit.examples.spans)
+        examples = type(refit.examples)(
+            refit.examples.ids, refit.examples.starts, classes[:, None], refit.examples.example, refit.examples.spans
+        )
         return LabelledSet(refit.task, refit.language, table, examples)
 
     assert probing("mnli", 300, by_length)["accuracy"] > 0.8

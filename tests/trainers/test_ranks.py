@@ -8,11 +8,15 @@ from trainers.claims import StageInUse
 from trainers.ranks import Ranks
 
 
-@pytest.mark.parametrize("variables", [
-    {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"},
-    {"SUBMITIT_LOCAL_GLOBALID": "3", "SUBMITIT_LOCAL_NTASKS": "8", "SUBMITIT_LOCAL_LOCALID": "1"},
-    {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"},
-], ids=["torchrun", "submitit", "SLURM"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"},
+        {"SUBMITIT_LOCAL_GLOBALID": "3", "SUBMITIT_LOCAL_NTASKS": "8", "SUBMITIT_LOCAL_LOCALID": "1"},
+        {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"},
+    ],
+    ids=["torchrun", "submitit", "SLURM"],
+)
 def test_rank_is_read_from_every_launcher(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -26,8 +30,14 @@ def test_process_that_nothing_launched_is_alone(monkeypatch):
 
 
 def test_torchrun_inside_a_slurm_job_counts(monkeypatch):
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "1",
-                        "SLURM_LOCALID": "0"}.items():
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_NTASKS": "1",
+        "SLURM_LOCALID": "0",
+    }.items():
         monkeypatch.setenv(name, value)
     assert Ranks.from_environment() == Ranks(1, 2, 1)
 

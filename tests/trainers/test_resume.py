@@ -110,8 +110,9 @@ def test_preempted_run_saves_and_resumes_bit_for_bit(tmp_path, mirror, arm, undi
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_preempted_run_resumes_bit_for_bit_under_every_zero_stage_and_precision(tmp_path, mirror, arm, zero_stage,
-                                                                               precision):
+def test_preempted_run_resumes_bit_for_bit_under_every_zero_stage_and_precision(
+    tmp_path, mirror, arm, zero_stage, precision
+):
     """bf16: the fp32 master weights and Adam's states are what must come back."""
     stores = Store(tmp_path / "undisturbed"), Store(tmp_path / "preempted")
     execution = Execution(zero_stage=zero_stage, precision=precision, checkpoint_every_s=1e9)

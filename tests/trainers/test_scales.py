@@ -15,7 +15,10 @@ from trainers.scales import KNOWN, SANDBOX, Shape, locate
 from trainers.stage import Execution
 
 PUBLISHED = {  # millions: all parameters with Hugging Face's pooler, and those of the transformer body
-    "base": (278.0, 85.1), "large": (559.9, 302.3), "xl": (3_482, 2_832), "xxl": (10_713, 9_666),
+    "base": (278.0, 85.1),
+    "large": (559.9, 302.3),
+    "xl": (3_482, 2_832),
+    "xxl": (10_713, 9_666),
 }
 
 
@@ -37,8 +40,10 @@ def test_counted_parameters_are_those_of_the_loaded_network(encoder_folder, laye
     encoder = load_encoder(folder, Execution())
     assert shape.parameters == sum(parameter.numel() for parameter in encoder.parameters())
     assert shape.embedding_parameters == sum(
-        weight.numel() for name, weight in encoder.named_parameters() if "embeddings." in name and "norm" not in
-        name.lower())
+        weight.numel()
+        for name, weight in encoder.named_parameters()
+        if "embeddings." in name and "norm" not in name.lower()
+    )
     assert shape.layer_norm == layer_norm
     assert type(encoder).__name__ == {"post": "XLMRobertaModel", "pre": "XLMRobertaXLModel"}[layer_norm]
 
@@ -135,8 +140,15 @@ def test_fingerprint_follows_the_weights_and_not_the_place(encoder_folder, tmp_p
 
 
 def test_shape_is_read_from_a_config():
-    config = {"model_type": "xlm-roberta-xl", "num_hidden_layers": 36, "hidden_size": 2560, "num_attention_heads": 32,
-              "intermediate_size": 10240, "vocab_size": 250_880, "max_position_embeddings": 514}
+    config = {
+        "model_type": "xlm-roberta-xl",
+        "num_hidden_layers": 36,
+        "hidden_size": 2560,
+        "num_attention_heads": 32,
+        "intermediate_size": 10240,
+        "vocab_size": 250_880,
+        "max_position_embeddings": 514,
+    }
     assert Shape.from_config(config) == KNOWN["xl"].shape
 
 

@@ -25,12 +25,23 @@ TOKENIZER = load_tokenizer(SANDBOX_ENCODERS / "sandbox-s")
 
 def table(*rows: tuple[str, str, list[tuple[str, int]]]) -> pa.Table:
     """(question, context, [(answer, start)]) as the hub stores them."""
-    return pa.Table.from_pylist([
-        {"question": question, "context": context,
-         "answers": {"text": [text for text, _ in answers], "answer_start": [start for _, start in answers]}}
-        for question, context, answers in rows
-    ], schema=pa.schema([("question", pa.string()), ("context", pa.string()), ("answers", pa.struct(
-        [("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int32()))]))]))
+    return pa.Table.from_pylist(
+        [
+            {
+                "question": question,
+                "context": context,
+                "answers": {"text": [text for text, _ in answers], "answer_start": [start for _, start in answers]},
+            }
+            for question, context, answers in rows
+        ],
+        schema=pa.schema(
+            [
+                ("question", pa.string()),
+                ("context", pa.string()),
+                ("answers", pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int32()))])),
+            ]
+        ),
+    )
 
 
 def encode(*rows, lengths: Lengths = LENGTHS) -> TokenisedSet:
@@ -43,8 +54,27 @@ def spans_of(encoded: TokenisedSet, window: int) -> np.ndarray:
 
 # -- windows ----------------------------------------------------------------------------------------------------
 
-LETTERS = [*"abcdefgXYZ", "ß", "é", "e\u0301", "и", "и\u0306", "n\u0303", "学", "校", "ガ", "か\u3099", "क", "ि", "🙂",
-           "👩", "1", "½", "ﬁ", "."]
+LETTERS = [
+    *"abcdefgXYZ",
+    "ß",
+    "é",
+    "e\u0301",
+    "и",
+    "и\u0306",
+    "n\u0303",
+    "学",
+    "校",
+    "ガ",
+    "か\u3099",
+    "क",
+    "ि",
+    "🙂",
+    "👩",
+    "1",
+    "½",
+    "ﬁ",
+    ".",
+]
 letters = st.sampled_from(LETTERS)
 words = st.lists(letters, min_size=1, max_size=8).map("".join)
 gaps = st.sampled_from([" ", " ", "  ", "\n", "\u3000", ", ", ""])
@@ -86,8 +116,9 @@ def test_every_answer_lies_in_a_window_with_its_exact_characters(document):
 def test_windows_cover_the_whole_context_and_share_the_stride(document):
     context, *_ = document
     encoded = encode(("who?", context, []))
-    windows = [[tuple(covered) for covered in spans_of(encoded, window) if covered[0] >= 0]
-               for window in range(len(encoded))]
+    windows = [
+        [tuple(covered) for covered in spans_of(encoded, window) if covered[0] >= 0] for window in range(len(encoded))
+    ]
     covered = {place for window in windows for first, last in window for place in range(first, last)}
     assert {i for i, character in enumerate(context) if not character.isspace()} <= covered
     assert (encoded.lengths <= LENGTHS.max_length).all()
@@ -174,9 +205,11 @@ def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_token
     mask = torch.arange(length)[None].expand(2, -1) < length - padding
     decoded = SpanHead(8).decode(logits, mask, spans)
     for row in range(2):
-        legal = [(float(logits[row, i, 0] + logits[row, j, 1]), i, j)
-                 for i in range(question_tokens, question_tokens + context_tokens)
-                 for j in range(i, min(i + MAX_ANSWER_TOKENS, question_tokens + context_tokens))]
+        legal = [
+            (float(logits[row, i, 0] + logits[row, j, 1]), i, j)
+            for i in range(question_tokens, question_tokens + context_tokens)
+            for j in range(i, min(i + MAX_ANSWER_TOKENS, question_tokens + context_tokens))
+        ]
         best, first, last = max(legal)
         assert decoded[row].tolist() == pytest.approx([best, int(spans[row, first, 0]), int(spans[row, last, 1])])
 
@@ -218,8 +251,24 @@ def official_f1(prediction: str, gold: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-PHRASES = ["the", "a", "An", "dog", "Dog", "dogs", "U.S.", "re-do", "'", "!", "кот", "猫", "theatre", "1,000", "",
-           "«да»"]
+PHRASES = [
+    "the",
+    "a",
+    "An",
+    "dog",
+    "Dog",
+    "dogs",
+    "U.S.",
+    "re-do",
+    "'",
+    "!",
+    "кот",
+    "猫",
+    "theatre",
+    "1,000",
+    "",
+    "«да»",
+]
 phrases = st.lists(st.sampled_from(PHRASES), max_size=6).map(" ".join)
 
 
@@ -240,8 +289,10 @@ def test_scores_are_means_over_the_best_gold_answer(examples):
     expected = [max(official_f1(prediction, gold) for gold in golds) for prediction, golds in examples]
     assert metrics["f1"] == pytest.approx(np.mean(expected))
     assert frame["score"].to_list() == pytest.approx(expected)
-    exact = [any(official_normalise(prediction) == official_normalise(gold) for gold in golds)
-             for prediction, golds in examples]
+    exact = [
+        any(official_normalise(prediction) == official_normalise(gold) for gold in golds)
+        for prediction, golds in examples
+    ]
     assert metrics["exact_match"] == pytest.approx(np.mean(exact))
 
 

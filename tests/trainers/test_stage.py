@@ -17,12 +17,16 @@ from trainers.stage import Evaluation, Frozen, Probe, Recipe, ScaleId, Stage, ca
 from trainers.tracking import Tracking
 
 FIXED = Stage(
-    kind="target", scale=ScaleId(fingerprint="0123456789abcdef", name="base", source="/models/base"),
-    train=("pawsx",), evaluate=(Evaluation(task="pawsx", languages=("en", "de"), max_length=128),),
-    parent="fedcba9876543210", seed=1,
+    kind="target",
+    scale=ScaleId(fingerprint="0123456789abcdef", name="base", source="/models/base"),
+    train=("pawsx",),
+    evaluate=(Evaluation(task="pawsx", languages=("en", "de"), max_length=128),),
+    parent="fedcba9876543210",
+    seed=1,
     recipe=Recipe(batch_size=32, epochs=3, learning_rate=2e-5, max_length=128),
     probe=Probe(task="mnli", languages=("de",), max_length=128),
-    data={"pawsx/train": "aa", "pawsx/test": "bb"}, intermediate="mnli",
+    data={"pawsx/train": "aa", "pawsx/test": "bb"},
+    intermediate="mnli",
 )
 OTHERS: dict[type, Any] = {int: lambda value: value + 1, float: lambda value: value / 2, str: lambda value: value + "x"}
 
@@ -62,15 +66,21 @@ COSMETIC = {"scale.name", "scale.source", "intermediate"}
 CHANGED = others(FIXED)
 
 
-@pytest.mark.parametrize("changed", [stage for name, stage in CHANGED if name in COSMETIC],
-                         ids=[name for name, _ in CHANGED if name in COSMETIC])
+@pytest.mark.parametrize(
+    "changed",
+    [stage for name, stage in CHANGED if name in COSMETIC],
+    ids=[name for name, _ in CHANGED if name in COSMETIC],
+)
 def test_cosmetic_field_is_not_in_the_key(changed):
     assert changed != FIXED
     assert changed.key == FIXED.key
 
 
-@pytest.mark.parametrize("changed", [stage for name, stage in CHANGED if name not in COSMETIC],
-                         ids=[name for name, _ in CHANGED if name not in COSMETIC])
+@pytest.mark.parametrize(
+    "changed",
+    [stage for name, stage in CHANGED if name not in COSMETIC],
+    ids=[name for name, _ in CHANGED if name not in COSMETIC],
+)
 def test_every_other_field_is_in_the_key(changed):
     assert changed.key != FIXED.key
 
@@ -91,8 +101,10 @@ def test_all_fields_were_tried():
 
 
 def test_floats_are_canonical():
-    written = [Recipe(batch_size=1, epochs=1, max_length=8, learning_rate=rate, weight_decay=decay)
-               for rate, decay in ((1e-5, 0), (0.00001, 0.0), ("1e-5", "0"))]
+    written = [
+        Recipe(batch_size=1, epochs=1, max_length=8, learning_rate=rate, weight_decay=decay)
+        for rate, decay in ((1e-5, 0), (0.00001, 0.0), ("1e-5", "0"))
+    ]
     assert len({canonical_json(recipe.identity()) for recipe in written}) == 1
 
 
@@ -116,17 +128,20 @@ def test_planned_stages_survive_their_own_json(arm):
         assert Stage.model_validate_json(stage.model_dump_json()).key == stage.key
 
 
-@pytest.mark.parametrize(("change", "complaint"), [
-    ({"recipe": None}, "a stage that trains has a recipe"),
-    ({"train": ()}, "recipe|no task"),
-    ({"kind": "retrieval"}, "trains nothing"),
-    ({"seed": -1}, "greater than or equal to 0"),
-    ({"colour": "red"}, "Extra inputs"),
-    ({"kind": "other"}, "kind"),
-    ({"recipe": FIXED.recipe.model_dump() | {"learning_rate": float("inf")}}, "finite number"),
-    ({"recipe": FIXED.recipe.model_dump() | {"learning_rate": float("nan")}}, "finite number|greater than 0"),
-    ({"recipe": FIXED.recipe.model_dump() | {"batch_size": 0}}, "greater than 0"),
-])
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"recipe": None}, "a stage that trains has a recipe"),
+        ({"train": ()}, "recipe|no task"),
+        ({"kind": "retrieval"}, "trains nothing"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"colour": "red"}, "Extra inputs"),
+        ({"kind": "other"}, "kind"),
+        ({"recipe": FIXED.recipe.model_dump() | {"learning_rate": float("inf")}}, "finite number"),
+        ({"recipe": FIXED.recipe.model_dump() | {"learning_rate": float("nan")}}, "finite number|greater than 0"),
+        ({"recipe": FIXED.recipe.model_dump() | {"batch_size": 0}}, "greater than 0"),
+    ],
+)
 def test_impossible_stage_is_refused(change, complaint):
     with pytest.raises(ValidationError, match=complaint):
         Stage(**{**FIXED.model_dump(), **change})
@@ -145,8 +160,11 @@ def test_stage_module_imports_no_torch():
 
 
 def test_no_secret_of_the_environment_reaches_the_store(mirror, arm, store, monkeypatch):
-    secrets = {"WANDB_API_KEY": "5" * 20 + "c0ffee" + "7" * 14, "HF_TOKEN": "hf_QWERTYtotallysecret",
-               "MY_CLUSTER_PASSWORD": "correct-horse-battery"}
+    secrets = {
+        "WANDB_API_KEY": "5" * 20 + "c0ffee" + "7" * 14,
+        "HF_TOKEN": "hf_QWERTYtotallysecret",
+        "MY_CLUSTER_PASSWORD": "correct-horse-battery",
+    }
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     for stage in arm:

@@ -86,8 +86,13 @@ def test_stage_file_of_another_version_is_refused(store, stage, entry, content):
 def claimants(entry) -> Iterator[list[subprocess.Popen]]:
     """Three processes, all ready to claim the stage."""
     processes = [
-        subprocess.Popen([sys.executable, "-c", CLAIM_FROM_ANOTHER_PROCESS, str(entry.folder), f"job {number}"],
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIM_FROM_ANOTHER_PROCESS, str(entry.folder), f"job {number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+        )
         for number in range(3)
     ]
     yield processes

@@ -66,7 +66,8 @@ def test_sentences_of_retrieval_lose_their_final_newline():
     table = pa.table({"source_sentence": ["Anna schläft.\n"], "target_sentence": ["Anna sleeps.\n"]})
     encoded = retrieval.encode(TATOEBA, table, TOKENIZER, Lengths(64, 0))
     assert [encoded.sequence(i).tolist() for i in range(2)] == [
-        TOKENIZER.encode(text).ids for text in ("Anna schläft.", "Anna sleeps.")]
+        TOKENIZER.encode(text).ids for text in ("Anna schläft.", "Anna sleeps.")
+    ]
     assert encoded.example.tolist() == [0, 0]
 
 
@@ -82,11 +83,17 @@ def test_subset_is_one_fixed_draw_in_the_files_order(count, limit):
 # -- labels and columns -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column", [
-    pa.array([2, 0], pa.int64()), pa.array([2, 0], pa.int8()), pa.array(["contradiction", "entailment"], pa.string()),
-    pa.array(["contradiction", "entailment"], pa.large_string()),
-    pa.array(["contradiction", "entailment"]).dictionary_encode(),
-], ids=str)
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2, 0], pa.int64()),
+        pa.array([2, 0], pa.int8()),
+        pa.array(["contradiction", "entailment"], pa.string()),
+        pa.array(["contradiction", "entailment"], pa.large_string()),
+        pa.array(["contradiction", "entailment"]).dictionary_encode(),
+    ],
+    ids=str,
+)
 def test_labels_are_read_as_ids_or_as_names(column):
     table = pa.table({"premise": ["a", "b"], "hypothesis": ["a", "b"], "label": column})
     assert pair.labels_of(MNLI, table).tolist() == [2, 0]
@@ -122,6 +129,7 @@ def with_label(label) -> object:
         labels = table["label"].to_pylist()
         labels[7] = label
         return table.set_column(table.column_names.index("label"), "label", pa.array(labels))
+
     return change
 
 
@@ -130,18 +138,28 @@ def without(column: str, row: int = 3):
         values = table[column].to_pylist()
         values[row] = None
         return table.set_column(table.column_names.index(column), column, pa.array(values))
+
     return change
 
 
-@pytest.mark.parametrize(("change", "complaint"), [
-    (with_label(-1), "row 7 has the label -1 in column 'label'; expected one of entailment, neutral, contradiction"),
-    (lambda table: table.rename_columns(["sentence1", "hypothesis", "label", "idx"]),
-     "has no column premise; it has sentence1, hypothesis, label, idx"),
-    (without("premise"), "row 3 has nothing in column 'premise'"),
-    (without("label"), "row 3 has nothing in column 'label'"),
-    (lambda table: table.set_column(0, "premise", pa.array(range(len(table)))), "str"),
-    (lambda table: None, "does not exist"),
-], ids=["label outside the classes", "wrong column", "no premise", "no label", "numbers for text", "no file"])
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            with_label(-1),
+            "row 7 has the label -1 in column 'label'; expected one of entailment, neutral, contradiction",
+        ),
+        (
+            lambda table: table.rename_columns(["sentence1", "hypothesis", "label", "idx"]),
+            "has no column premise; it has sentence1, hypothesis, label, idx",
+        ),
+        (without("premise"), "row 3 has nothing in column 'premise'"),
+        (without("label"), "row 3 has nothing in column 'label'"),
+        (lambda table: table.set_column(0, "premise", pa.array(range(len(table)))), "str"),
+        (lambda table: None, "does not exist"),
+    ],
+    ids=["label outside the classes", "wrong column", "no premise", "no label", "numbers for text", "no file"],
+)
 def test_flaw_in_the_data_stops_the_stage_with_file_and_place(damaged, encoder_folder, store, change, complaint):
     copy, path, stage = damaged(change, encoder_folder())
     stage = stage.model_copy(update={"recipe": stage.recipe.model_copy(update={"max_examples": None})})
@@ -196,8 +214,13 @@ print(len(built), int(built.ids.sum()), int(built.spans.sum()), flush=True)
 def test_four_processes_that_build_one_cache_get_one_whole_set(mirror, tmp_path):
     cache = tmp_path / "cache"
     processes = [
-        subprocess.Popen([sys.executable, "-c", BUILD, str(cache), str(mirror.root), str(ENCODER)], cwd=CHECKOUT,
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(cache), str(mirror.root), str(ENCODER)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(4)
     ]
     for process in processes:
@@ -220,15 +243,27 @@ def test_cached_set_is_what_was_built(mirror, tmp_path):
             np.testing.assert_array_equal(getattr(opened, name), getattr(built, name))
 
 
-@pytest.mark.parametrize("change", [
-    {"lengths": Lengths(32, 16)}, {"limit": 51}, {"tokenizer_folder": "another"}, {"files": MNLI.development},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lengths": Lengths(32, 16)},
+        {"limit": 51},
+        {"tokenizer_folder": "another"},
+        {"files": MNLI.development},
+    ],
+)
 def test_other_settings_get_another_cache(mirror, tmp_path, change):
     another = tmp_path / "another"
     another.mkdir()
     (another / "tokenizer.json").write_text((ENCODER / "tokenizer.json").read_text() + "\n")
-    settings = {"task": MNLI, "files": MNLI.train, "language": "en", "tokenizer_folder": ENCODER,
-                "lengths": Lengths(64, 16), "limit": 50}
+    settings = {
+        "task": MNLI,
+        "files": MNLI.train,
+        "language": "en",
+        "tokenizer_folder": ENCODER,
+        "lengths": Lengths(64, 16),
+        "limit": 50,
+    }
     cache = tmp_path / "cache"
     for chosen in (settings, settings | change):
         if chosen["tokenizer_folder"] == "another":
@@ -261,6 +296,12 @@ def test_vocabulary_of_a_stage_is_every_token_of_every_set(mirror, arm, store, e
     used = set(data.token_ids.tolist())
     sets = [*data.train.values(), *data.development.values(), *data.evaluations, *data.probe, data.refit]
     assert [(labelled.task.name, labelled.language) for labelled in sets] == [
-        ("pawsx", "en"), ("pawsx", "en"), ("pawsx", "en"), ("pawsx", "de"), ("mnli", "en"), ("xnli", "de"),
-        ("mnli", "en")]
+        ("pawsx", "en"),
+        ("pawsx", "en"),
+        ("pawsx", "en"),
+        ("pawsx", "de"),
+        ("mnli", "en"),
+        ("xnli", "de"),
+        ("mnli", "en"),
+    ]
     assert used == set(np.concatenate([labelled.examples.ids for labelled in sets]).tolist())

@@ -113,8 +113,11 @@ def test_bf16_stays_near_fp32(two_ranks, plain_torch, zero_stage, layer_norm):
     np.testing.assert_allclose(losses(entry), expected_losses, rtol=0.05)
     found = weights(entry)
     assert all(weight.dtype == np.float32 for weight in found.values())
-    rounded = sum((weight.view(np.uint32) & 0xFFFF == 0).mean() > 0.9 for name, weight in found.items()
-                  if name.endswith("weight") and name != WORD_EMBEDDINGS)
+    rounded = sum(
+        (weight.view(np.uint32) & 0xFFFF == 0).mean() > 0.9
+        for name, weight in found.items()
+        if name.endswith("weight") and name != WORD_EMBEDDINGS
+    )
     assert rounded == 0, "weights that are multiples of bf16's grain were not exported from the master weights"
     for name in expected.keys() - {WORD_EMBEDDINGS}:
         np.testing.assert_allclose(found[name], expected[name], atol=2e-2, err_msg=name)

@@ -29,8 +29,13 @@ def main(path: str) -> None:
                 signal.pause()
             return last and step == work["stop_at"]
 
-        context = Context(Store(Path(work["store"])), Mirror(Path(work["mirror"])),
-                          Execution(**work["execution"]), UNTRACKED, should_stop)
+        context = Context(
+            Store(Path(work["store"])),
+            Mirror(Path(work["mirror"])),
+            Execution(**work["execution"]),
+            UNTRACKED,
+            should_stop,
+        )
         run(Stage.model_validate(work["stage"]), context)
     disconnect()
     sys.stdout.flush()
