@@ -13,6 +13,7 @@ from typing import Any
 from launch.bundles import Bundle
 from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
+from trainers.ranks import Ranks
 from trainers.stage import Stage
 from trainers.store import Store
 
@@ -78,8 +79,10 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
                     outcomes[stage.key] = run(stage, context)
                 except StageInUse:
                     postponed.append(stage)
-                except Exception as error:  # other stages of the bundle can still run
-                    outcomes[stage.key] = "failed"
+                except Exception as error:
+                    if Ranks.from_environment().world_size > 1:
+                        raise  # the others may wait for this rank in the middle of the stage: end the job
+                    outcomes[stage.key] = "failed"  # other stages of the bundle can still run
                     print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
                     traceback.print_exc()
         if len(postponed) == len(waiting):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -80,7 +80,7 @@ class Sweep(Frozen):
     """What phase 2 trains on; `none` is the baseline that gains are measured against."""
     targets: tuple[str, ...] = Field(min_length=1)
     """XTREME tasks of phase 3; those with one training set are trained once."""
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     """Shared by all arms, so that comparisons are paired; three or more for statistics."""
     languages: tuple[str, ...] | None = None
     """Two-letter codes to evaluate in; None is every official language of each task."""

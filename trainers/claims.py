@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainers.files import StoreError, write_json, writing
 
 CLAIM_STALE_S = 900.0
 """A claim from another host whose file has not been touched for so long belongs to a dead job."""
+BEAT_EVERY_S = 60.0
 
 
 class StageInUse(StoreError):
@@ -59,6 +61,7 @@ class Claim:
     def __init__(self, folder: Path, number: int) -> None:
         self.folder, self.number = folder, number
         self.path = folder / f"{number:06d}"
+        self._beaten = time.monotonic()
 
     def create(self, job: str) -> bool:
         """Create the claim file exclusively; False where another process was first.
@@ -93,6 +96,13 @@ class Claim:
             raise ClaimLost(f"stage {self.folder.parent.name} was taken over by another job; this one stops")
         with writing(self.path):
             os.utime(self.path)
+
+    def beat(self) -> None:
+        """Show other hosts that this job lives; cheap enough for every step."""
+        if time.monotonic() - self._beaten >= BEAT_EVERY_S:
+            self._beaten = time.monotonic()
+            with suppress(OSError):  # a store that fails for a moment is told by what is written to it
+                os.utime(self.path)
 
     def release(self) -> None:
         """Let others have the stage at once; the file stays, as a record of who worked on it."""

@@ -52,6 +52,7 @@ def run(stage: Stage, context: Context) -> Outcome:
     ranks.on_first(lambda: context.store.open(stage))
     result = ranks.share(context.store.entry(stage.key).result)
     if result is not None:
+        ranks.on_first(lambda: checkpoint.discard(context.store.entry(stage.key).checkpoints))  # a kill may leave some
         return result["outcome"]
     attempt = _Attempt(stage, context, ranks)
     try:
@@ -173,6 +174,7 @@ class _Attempt:
                 done = step + 1
                 self.recorder.step(done, report.loss, learning_rate, report.tokens, lap.seconds)
                 progress.step(done, report.loss, report.tokens)
+                self._beat()
                 if not math.isfinite(report.loss):
                     return self._write_result("diverged", f"the loss is {report.loss} at step {done}")
                 if done in probed:
@@ -211,6 +213,10 @@ class _Attempt:
             path = checkpoint.save(self.parts.engine, self.entry.checkpoints, step)
             self.recorder.event("checkpoint", step=step, checkpoint=path.name)
 
+    def _beat(self) -> None:
+        if self.claim is not None:
+            self.claim.beat()
+
     # -- evaluate -----------------------------------------------------------------------------------------
 
     def _evaluate(self) -> list[Score]:
@@ -236,6 +242,7 @@ class _Attempt:
 
     def _write_examples(self, name: str, examples: pl.DataFrame) -> None:
         """Per-example rows, whole or not at all."""
+        self._beat()
         if not self.ranks.first:
             return
         building = self.entry.predictions / f".{name}.parquet"

@@ -40,6 +40,7 @@ def test_command_line_changes_win(sweep_file, tmp_path):
         ({"overrides": {"*": {"learning_rate": -1}}}, "*.learning_rate: input should be greater than 0"),
         ({"seeds": []}, "seeds: "),
         ({"seeds": ["one"]}, "seeds.0: "),
+        ({"seeds": [-1]}, "seeds.0: input should be greater than or equal to 0"),
         ({"seeds": [1, 1]}, "1 is named more than once"),
         ({"seeds": None}, "seeds: is missing"),
         ({"name": "../../etc"}, "name: "),

@@ -177,6 +177,14 @@ def test_check_keeps_a_claim_fresh(entry):
     assert time.time() - claim.path.stat().st_mtime < claims_module.CLAIM_STALE_S
 
 
+def test_a_living_job_keeps_its_claim_fresh_between_checkpoints(entry, monkeypatch):
+    monkeypatch.setattr(claims_module, "BEAT_EVERY_S", 0.0)
+    claim = entry.claim("mine")
+    os.utime(claim.path, (0, 0))
+    claim.beat()
+    assert time.time() - claim.path.stat().st_mtime < claims_module.CLAIM_STALE_S
+
+
 def test_claim_file_that_is_not_json_belongs_to_nobody(entry):
     forge(entry).write_text("{")
     assert entry.claim("mine").number == 2
