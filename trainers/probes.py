@@ -25,7 +25,7 @@ from trainers.tasks import Task, family
 
 RIDGE = 1e-3
 """L2 penalty of the refit head, on standardised features."""
-REFIT_ITERATIONS = 30
+REFIT_ITERATIONS = 16
 
 
 def probe_steps(total_steps: int) -> list[int]:
@@ -88,17 +88,20 @@ class Prober:
         scores: list[Score] = []
         frames: list[pl.DataFrame] = []
         count = len(self.sets) if all_languages else 1
-        for probe, chance in zip(self.sets[:count], self.chances[:count], strict=True):
-            rows = {measure: DecodedRows(len(probe.examples)) for measure in heads}
-            with torch.no_grad():
-                for places, batch, hidden in outputs(engine, probe.examples, vocabulary):
-                    for measure, head in heads.items():
-                        logits = head(head.select(hidden).float())
-                        rows[measure].put(places, head.decode(logits, batch.mask, batch.spans))
-            for measure, decoded in rows.items():
-                metrics, frame = family(probe.task).score(
-                    probe.task, probe.table, probe.examples, decoded.whole(engine)
-                )
+        probed = self.sets[:count]
+        together = TokenisedSet.concatenate([probe.examples for probe in probed])  # few full batches, not many small
+        rows = {measure: DecodedRows(len(together)) for measure in heads}
+        with torch.no_grad():
+            for places, batch, hidden in outputs(engine, together, vocabulary):
+                for measure, head in heads.items():
+                    logits = head(head.select(hidden).float())
+                    rows[measure].put(places, head.decode(logits, batch.mask, batch.spans))
+        whole = {measure: decoded.whole(engine) for measure, decoded in rows.items()}
+        end = 0
+        for probe, chance in zip(probed, self.chances[:count], strict=True):
+            start, end = end, end + len(probe.examples)
+            for measure, decoded in whole.items():
+                metrics, frame = family(probe.task).score(probe.task, probe.table, probe.examples, decoded[start:end])
                 frames.append(
                     frame.select(
                         measure=pl.lit(measure),

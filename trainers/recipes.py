@@ -56,9 +56,9 @@ _SANDBOX: Book = {
     "intermediate.*": {"max_steps": 320},
     "intermediate.squad": {"max_steps": 160},
     # About as many tokens each.
-    "target.mnli": {"max_steps": 128},
-    "target.pawsx": {"max_steps": 96},
-    "target.squad": {"max_steps": 64},
+    "target.mnli": {"max_steps": 176},
+    "target.pawsx": {"max_steps": 128},
+    "target.squad": {"max_steps": 88},
 }
 
 BOOKS: dict[str, Book] = {"xstilts": _XSTILTS, "xtreme": _XTREME, "sandbox": _SANDBOX}

@@ -71,6 +71,18 @@ class TokenisedSet:
             np.array(covered, np.int32).reshape(-1, 2),
         )
 
+    @classmethod
+    def concatenate(cls, sets: Sequence[TokenisedSet]) -> TokenisedSet:
+        """The sequences of several sets of one task, one after another; `example` still counts within each set."""
+        lengths = np.concatenate([one.lengths for one in sets])
+        return cls(
+            np.concatenate([one.ids for one in sets]),
+            np.concatenate([[0], np.cumsum(lengths)]),
+            np.concatenate([one.targets for one in sets]),
+            np.concatenate([one.example for one in sets]),
+            np.concatenate([one.spans for one in sets]),
+        )
+
     def save(self, folder: Path) -> None:
         for field in fields(self):
             np.save(folder / f"{field.name}.npy", getattr(self, field.name))
