@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from launch.sweep import Sweep
-from trainers.data.mirror import ABSENT, Mirror
+from trainers.data.mirror import Mirror
 from trainers.data.stagedata import needed_files
 from trainers.recipes import Phase, recipe_for
 from trainers.scales import Scale, locate
-from trainers.stage import Evaluation, Kind, Probe, Recipe, Stage
+from trainers.stage import Evaluation, Kind, Probe, Recipe, ScaleId, Stage
 from trainers.tasks import ENGLISH, INTERMEDIATES, TASKS
 
 
@@ -38,14 +38,6 @@ class Plan:
     def counts(self) -> Counter[tuple[str, str]]:
         """Stages by (scale, kind)."""
         return Counter((stage.scale.name, stage.kind) for stage in self.stages)
-
-    def descendants(self, key: str) -> set[str]:
-        """The keys of all stages that start, directly or not, from `key`."""
-        found: set[str] = set()
-        for stage in self.stages:  # parents come first
-            if stage.parent == key or stage.parent in found:
-                found.add(stage.key)
-        return found
 
 
 def mirror_of(sweep: Sweep) -> Mirror:
@@ -77,6 +69,7 @@ class _Planner:
     sweep: Sweep
     stages: dict[str, Stage] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
+    scale_ids: dict[str, ScaleId] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -85,6 +78,7 @@ class _Planner:
 
     def add_scale(self, scale: Scale) -> None:
         self.scales[scale.name] = scale
+        self.scale_ids[scale.name] = scale.id  # once: it reads the encoder's files
         for intermediate in self.sweep.intermediates:
             for seed in self.sweep.seeds:
                 self._add_arm(scale, intermediate, seed)
@@ -153,7 +147,7 @@ class _Planner:
     ) -> Stage:
         return Stage(
             kind=kind,
-            scale=self._scale_ids(scale),
+            scale=self.scale_ids[scale.name],
             train=train,
             evaluate=evaluate,
             seed=seed,
@@ -167,12 +161,6 @@ class _Planner:
                 for name, (files, languages) in needed_files(train, evaluate, probe).items()
             },
         )
-
-    def _scale_ids(self, scale: Scale):
-        cached = self.__dict__.setdefault("_ids", {})
-        if scale.name not in cached:
-            cached[scale.name] = scale.id
-        return cached[scale.name]
 
     def _recipe(self, phase: Phase, task: str) -> Recipe:
         return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides)
@@ -204,5 +192,5 @@ class _Planner:
     def _fingerprint(self, files, languages: tuple[str, ...]) -> str:
         cached = (files, languages)
         if cached not in self._fingerprints:
-            self._fingerprints[cached] = self.mirror.fingerprint(files, languages) if self.mirror.root else ABSENT
+            self._fingerprints[cached] = self.mirror.fingerprint(files, languages)
         return self._fingerprints[cached]
