@@ -1,0 +1,83 @@
+"""What a finished sweep took and found, as a Markdown page: the numbers that README and docs name.
+
+retain run SWEEP [options]
+python bench/sweep.py STORE > docs/benchmarks/NAME.md
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis.frame import primary, stage_table, tidy
+from analysis.gather import store_records
+from trainers.store import Store
+
+
+def main(store: Path) -> None:
+    records = store_records(store)
+    stages, frame = stage_table(records), primary(tidy(records))
+    print("\n".join([*_heading(store, stages), "", *_stage_lines(stages, frame), "", *_retrieval_lines(frame)]))
+
+
+def _heading(store: Path, stages: pl.DataFrame) -> list[str]:
+    events = [event for key in stages["key"] for event in Store(store).entry(key).events()]
+    attempts = [event for event in events if event["event"] == "attempt"]
+    times = [event["time"] for event in events]
+    commits = sorted({(event["code"] or {}).get("commit", "unknown")[:7] for event in attempts})
+    devices = sorted({device for event in attempts for device in event["devices"]})
+    unfinished = stages["seconds"].null_count()
+    again = len(attempts) - len(stages)
+    begun = datetime.fromtimestamp(min(times), UTC)
+    return [
+        f"# {len(stages)} stages in {(max(times) - min(times)) / 60:.1f} minutes",
+        "",
+        f"`bench/sweep.py` on the store `{store.name}`, run on {begun:%Y-%m-%d}, commit {', '.join(commits)}, on "
+        f"{', '.join(devices)}, {attempts[0]['threads']} thread(s) a process.  ",
+        f"From the first stage's start to the last one's end; {unfinished} stages have no result, {again} attempts were "
+        "begun again.",
+    ]
+
+
+def _stage_lines(stages: pl.DataFrame, frame: pl.DataFrame) -> list[str]:
+    lines = ["| stage | outcome | seconds | probing | development score (majority class) |", "|---|---|--:|--:|--:|"]
+    for stage in stages.iter_rows(named=True):
+        scores = frame.filter(pl.col("key") == stage["key"], pl.col("measure") == "development")
+        scored = ", ".join(f"{row['value']:.3f} ({row['chance']:.3f})" for row in scores.iter_rows(named=True))
+        lines.append(
+            f"| {stage['label']} | {stage['outcome']} | {_shown(stage['seconds'], '.0f')} |"
+            f" {_shown(stage['probe_share'], '.1%')} | {scored or '–'} |"
+        )
+    return lines
+
+
+def _retrieval_lines(frame: pl.DataFrame) -> list[str]:
+    """Retrieval by layer, the mean over languages and seeds: encoders as columns."""
+    found = frame.filter(pl.col("measure") == "retrieval")
+    if found.is_empty():
+        return []
+    encoders = found.select("scale", "intermediate", "task").unique(maintain_order=True)
+    means = [
+        found.join(encoders[i], on=encoders.columns).group_by("at").agg(pl.col("value").mean()).sort("at")
+        for i in range(len(encoders))
+    ]
+    names = [f"{task}: {scale}, {'before' if i == 'none' else i}" for scale, i, task in encoders.iter_rows()]
+    lines = ["| layer | " + " | ".join(names) + " |", "|--:|" + "--:|" * len(names)]
+    for layer in range(max(len(mean) for mean in means)):
+        cells = [f"{mean['value'][layer]:.3f}" if layer < len(mean) else "" for mean in means]
+        lines.append(f"| {layer} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _shown(value: Any, style: str) -> str:
+    return "–" if value is None else format(value, style)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
