@@ -12,7 +12,7 @@ import numpy as np
 from analysis import retention
 from analysis.measurements import Arm, Measurements
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
-from trainers.tasks import ENGLISH
+from trainers.tasks.languages import ENGLISH
 
 HEADS = ("stored", "refit")
 """The measures that make a curve: A (stored head) and P (refit head)."""

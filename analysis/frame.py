@@ -109,7 +109,7 @@ class Record:
             "scale": stage.scale.name,
             **facts,
             "intermediate": stage.intermediate,
-            "trained": "+".join(stage.train),
+            "trained": "+".join(stage.trained),
             "seed": stage.seed,
             "outcome": self.outcome,
         }

@@ -32,6 +32,7 @@ EXAMPLE_SCHEMA: dict[str, Any] = {
 
 _PROBE = "probe-step-"
 _LAYER = "-layer"
+_NORMED = "-normed"
 
 
 def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
@@ -162,15 +163,16 @@ def per_example(root: Path, key: str) -> pl.DataFrame:
 
 
 def _examples(path: Path) -> pl.DataFrame:
-    """One predictions file; its name tells what its columns do not: `<task>[-layerNN]-<language>` or the step."""
+    """One predictions file; its name, `<task>[-normed][-layerNN]-<language>` or the step, tells what columns do not."""
     if path.stem.startswith(_PROBE):
         facts: dict[str, Any] = {"at": int(path.stem.removeprefix(_PROBE))}
     else:
         name, _, language = path.stem.rpartition("-")
         task, _, layer = name.partition(_LAYER)
+        normed = task.endswith(_NORMED)
         facts = {
-            "measure": "retrieval" if layer else "zero_shot",
-            "task": task,
+            "measure": ("retrieval_normed" if normed else "retrieval") if layer else "zero_shot",
+            "task": task.removesuffix(_NORMED),
             "language": language,
             "at": int(layer) if layer else None,
         }

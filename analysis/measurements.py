@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.frame import primary
 from analysis.statistics import Floats
-from trainers.tasks import ENGLISH
+from trainers.tasks.languages import ENGLISH
 
 MEAN_TOLERANCE = 1e-6
 

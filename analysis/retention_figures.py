@@ -36,7 +36,7 @@ from analysis.plotting import (
     whiskers,
 )
 from analysis.study import Study
-from trainers.tasks import ENGLISH
+from trainers.tasks.languages import ENGLISH
 
 RETENTION_LIMITS = (-0.5, 1.6)
 """Where the axis of R is cut at the most: ratios with a small denominator shoot off."""

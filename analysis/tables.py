@@ -14,7 +14,7 @@ from analysis.plotting import compact
 from analysis.statistics import UNDEFINED
 from analysis.study import Study
 from analysis.transfer import Cell
-from trainers.tasks import ENGLISH
+from trainers.tasks.languages import ENGLISH
 
 DASH = "–"
 

@@ -11,7 +11,7 @@ import numpy as np
 from analysis import retention
 from analysis.measurements import Arm, Measurements
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats, holm, interquartile_mean, p_value
-from trainers.tasks import ENGLISH
+from trainers.tasks.languages import ENGLISH
 
 MEASURE = "zero_shot"
 

@@ -38,8 +38,8 @@ def _heading(store: Path, stages: pl.DataFrame) -> list[str]:
         "",
         f"`bench/sweep.py` on the store `{store.name}`, run on {begun:%Y-%m-%d}, commit {', '.join(commits)}, on "
         f"{', '.join(devices)}, {attempts[0]['threads']} thread(s) a process.  ",
-        f"From the first stage's start to the last one's end; {unfinished} stages have no result, {again} attempts were "
-        "begun again.",
+        f"From the first stage's start to the last one's end; {unfinished} stages have no result, {again} attempts "
+        "were begun again.",
     ]
 
 

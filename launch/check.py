@@ -13,10 +13,12 @@ from launch.plan import Plan, make_plan
 from launch.sweep import Sweep
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import needed_files
-from trainers.data.tokenise import Lengths
-from trainers.scales import Scale, locate
+from trainers.data.tokenise import Lengths, labelled
+from trainers.scales import Scale, has_language_model_head, locate
 from trainers.stage import Evaluation, Probe, Recipe
-from trainers.tasks import INTERMEDIATES, PLANNED_ONLY, TASKS, Files, Task, family
+from trainers.tasks import TASKS, Files, Task, family
+from trainers.tasks.intermediates import MLM
+from trainers.tasks.mining import GOLD_COLUMNS
 from trainers.tasks.span import question_budget
 
 SEEDS_FOR_STATISTICS = 3
@@ -37,10 +39,9 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     scales, problems = _located(sweep)
     for scale in scales:
         problems += encoder_problems(scale)
-    problems += list(task_problems(sweep))
     problems += store_problems(sweep)
     plan = make_plan(sweep) if len(scales) == len(sweep.scales) else None
-    problems += list(length_problems(plan)) if plan else []
+    problems += [*length_problems(plan), *language_model_problems(plan)] if plan else []
     if not mirror.root.is_dir():
         problems.append(f"mirror: {mirror.root} is no folder; name the data folder by `mirror:` or --mirror")
     elif plan is not None:
@@ -78,15 +79,12 @@ def encoder_problems(scale: Scale) -> list[str]:
     return problems
 
 
-def task_problems(sweep: Sweep) -> Iterator[str]:
-    """Tasks that can be planned but that this version cannot run."""
-    named = {name for intermediate in sweep.intermediates for name in INTERMEDIATES[intermediate]} | set(sweep.targets)
-    for name in sorted(named):
-        if name in PLANNED_ONLY:
-            yield f"{name}: can be planned but not run in this version: {PLANNED_ONLY[name]}"
-    for intermediate in sweep.intermediates:
-        if len(INTERMEDIATES[intermediate]) > 1:
-            yield f"intermediates: {intermediate} is multi-task, which can be planned but not run in this version"
+def language_model_problems(plan: Plan) -> Iterator[str]:
+    """Encoders without the head that `+mlm` trains further."""
+    for stage in plan.stages:
+        folder = plan.scales[stage.scale.name].folder
+        if MLM in stage.trained and folder is not None and not has_language_model_head(folder):
+            yield f"{stage.intermediate}: {folder} holds no language-model head (lm_head.*), which +mlm trains further"
 
 
 def length_problems(plan: Plan) -> Iterator[str]:
@@ -94,7 +92,7 @@ def length_problems(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         usable = plan.scales[stage.scale.name].shape.positions - 2  # XLM-R counts from padding_idx + 1 = 2
         read: list[tuple[str, Recipe | Evaluation | Probe]] = [(one.task, one) for one in stage.evaluate]
-        read += [(stage.train[0], stage.recipe)] if stage.recipe is not None else []
+        read += [(training.task, training.recipe) for training in stage.train]
         read += [(stage.probe.task, stage.probe)] if stage.probe is not None else []
         for task, lengths in read:
             if lengths.max_length > usable:
@@ -129,9 +127,8 @@ def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
         needed.update(needed_files(stage.train, stage.evaluate, stage.probe))
     for name, (files, languages) in sorted(needed.items()):
         task = TASKS[name.split("/")[0]]
-        if task.name not in PLANNED_ONLY:
-            for language in languages:
-                yield from _split_problems(mirror, task, files, language)
+        for language in languages:
+            yield from _split_problems(mirror, task, files, language)
     for target in plan.sweep.targets:
         wanted = plan.sweep.languages
         if wanted is not None and not mirror.languages(TASKS[target], wanted):
@@ -139,12 +136,19 @@ def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
 
 
 def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> Iterator[str]:
-    path = mirror.path(files, language)
-    if not path.is_file():
-        yield f"{task.name}: {path} is missing (language {language}); add it, or leave the language out of `languages:`"
+    for absent in mirror.missing(files, language):
+        if absent.is_file():
+            yield f"{task.name}: {absent} has no rows in the language {language}"
+        else:
+            advice = "add it, or leave the language out of `languages:`"
+            yield f"{task.name}: {absent} is missing (language {language}); {advice}"
+    if not mirror.holds(files, language):
         return
+    path = mirror.path(files, language)
     try:
         table = mirror.table(files, language, task.columns)
+        if files.gold is not None:
+            mirror.table(files.gold, language, GOLD_COLUMNS)
     except KeyError as error:
         yield f"{task.name}: {error.args[0]}"
         return
@@ -155,11 +159,12 @@ def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> 
         yield f"{task.name}: {path} has no rows in the language {language}"
         return
     label = task.columns[-1]
-    names = mirror.class_names(files, language, label)
-    if task.labels and names is not None and names != task.labels:
-        yield (
-            f"{task.name}: {path} names the classes of {label!r} {', '.join(names)}; expected {', '.join(task.labels)}"
-        )
-        return
-    for flaw in family(task).flaws(task, table):
+    for part in files.parts:
+        names = mirror.class_names(part, language, label)
+        if task.labels and names is not None and names != task.labels:
+            found = mirror.path(part, language)
+            expected = ", ".join(task.labels)
+            yield f"{task.name}: {found} names the classes of {label!r} {', '.join(names)}; expected {expected}"
+            return
+    for flaw in family(task).flaws(task, labelled(task, table)):
         yield f"{task.name}: {path}: {flaw}"

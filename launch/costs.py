@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from launch.plan import Plan
 from slurm.sizing import EXPORT_BYTES, Work
 from trainers.data.mirror import Mirror
+from trainers.data.stagedata import training_files
 from trainers.stage import Stage
 from trainers.store import Store
-from trainers.tasks import ENGLISH, TASKS, Files
+from trainers.tasks import TASKS, Files
+from trainers.tasks.intermediates import MLM
 
-TYPICAL_TOKENS = {"pair": 40, "span": 160, "retrieval": 25}
-"""Real tokens per example where nothing is known yet (XNLI, SQuAD, Tatoeba with XLM-R's vocabulary)."""
+TYPICAL_TOKENS = {"pair": 40, "span": 160, "choice": 300, "tagging": 30, "retrieval": 25, "mining": 35}
+"""Real tokens per example where nothing is known yet (XNLI, SQuAD, HellaSwag, UDPOS, Tatoeba, BUCC with XLM-R's
+vocabulary)."""
 FIRST_GUESS_FLOPS_PER_S = 2e10
 """One CPU core; a first guess that the first finished stage corrects."""
 FIXED_S = 1.0
@@ -62,11 +65,24 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
     def tokens(task_name: str, max_length: int) -> int:
         return min(TYPICAL_TOKENS.get(TASKS[task_name].family, 40), max_length)
 
-    if stage.recipe is not None and stage.train:
-        task = TASKS[stage.train[0]]
-        examples = rows(task.train, ENGLISH, stage.recipe.max_examples)
-        steps = stage.recipe.total_steps(examples) if examples else 0
-        training = steps * stage.recipe.batch_size * tokens(task.name, stage.recipe.max_length)
+    if stage.train:
+        steps = 0
+        for one in stage.train:
+            if one.task == MLM:
+                continue
+            task, recipe = TASKS[one.task], one.recipe
+            examples = sum(
+                rows(files, language, recipe.max_examples)
+                for files, languages in training_files(task, one.languages)
+                for language in languages
+            )
+            own = recipe.total_steps(examples) if examples else 0
+            steps += own
+            training += own * recipe.batch_size * tokens(task.name, recipe.max_length)
+        if stage.mixing is not None and steps:
+            whole = steps / (1 - stage.mixing.mlm_share * (MLM in stage.trained))
+            capped = min(whole, stage.mixing.max_steps or whole)
+            training, steps = int(training * capped / steps), int(capped)
         if stage.probe is not None:
             probe, probings = stage.probe, steps.bit_length() + 2 if stage.kind == "target" else 2
             elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English

@@ -13,8 +13,10 @@ from trainers.data.mirror import Mirror
 from trainers.data.stagedata import needed_files
 from trainers.recipes import Phase, recipe_for
 from trainers.scales import Scale, locate
-from trainers.stage import Evaluation, Kind, Probe, Recipe, ScaleId, Stage
-from trainers.tasks import ENGLISH, INTERMEDIATES, TASKS
+from trainers.stage import Evaluation, Kind, Mixing, Probe, Recipe, ScaleId, Stage, Training
+from trainers.tasks import TASKS
+from trainers.tasks.intermediates import MLM, Intermediate, parse_intermediate
+from trainers.tasks.languages import ENGLISH
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,25 @@ class _Planner:
     def add_scale(self, scale: Scale) -> None:
         self.scales[scale.name] = scale
         self.scale_ids[scale.name] = scale.id  # once: it reads the encoder's files
-        for intermediate in self.sweep.intermediates:
+        for intermediate in map(parse_intermediate, self.sweep.intermediates):
             for seed in self.sweep.seeds:
                 self._add_arm(scale, intermediate, seed)
 
-    def _add_arm(self, scale: Scale, intermediate: str, seed: int) -> None:
-        tasks = INTERMEDIATES[intermediate]
-        parent = self._add(self._intermediate(scale, intermediate, seed)) if tasks else None
+    def _add_arm(self, scale: Scale, intermediate: Intermediate, seed: int) -> None:
+        name = intermediate.name
+        parent = self._add(self._intermediate(scale, intermediate, seed)) if intermediate.tasks else None
+        if parent is not None and parent.probe is None:
+            self.notes.append(f"{name} is several tasks: what is retained of it is not probed")
         for training_task, targets in self.trained_targets.items():
-            if training_task in tasks:
+            if training_task in intermediate.tasks:
                 self.notes.append(
-                    f"{intermediate} holds the training set of {', '.join(targets)}: that arm trains on "
+                    f"{name} holds the training set of {', '.join(targets)}: that arm trains on "
                     "it twice, and retention is measured on the target's own task"
                 )
-            self._add(self._target(scale, intermediate, seed, parent, training_task, targets))
+            self._add(self._target(scale, name, seed, parent, training_task, targets))
         for target in self.retrieved_targets:
             # Nothing is random in retrieval from the pretrained encoder: one stage serves all seeds.
-            self._add(self._retrieval(scale, intermediate, seed if parent else 0, parent, target))
+            self._add(self._retrieval(scale, name, seed if parent else 0, parent, target))
 
     @cached_property
     def trained_targets(self) -> dict[str, tuple[str, ...]]:
@@ -113,10 +117,25 @@ class _Planner:
     def _add(self, stage: Stage) -> Stage:
         return self.stages.setdefault(stage.key, stage)
 
-    def _intermediate(self, scale: Scale, intermediate: str, seed: int) -> Stage:
-        tasks = INTERMEDIATES[intermediate]
-        probe = self._probe(tasks[0]) if len(tasks) == 1 else None
-        return self._stage("intermediate", scale, intermediate, seed, None, tasks, (), probe)
+    def _intermediate(self, scale: Scale, intermediate: Intermediate, seed: int) -> Stage:
+        train = [
+            Training(task=task, languages=languages, recipe=self._recipe("intermediate", task))
+            for task, languages in intermediate.tasks.items()
+        ]
+        if intermediate.mlm:
+            train.append(Training(task=MLM, languages=self._text_languages, recipe=self._recipe("intermediate", MLM)))
+        probe = self._probe(intermediate.probed) if intermediate.probed else None
+        return self._stage("intermediate", scale, intermediate.name, seed, None, tuple(train), (), probe)
+
+    @cached_property
+    def _text_languages(self) -> tuple[str, ...]:
+        """Languages of the text for language modelling: the sweep's, or all that the mirror holds."""
+        task = TASKS[MLM]
+        assert task.train is not None
+        if self.sweep.languages is not None:
+            return self.sweep.languages
+        held = tuple(language for language in task.languages if self.mirror.holds(task.train, language))
+        return held or (ENGLISH,)
 
     def _target(
         self,
@@ -129,7 +148,8 @@ class _Planner:
     ) -> Stage:
         evaluate = tuple(self._evaluation(target) for target in targets)
         probe = parent.probe if parent else None
-        return self._stage("target", scale, intermediate, seed, parent, (training_task,), evaluate, probe)
+        train = (Training(task=training_task, recipe=self._recipe("target", training_task)),)
+        return self._stage("target", scale, intermediate, seed, parent, train, evaluate, probe)
 
     def _retrieval(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, target: str) -> Stage:
         return self._stage("retrieval", scale, intermediate, seed, parent, (), (self._evaluation(target),), None)
@@ -141,7 +161,7 @@ class _Planner:
         intermediate: str,
         seed: int,
         parent: Stage | None,
-        train: tuple[str, ...],
+        train: tuple[Training, ...],
         evaluate: tuple[Evaluation, ...],
         probe: Probe | None,
     ) -> Stage:
@@ -154,13 +174,16 @@ class _Planner:
             probe=probe,
             parent=parent.key if parent else None,
             intermediate=intermediate,
-            recipe=self._recipe("intermediate" if kind == "intermediate" else "target", train[0]) if train else None,
+            mixing=self._mixing(train),
             development_examples=self.sweep.evaluation.development_examples,
             data={
                 name: self._fingerprint(files, languages)
                 for name, (files, languages) in needed_files(train, evaluate, probe).items()
             },
         )
+
+    def _mixing(self, train: tuple[Training, ...]) -> Mixing | None:
+        return self.sweep.mixing if len(train) > 1 else None
 
     def _recipe(self, phase: Phase, task: str) -> Recipe:
         return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides)
@@ -173,6 +196,7 @@ class _Planner:
             max_examples=self.sweep.evaluation.max_examples,
             max_length=recipe.max_length,
             doc_stride=recipe.doc_stride,
+            overflow=recipe.overflow,
         )
 
     def _probe(self, intermediate: str) -> Probe:
@@ -187,6 +211,7 @@ class _Planner:
             refit_examples=sizes.refit_examples,
             max_length=recipe.max_length,
             doc_stride=recipe.doc_stride,
+            overflow=recipe.overflow,
         )
 
     def _fingerprint(self, files, languages: tuple[str, ...]) -> str:

@@ -12,8 +12,9 @@ from pydantic import Field, ValidationError, field_validator
 
 from trainers.recipes import BOOKS, PHASES, keys_for, recipe_for
 from trainers.scales import KNOWN, SANDBOX
-from trainers.stage import Execution, Frozen, Recipe
-from trainers.tasks import INTERMEDIATES, TARGETS, TASKS
+from trainers.stage import Execution, Frozen, Mixing, Recipe
+from trainers.tasks import ALL_NINE, TARGETS, TASKS
+from trainers.tasks.intermediates import NAMES, UnknownName, parse_intermediate
 from trainers.tracking import Tracking
 
 
@@ -48,7 +49,7 @@ class ProbeSettings(ProbeSizes):
     @field_validator("by_task")
     @classmethod
     def _known_tasks(cls, sizes: dict[str, ProbeSizes]) -> dict[str, ProbeSizes]:
-        _known(tuple(sizes), INTERMEDIATES, "an intermediate")
+        _known(tuple(sizes), ALL_NINE, "an intermediate task")
         return sizes
 
     def of(self, intermediate: str) -> ProbeSizes:
@@ -63,6 +64,11 @@ class EvaluationSettings(Frozen):
     """Test examples per language at the most; None is all of them."""
     development_examples: int = Field(default=500, gt=0)
     """English development examples that tell a diverged run."""
+    retrieval_depth: float = Field(default=7 / 12, gt=0, le=1)
+    """Layer at which retrieval is compared, as a share of the encoder's layers: chosen before results are seen.
+
+    7/12 is layer 14 of 24, XTREME's and X-STILTs'; all layers are measured and shown in any case.
+    """
 
 
 class Sweep(Frozen):
@@ -77,7 +83,8 @@ class Sweep(Frozen):
     scales: tuple[str, ...] = Field(min_length=1)
     """base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, or the folder or hub id of an XLM-R encoder."""
     intermediates: tuple[str, ...] = Field(min_length=1)
-    """What phase 2 trains on; `none` is the baseline that gains are measured against."""
+    """What phase 2 trains on: none (the baseline that gains are measured against), mnli, mnli+squad, all9, mnli+mlm,
+    mnli@de-ru (translated) … (`trainers.tasks.intermediates`)."""
     targets: tuple[str, ...] = Field(min_length=1)
     """XTREME tasks of phase 3; those with one training set are trained once."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
@@ -88,6 +95,8 @@ class Sweep(Frozen):
     """The book of recipes: xstilts, xtreme or sandbox."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Fields of the recipe to change, under `*`, `<phase>.*`, `<task>` or `<phase>.<task>`; later ones win."""
+    mixing: Mixing = Mixing()
+    """How an intermediate of several tasks shares its steps among them."""
     probe: ProbeSettings = ProbeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: Execution = Execution()
@@ -104,7 +113,21 @@ class Sweep(Frozen):
     @field_validator("intermediates")
     @classmethod
     def _known_intermediates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(names, INTERMEDIATES, "an intermediate")
+        problems: list[str] = []
+        meant: dict[tuple, str] = {}
+        for name in names:
+            try:
+                found = parse_intermediate(name)
+                same = meant.setdefault((tuple(found.tasks.items()), found.mlm), name)
+                if same != name:
+                    problems.append(f"{same!r} and {name!r} are the same intermediate")
+            except UnknownName as error:
+                problems.append(f"{error.part!r} is not an intermediate: {nearest(error.part, NAMES)}")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return names
 
     @field_validator("targets")
     @classmethod

@@ -13,15 +13,19 @@ from torch import Tensor
 from trainers import checkpoint
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import StageData
-from trainers.encoder import Vocabulary, export_encoder, load_encoder
+from trainers.data.tokenise import mask_id
+from trainers.encoder import Vocabulary, export_encoder, load_encoder, load_language_model_head
 from trainers.engine import Engine, StageModel
 from trainers.files import StoreError, writing
 from trainers.heads import Head, build_head
+from trainers.mixing import StepBatches
 from trainers.probes import Prober
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Stage
 from trainers.store import StageEntry, Store
-from trainers.tasks import TASKS, Task
+from trainers.tasks import Task
+from trainers.tasks.intermediates import MLM
+from trainers.tasks.mlm import MaskVocabulary
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
@@ -36,13 +40,14 @@ class Assembly:
     """The untrimmed word embeddings, [full vocabulary, hidden]."""
     engine: Engine
     prober: Prober | None
+    batches: StepBatches
     source: Path
     """The encoder folder that the stage starts from."""
 
     def trained_head(self, name: str) -> Head:
         """A copy of a head as it is trained now: whole and in fp32, as `export` writes it.  All ranks must call it."""
         live = self.engine.model.head(name)
-        head = _new_head(TASKS[name], self.engine.model.encoder.config)
+        head = _new_head(self.data.tasks[name], self.engine.model.encoder)
         head.load_state_dict({key: checkpoint.full_weight(self.engine, p) for key, p in live.named_parameters()})
         return head
 
@@ -81,26 +86,31 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
 
     data = ranks.on_first(load) or load()  # rank 0 fills the cache, the others open it
     encoder = load_encoder(source, execution)
-    vocabulary = Vocabulary(data.token_ids if execution.trim_vocabulary else None, encoder.config.vocab_size)
+    # The language-model head predicts every token there is, so that nothing can be trimmed.
+    trimmed = execution.trim_vocabulary and MLM not in stage.trained
+    vocabulary = Vocabulary(data.token_ids if trimmed else None, encoder.config.vocab_size)
     all_embeddings = vocabulary.trim(encoder)
     torch.manual_seed(stage.seed)
-    heads = {name: _new_head(TASKS[name], encoder.config) for name in stage.train}
+    heads = {name: _new_head(data.tasks[name], encoder) for name in stage.trained}
+    if MLM in heads:
+        load_language_model_head(source, heads[MLM])
     engine = Engine(StageModel(encoder, heads), stage.recipe, execution, ranks)
     prober = None
     if stage.probe is not None and data.refit is not None:
-        task = TASKS[stage.probe.task]
-        stored_head = _stored_head(parent, task, encoder.config) if parent else None
+        task = data.tasks[stage.probe.task]
+        stored_head = _stored_head(parent, task, encoder) if parent else None
         prober = Prober(task, data.probe, data.refit.examples, stored_head)
-    return Assembly(data, vocabulary, all_embeddings, engine, prober, source)
+    batches = StepBatches(stage, data.train, MaskVocabulary(mask_id(source), len(all_embeddings)))
+    return Assembly(data, vocabulary, all_embeddings, engine, prober, batches, source)
 
 
-def _new_head(task: Task, config: Any) -> Head:
-    return build_head(task, config.hidden_size, config.hidden_dropout_prob, config.initializer_range)
+def _new_head(task: Task, encoder: Any) -> Head:
+    return build_head(task, encoder.config, encoder.embeddings.word_embeddings)
 
 
-def _stored_head(parent: StageEntry, task: Task, config: Any) -> Head:
+def _stored_head(parent: StageEntry, task: Task, encoder: Any) -> Head:
     """The head that phase 2 trained, re-attached as it was."""
-    head = _new_head(task, config)
+    head = _new_head(task, encoder)
     head.load_state_dict(_below(f"{task.name}.", load_file(parent.heads)))
     return head
 

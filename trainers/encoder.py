@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.files import writing
-from trainers.scales import Shape
+from trainers.scales import LANGUAGE_MODEL_HEAD, Shape, has_language_model_head
 from trainers.stage import Execution
 
 if TYPE_CHECKING:
@@ -51,6 +51,24 @@ def load_encoder(folder: Path, execution: Execution) -> PreTrainedModel:
     if execution.activation_checkpointing:
         encoder.gradient_checkpointing_enable()
     return encoder
+
+
+def load_language_model_head(folder: Path, head: nn.Module) -> None:
+    """Fill `head` with the weights that the encoder was pretrained with.
+
+    Raises:
+        ValueError: the files hold no such head.
+    """
+    from safetensors import safe_open
+
+    if not has_language_model_head(folder):
+        raise ValueError(f"{folder} holds no language-model head (lm_head.*), which +mlm trains further")
+    state: dict[str, Tensor] = {}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            held = {name for name in LANGUAGE_MODEL_HEAD if f"lm_head.{name}" in file.keys()}  # noqa: SIM118 (no dict)
+            state |= {name: file.get_tensor(f"lm_head.{name}") for name in held}
+    head.load_state_dict({name: weight.float() for name, weight in state.items()})
 
 
 def _class_of(config: dict) -> type[PreTrainedModel]:

@@ -1,27 +1,28 @@
 """One DeepSpeed engine for every phase, door and world size.
 
-A step takes the recipe's whole batch, cut into micro-batches (trainers.batches), and weighs every example by
-1/batch over all ranks, so that neither the cut nor the number of ranks changes the gradient.
+A step takes a recipe's whole batch, cuts it into micro-batches (trainers.batches), and weighs every term of the loss by
+1/terms over all ranks, so that neither the cut nor the number of ranks changes the gradient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainers.batches import MICRO_BATCH_COST_TOKENS, MICRO_BATCH_COST_TOKENS_GPU, batch, cut
+from trainers.batches import MICRO_BATCH_COST_TOKENS, MICRO_BATCH_COST_TOKENS_GPU, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.heads import Head
 from trainers.quiet_deepspeed import deepspeed
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Recipe, digest
+from trainers.tasks.intermediates import MLM
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,6 +31,10 @@ PAD_ID = 1
 LARGEST_BUCKET = 500_000_000
 """Elements that one collective moves at the most (DeepSpeed's default)."""
 BUCKET_ALIGNMENT = 1024
+
+
+Layers = Literal["plain", "normed"]
+"""All hidden states, from the embeddings on: as they are, or after a pre-LN encoder's final LayerNorm."""
 
 
 class StageModel(nn.Module):
@@ -44,51 +49,62 @@ class StageModel(nn.Module):
         return cast(Head, self.heads[task])
 
     def forward(
-        self, batch: Batch, task: str | None = None, with_losses: bool = False, all_layers: bool = False
+        self, batch: Batch, task: str | None = None, with_losses: bool = False, layers: Layers | None = None
     ) -> Tensor | tuple[Tensor, ...]:
-        """What is asked for: hidden states [b, L, H], or those of all layers (embeddings first); with a task its
-        head's logits, or the losses [b] of the examples."""
+        """What is asked for: hidden states [S, L, H], or those of all layers (embeddings first); with a task its
+        head's logits, or the losses [b] of the units."""
         # A dense micro-batch needs no mask, and attention without one is faster.
         attention_mask = batch.mask.long() if batch.padded else None
-        output = self.encoder(batch.ids, attention_mask=attention_mask, output_hidden_states=all_layers)
-        if all_layers:
+        output = self.encoder(batch.ids, attention_mask=attention_mask, output_hidden_states=layers is not None)
+        if layers == "normed":
+            *inner, last = output.hidden_states  # a pre-LN encoder has normed the last, and only that
+            layer_norm = self.encoder.get_submodule("encoder.LayerNorm")
+            return (*(layer_norm(states) for states in inner), last)
+        if layers is not None:
             return output.hidden_states
         if task is None:
             return output.last_hidden_state
         head = self.head(task)
-        logits = head(head.select(output.last_hidden_state))
-        return head.losses(logits, batch.targets, batch.mask) if with_losses else logits
+        logits = head(head.select(output.last_hidden_state, batch))
+        if not with_losses:
+            return logits
+        others = [self.head(name).idle(output.last_hidden_state) for name in self.heads if name != task]
+        return head.losses(logits, batch) + sum(others)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A dense micro-batch on the device."""
+    """A dense micro-batch on the device: b units of S sequences, padded to the longest of L tokens."""
 
     ids: Tensor
+    """[S, L]"""
     mask: Tensor
+    """[S, L] bool, False where padded."""
     targets: Tensor
-    spans: Tensor
+    """[b, k]"""
+    marks: Tensor
+    """[S, L, w], -1 where padded."""
     padded: bool
     """Whether any sequence is shorter than the longest; told here, as asking the device would make it wait."""
 
     @classmethod
-    def collate(cls, examples: TokenisedSet, places: np.ndarray, vocabulary: Vocabulary, device: torch.device) -> Batch:
-        """Pad the sequences at `places` to the longest of them.  [b, L] ids, [b, L, 2] spans."""
-        sequences = [examples.sequence(place) for place in places]
+    def collate(cls, examples: TokenisedSet, units: np.ndarray, vocabulary: Vocabulary, device: torch.device) -> Batch:
+        """The units, padded to their longest sequence."""
+        numbers = examples.sequences(units)
+        sequences = [examples.sequence(number) for number in numbers]
         length = max(len(sequence) for sequence in sequences)
-        ids = np.full((len(places), length), PAD_ID, np.int64)
-        mask = np.zeros((len(places), length), bool)
-        spans = np.full((len(places), length, 2), -1, np.int64)
-        for row, (place, sequence) in enumerate(zip(places, sequences, strict=True)):
+        ids = np.full((len(numbers), length), PAD_ID, np.int64)
+        mask = np.zeros((len(numbers), length), bool)
+        marks = np.full((len(numbers), length, examples.marks.shape[1]), -1, np.int64)
+        for row, (number, sequence) in enumerate(zip(numbers, sequences, strict=True)):
             ids[row, : len(sequence)] = sequence
             mask[row, : len(sequence)] = True
-            if len(examples.spans):
-                spans[row, : len(sequence)] = examples.spans[examples.starts[place] : examples.starts[place + 1]]
+            marks[row, : len(sequence)] = examples.marks[examples.starts[number] : examples.starts[number + 1]]
         return cls(
             vocabulary.translate(torch.from_numpy(ids)).to(device),
             torch.from_numpy(mask).to(device),
-            torch.from_numpy(examples.targets[places].astype(np.int64)).to(device),
-            torch.from_numpy(spans).to(device),
+            torch.from_numpy(examples.targets[units].astype(np.int64)).to(device),
+            torch.from_numpy(marks).to(device),
             padded=not mask.all(),
         )
 
@@ -105,7 +121,7 @@ class StepReport:
 
 
 class Engine:
-    """A model under DeepSpeed, stepped by pure functions of (seed, step)."""
+    """A model under DeepSpeed."""
 
     def __init__(self, model: StageModel, recipe: Recipe | None, execution: Execution, ranks: Ranks) -> None:
         """Without a recipe the engine only infers."""
@@ -124,6 +140,10 @@ class Engine:
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+        if config["zero_optimization"]["stage"] == 3 and MLM in model.heads:
+            # A head that uses the encoder's weight must say so, or it finds its shard alone.
+            embeddings: Any = model.encoder.embeddings
+            deepspeed.zero.register_external_parameter(model.head(MLM), embeddings.word_embeddings.weight)
 
     @property
     def bf16(self) -> bool:
@@ -143,39 +163,43 @@ class Engine:
         self,
         examples: TokenisedSet,
         task: str,
-        step: int,
-        seed: int,
+        key: tuple[int, int],
         vocabulary: Vocabulary,
         learning_rate: float,
         votes: Iterable[bool] = (),
     ) -> StepReport:
-        """One optimizer step on the recipe's batch number `step` (counted from 0)."""
-        assert self.recipe is not None
+        """One optimizer step on a whole batch.
+
+        Args:
+            examples: the step's batch, the same on every rank.
+            key: the stage's seed and the step's number, of which dropout is a pure function.
+            votes: this rank's, to be counted over all.
+        """
         assert self.optimizer is not None
-        chosen = batch(seed, step, len(examples), self.recipe.batch_size)
-        lengths = examples.lengths[chosen]
+        lengths, terms = examples.lengths, self.model.head(task).terms(examples)
         cost = MICRO_BATCH_COST_TOKENS if self.device.type == "cpu" else MICRO_BATCH_COST_TOKENS_GPU
         pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens, cost)[self.ranks.rank]
+        total_terms = max(1, int(terms.sum()))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.deepspeed.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, places in enumerate(pieces):
-            # Dropout, too, is a pure function of (seed, step, micro-batch), counted over all ranks.
+            # Counted over all ranks.
             piece = number * self.ranks.world_size + self.ranks.rank
-            torch.manual_seed(int(digest([seed, step, piece], 15), 16))
-            micro_batch = Batch.collate(examples, chosen[places if len(places) else [0]], vocabulary, self.device)
-            losses = self.deepspeed(micro_batch, task, with_losses=True)
+            torch.manual_seed(int(digest([*key, piece], 15), 16))
+            units = places if len(places) else np.zeros(1, np.int64)
+            losses = self.deepspeed(Batch.collate(examples, units, vocabulary, self.device), task, with_losses=True)
             # DeepSpeed averages gradients over ranks; a rank without examples joins with weight 0.
-            weight = self.ranks.world_size / len(chosen) if len(places) else 0.0
+            weight = self.ranks.world_size / total_terms if len(places) else 0.0
             self.deepspeed.set_gradient_accumulation_boundary(number == len(pieces) - 1)
             self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
             loss_sum += losses.detach().double().sum() * bool(len(places))
         self.deepspeed.step()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
-        totals = torch.tensor([float(loss_sum) / len(chosen), *map(float, votes)], dtype=torch.float64)
+        totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
         totals = self.sum_over_ranks(totals)
-        return StepReport(float(totals[0]), int(lengths.sum()), tuple(int(vote) for vote in totals[1:]))
+        return StepReport(float(totals[0]), int(examples.tokens.sum()), tuple(int(vote) for vote in totals[1:]))
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """All-reduce of a CPU tensor."""
@@ -186,10 +210,10 @@ class Engine:
         return moved.cpu()
 
     @torch.no_grad()
-    def infer(self, micro_batch: Batch, task: str | None = None, all_layers: bool = False) -> Any:
+    def infer(self, micro_batch: Batch, task: str | None = None, layers: Layers | None = None) -> Any:
         """`StageModel.forward` without dropout or gradient; every rank must call it equally often (ZeRO-3)."""
         self.deepspeed.eval()
-        return self.deepspeed(micro_batch, task, all_layers=all_layers)
+        return self.deepspeed(micro_batch, task, layers=layers)
 
     def largest_over_ranks(self, value: float) -> float:
         """The maximum of one number over all ranks."""

@@ -15,18 +15,23 @@ from trainers.batches import inference_batches
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Batch, Engine
+from trainers.engine import Batch, Engine, Layers
+from trainers.heads import Head
 from trainers.scores import Score
 from trainers.tasks import family
 
 INFERENCE_TOKENS_FACTOR = 2
 """An inference batch holds this many times a training micro-batch's tokens: nothing is kept for a backward pass."""
-MAX_ROW_WIDTH = 8
-"""The widest decoded row of any family (class logits; score and characters of a span)."""
+RETRIEVAL_BYTES = 8 << 30
+"""Sentence embeddings that are held at once; of more, a few layers are done at a time."""
 
 
 def outputs(
-    engine: Engine, examples: TokenisedSet, vocabulary: Vocabulary, task: str | None = None, all_layers: bool = False
+    engine: Engine,
+    examples: TokenisedSet,
+    vocabulary: Vocabulary,
+    task: str | None = None,
+    layers: Layers | None = None,
 ) -> Iterator[tuple[np.ndarray, Batch, Any]]:
     """This rank's share of the set: (places, batch, `StageModel.forward`'s output) for each inference batch.
 
@@ -38,87 +43,96 @@ def outputs(
         number = start + engine.ranks.rank
         places = batches[number] if number < len(batches) else batches[start]
         batch = Batch.collate(examples, places, vocabulary, engine.device)
-        output = engine.infer(batch, task, all_layers)
+        output = engine.infer(batch, task, layers)
         if number < len(batches):
             yield places, batch, output
 
 
 def predict(engine: Engine, task: str, examples: TokenisedSet, vocabulary: Vocabulary) -> np.ndarray:
     """[n, k] decoded rows of every sequence by the trained head of `task`, whole on every rank."""
-    head, decoded = engine.model.head(task), DecodedRows(len(examples))
+    head = engine.model.head(task)
+    decoded = DecodedRows(head, examples)
     for places, batch, logits in outputs(engine, examples, vocabulary, task):
-        decoded.put(places, head.decode(logits, batch.mask, batch.spans))
+        decoded.put(places, head.decode(logits, batch))
     return decoded.whole(engine)
 
 
 class DecodedRows:
     """Rows that ranks fill in turn and then sum into one whole array."""
 
-    def __init__(self, count: int) -> None:
-        self.rows = torch.zeros(count, MAX_ROW_WIDTH, dtype=torch.float64)
-        self.width = 0
+    def __init__(self, head: Head, examples: TokenisedSet) -> None:
+        self.rows = torch.zeros(len(examples), head.row_width(examples), dtype=torch.float64)
 
     def put(self, places: np.ndarray, rows: Tensor) -> None:
-        self.width = rows.shape[1]
-        self.rows[torch.from_numpy(places), : self.width] = rows.double().cpu()
+        self.rows[torch.from_numpy(places), : rows.shape[1]] = rows.double().cpu()
 
     def whole(self, engine: Engine) -> np.ndarray:
-        """[n, k] on every rank; also on one that had no batch and so does not know k."""
-        width = int(engine.largest_over_ranks(self.width))
-        return engine.sum_over_ranks(self.rows[:, :width].contiguous()).numpy()
+        """[n, k] on every rank."""
+        return engine.sum_over_ranks(self.rows).numpy()
 
 
-def sentence_embeddings(engine: Engine, examples: TokenisedSet, vocabulary: Vocabulary) -> np.ndarray:
-    """[layers + 1, n, H] mean over each sentence's tokens (`<s>` and `</s>` too), embeddings' layer first."""
-    pooled: Tensor | None = None
-    for places, batch, hidden in outputs(engine, examples, vocabulary, all_layers=True):
-        if pooled is None:
-            pooled = torch.zeros(len(hidden), len(examples), hidden[0].shape[-1], dtype=torch.float32)
+def sentence_embeddings(
+    engine: Engine, examples: TokenisedSet, vocabulary: Vocabulary, numbers: range, layers: Layers = "plain"
+) -> np.ndarray:
+    """[numbers, n, H] mean over each sentence's tokens (`<s>` and `</s>` too) of some layers; 0 is the embeddings."""
+    pooled = torch.zeros(len(numbers), len(examples), engine.hidden_size)
+    for places, batch, hidden in outputs(engine, examples, vocabulary, layers=layers):
         mask = batch.mask[:, :, None]
-        for layer, states in enumerate(hidden):
-            means = (states.float() * mask).sum(1) / mask.sum(1)
-            pooled[layer, torch.from_numpy(places)] = means.cpu()
-    if pooled is None:  # more ranks than batches
-        layers = engine.model.encoder.config.num_hidden_layers + 1
-        pooled = torch.zeros(layers, len(examples), engine.hidden_size)
+        for row, number in enumerate(numbers):
+            pooled[row, torch.from_numpy(places)] = ((hidden[number].float() * mask).sum(1) / mask.sum(1)).cpu()
     return engine.sum_over_ranks(pooled).numpy()
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One task in one language."""
+    """One task in one language (for retrieval: at one layer)."""
 
     scores: list[Score]
-    """One per metric; for retrieval one per layer, embeddings first."""
-    examples: list[pl.DataFrame]
-    """One row per example, in one frame, or one per layer."""
+    """One per metric."""
+    examples: pl.DataFrame
+    """One row per example."""
 
 
 def evaluate(engine: Engine, vocabulary: Vocabulary, head: str, labelled: LabelledSet, measure: str) -> Evaluated:
     """Score the trained head `head` on one set.  All ranks must call it, and all get the same scores."""
-    task, ways = labelled.task, family(labelled.task)
+    ways = family(labelled.task)
     decoded = predict(engine, head, labelled.examples, vocabulary)
-    metrics, frame = ways.score(task, labelled.table, labelled.examples, decoded)
-    chance = ways.chance(task, labelled.table)
+    return _evaluated(measure, labelled, *ways.score(labelled, decoded))
+
+
+RETRIEVAL, RETRIEVAL_NORMED = "retrieval", "retrieval_normed"
+"""Measures of retrieval: on the hidden states as they are, and for pre-LN encoders also after the final LayerNorm."""
+
+
+def evaluate_retrieval(
+    engine: Engine, vocabulary: Vocabulary, labelled: LabelledSet
+) -> Iterator[tuple[int, Evaluated]]:
+    """Score retrieval at every layer, from the embeddings (0) on.  All ranks must go through all of it together."""
+    encoder: Any = engine.model.encoder
+    measures: dict[str, Layers] = {RETRIEVAL: "plain"}
+    if hasattr(encoder.encoder, "LayerNorm"):
+        measures[RETRIEVAL_NORMED] = "normed"
+    ways, development = family(labelled.task), labelled.development
+    sentences = len(labelled.examples) + (len(development.examples) if development else 0)
+    at_once = max(1, RETRIEVAL_BYTES // (4 * engine.hidden_size * sentences))
+    count = encoder.config.num_hidden_layers + 1
+    for measure, kind in measures.items():
+        for start in range(0, count, at_once):
+            block = range(start, min(start + at_once, count))
+            states = sentence_embeddings(engine, labelled.examples, vocabulary, block, kind)
+            extra: list[tuple[np.ndarray, ...]] = [()] * len(block)
+            if development is not None:
+                extra = [(one,) for one in sentence_embeddings(engine, development.examples, vocabulary, block, kind)]
+            for layer, embeddings, more in zip(block, states, extra, strict=True):
+                yield layer, _evaluated(measure, labelled, *ways.score_layer(labelled, embeddings, *more))
+
+
+def _evaluated(measure: str, labelled: LabelledSet, metrics: dict[str, float], frame: pl.DataFrame) -> Evaluated:
+    task, chance = labelled.task, family(labelled.task).chance(labelled)
     return Evaluated(
         [
             Score(measure, task.name, labelled.language, metric, value, len(frame), chance)
             for metric, value in metrics.items()
         ],
-        [frame],
-    )
-
-
-def evaluate_retrieval(engine: Engine, vocabulary: Vocabulary, labelled: LabelledSet) -> Evaluated:
-    """Score retrieval at every layer.  All ranks must call it, and all get the same scores."""
-    task, ways = labelled.task, family(labelled.task)
-    chance = ways.chance(task, labelled.table)
-    layers = sentence_embeddings(engine, labelled.examples, vocabulary)
-    frames = [ways.frame_of(ways.score_layer(embeddings)) for embeddings in layers]
-    return Evaluated(
-        [
-            Score("retrieval", task.name, labelled.language, task.metric, frame["score"].mean(), len(frame), chance)
-            for frame in frames
-        ],
-        frames,
+        frame,
     )

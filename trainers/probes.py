@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine
+from trainers.engine import Batch, Engine
 from trainers.evaluate import DecodedRows, outputs
 from trainers.heads import Head, linear_head
 from trainers.scores import Score
@@ -64,7 +64,7 @@ class Prober:
         """
         self.task, self.sets, self.refit = task, sets, refit
         self.stored_head = stored_head
-        self.chances = [family(probe.task).chance(probe.task, probe.table) for probe in sets]
+        self.chances = [family(probe.task).chance(probe) for probe in sets]
 
     def measure(
         self,
@@ -90,18 +90,18 @@ class Prober:
         count = len(self.sets) if all_languages else 1
         probed = self.sets[:count]
         together = TokenisedSet.concatenate([probe.examples for probe in probed])  # few full batches, not many small
-        rows = {measure: DecodedRows(len(together)) for measure in heads}
+        rows = {measure: DecodedRows(head, together) for measure, head in heads.items()}
         with torch.no_grad():
             for places, batch, hidden in outputs(engine, together, vocabulary):
                 for measure, head in heads.items():
-                    logits = head(head.select(hidden).float())
-                    rows[measure].put(places, head.decode(logits, batch.mask, batch.spans))
+                    logits = head(head.select(hidden, batch).float())
+                    rows[measure].put(places, head.decode(logits, batch))
         whole = {measure: decoded.whole(engine) for measure, decoded in rows.items()}
         end = 0
         for probe, chance in zip(probed, self.chances[:count], strict=True):
             start, end = end, end + len(probe.examples)
             for measure, decoded in whole.items():
-                metrics, frame = family(probe.task).score(probe.task, probe.table, probe.examples, decoded[start:end])
+                metrics, frame = family(probe.task).score(probe, decoded[start:end])
                 frames.append(
                     frame.select(
                         measure=pl.lit(measure),
@@ -120,16 +120,17 @@ class Prober:
     def _fit(self, engine: Engine, vocabulary: Vocabulary) -> Head:
         """A linear head fitted to the frozen features of the refit examples by L-BFGS: nothing is drawn at random."""
         head = linear_head(self.task, engine.hidden_size).to(engine.device)
-        features, mask, targets = self._features(engine, vocabulary, head)
-        flat = features[mask] if features.dim() == 3 else features
+        features, whole = self._features(engine, vocabulary, head)
+        flat = features[whole.mask] if head.reads_tokens else features
         mean, deviation = flat.mean(0), flat.std(0) + 1e-6
         standardised = (features - mean) / deviation
+        terms = int(head.terms(self.refit).sum())
         optimizer = torch.optim.LBFGS(head.parameters(), max_iter=REFIT_ITERATIONS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
             penalty = RIDGE * sum(parameter.square().sum() for parameter in head.parameters())
-            loss = head.losses(head(standardised), targets, mask).mean() + penalty
+            loss = head.losses(head(standardised), whole).sum() / terms + penalty
             loss.backward()
             return loss
 
@@ -140,22 +141,16 @@ class Prober:
             projection.bias.sub_(projection.weight @ mean)
         return head.eval()
 
-    def _features(self, engine: Engine, vocabulary: Vocabulary, head: Head) -> tuple[Tensor, Tensor, Tensor]:
-        """The refit examples' features on every rank: [n, H] or [n, L, H], with [n, L] mask and [n, k] targets."""
-        count, length = len(self.refit), int(self.refit.lengths.max())
-        features: Tensor | None = None
-        mask = torch.zeros(count, length, dtype=torch.bool)
-        mask[torch.arange(length)[None, :] < torch.from_numpy(np.array(self.refit.lengths))[:, None]] = True
-        for places, _, hidden in outputs(engine, self.refit, vocabulary):
-            selected = head.select(hidden).float().cpu()
-            if selected.dim() == 3:
+    def _features(self, engine: Engine, vocabulary: Vocabulary, head: Head) -> tuple[Tensor, Batch]:
+        """The refit examples' features on every rank, [S, H] or [S, L, H], and all of them as one batch."""
+        whole = Batch.collate(self.refit, np.arange(len(self.refit)), vocabulary, engine.device)
+        count, length = whole.mask.shape
+        features = torch.zeros(
+            (count, length, engine.hidden_size) if head.reads_tokens else (count, engine.hidden_size)
+        )
+        for units, batch, hidden in outputs(engine, self.refit, vocabulary):
+            selected = head.select(hidden, batch).float().cpu()
+            if head.reads_tokens:
                 selected = F.pad(selected, (0, 0, 0, length - selected.shape[1]))
-            if features is None:
-                features = torch.zeros(count, *selected.shape[1:])
-            features[torch.from_numpy(places)] = selected
-        if features is None:  # more ranks than batches
-            width = engine.hidden_size
-            features = torch.zeros((count, length, width) if self.task.family == "span" else (count, width))
-        summed = engine.sum_over_ranks(features).to(engine.device)
-        targets = torch.from_numpy(self.refit.targets.astype(np.int64)).to(engine.device)
-        return summed, mask.to(engine.device), targets
+            features[torch.from_numpy(self.refit.sequences(units))] = selected
+        return engine.sum_over_ranks(features).to(engine.device), whole

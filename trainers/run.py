@@ -22,7 +22,7 @@ from trainers.claims import Claim, ClaimLost
 from trainers.context import Context, Outcome
 from trainers.data.stagedata import DataError
 from trainers.engine import learning_rate_at
-from trainers.evaluate import Evaluated, evaluate, evaluate_retrieval
+from trainers.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
 from trainers.files import StoreError, write_json, writing
 from trainers.probes import all_language_steps, probe_steps
 from trainers.progress import Progress
@@ -139,33 +139,23 @@ class _Attempt:
 
     # -- train --------------------------------------------------------------------------------------------
 
-    @property
-    def total_steps(self) -> int:
-        """T: optimizer steps of this stage's training; 0 where it trains nothing."""
-        if self.stage.recipe is None:
-            return 0
-        (task,) = self.stage.train
-        return self.stage.recipe.total_steps(len(self.parts.data.train[task].examples))
-
     def _train(self, done: int) -> Outcome:
-        stage, engine, total = self.stage, self.parts.engine, self.total_steps
-        (task,), recipe = stage.train, stage.recipe
-        assert recipe is not None
-        examples = self.parts.data.train[task].examples
+        stage, engine, batches = self.stage, self.parts.engine, self.parts.batches
+        total = batches.total_steps
         probed = probe_steps(total) if stage.kind == "target" else []
         saved_at = time.monotonic()
         if done == 0:
             self._probe_start()
         with Progress(stage.label, total, done, quiet=not self.ranks.first) as progress:
             for step in range(done, total):
+                task, recipe, examples = batches.draw(step)
                 learning_rate = learning_rate_at(recipe, step, total)
                 save_due = time.monotonic() - saved_at >= self.context.execution.checkpoint_every_s
                 with self.watch("train") as lap:
                     report = engine.step(
                         examples,
                         task,
-                        step,
-                        stage.seed,
+                        (stage.seed, step),
                         self.parts.vocabulary,
                         learning_rate,
                         votes=(self.context.should_stop(), save_due and self.ranks.first),
@@ -187,7 +177,7 @@ class _Attempt:
                     self.recorder.event("ended", outcome="preempted", step=done)
                     return "preempted"
         if stage.kind == "intermediate" and self.parts.prober is not None:
-            self.parts.prober.stored_head = self.parts.trained_head(task)
+            self.parts.prober.stored_head = self.parts.trained_head(self.parts.prober.task.name)
             self._probe(total)
         return "completed"
 
@@ -224,20 +214,22 @@ class _Attempt:
         scores: list[Score] = []
         if self.stage.kind == "retrieval":
             for labelled in data.evaluations:
-                found = evaluate_retrieval(engine, vocabulary, labelled)
-                for layer, (score, examples) in enumerate(zip(found.scores, found.examples, strict=True)):
-                    self._write_examples(f"{labelled.task.name}-layer{layer:02d}-{labelled.language}", examples)
-                    self.recorder.measured([score], at=layer)
-                scores += found.scores
+                for layer, found in evaluate_retrieval(engine, vocabulary, labelled):
+                    name = (
+                        labelled.task.name if found.scores[0].measure == RETRIEVAL else f"{labelled.task.name}-normed"
+                    )
+                    self._write_examples(f"{name}-layer{layer:02d}-{labelled.language}", found.examples)
+                    self.recorder.measured(found.scores, at=layer)
+                    scores += found.scores
             return scores
-        (head,) = self.stage.train
-        for labelled in data.development.values():
-            scores += evaluate(engine, vocabulary, head, labelled, "development").scores
+        for task, labelled in data.development.items():
+            scores += evaluate(engine, vocabulary, task, labelled, "development").scores
         for labelled in data.evaluations:
-            evaluated: Evaluated = evaluate(engine, vocabulary, head, labelled, "zero_shot")
-            self._write_examples(f"{labelled.task.name}-{labelled.language}", evaluated.examples[0])
-            scores += evaluated.scores
-        self.recorder.measured(scores, at=self.total_steps)
+            (head,) = self.stage.trained
+            found = evaluate(engine, vocabulary, head, labelled, "zero_shot")
+            self._write_examples(f"{labelled.task.name}-{labelled.language}", found.examples)
+            scores += found.scores
+        self.recorder.measured(scores, at=self.parts.batches.total_steps)
         return scores
 
     def _write_examples(self, name: str, examples: pl.DataFrame) -> None:
@@ -306,8 +298,11 @@ class _Attempt:
 
 
 def not_above_chance(scores: list[Score]) -> str | None:
-    """Why a training is called diverged: its development score is at or below the majority class's."""
-    for score in scores:
-        if score.measure == "development" and score.metric == TASKS[score.task].metric and score.value <= score.chance:
-            return f"development {score.metric} {score.value:.3f} is not above the majority class's {score.chance:.3f}"
-    return None
+    """Why a training is called diverged: no development score is above that of the majority class."""
+    primary = [score for score in scores if score.measure == "development" and score.metric == TASKS[score.task].metric]
+    if not primary or any(score.value > score.chance for score in primary):
+        return None
+    return "; ".join(
+        f"development {score.metric} {score.value:.3f} is not above the majority class's {score.chance:.3f}"
+        for score in primary
+    )

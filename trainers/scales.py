@@ -176,3 +176,18 @@ def _fingerprint(folder: Path) -> str:
                     file.seek(start)
                     total.update(file.read(SAMPLE_BYTES))
     return total.hexdigest()[:32]
+
+
+LANGUAGE_MODEL_HEAD = ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")
+"""Weights of XLM-R's language-model head beside the embeddings that it is tied to, under `lm_head.` in its files."""
+
+
+def has_language_model_head(folder: Path) -> bool:
+    """Whether the encoder's files hold the head that it was pretrained with."""
+    from safetensors import safe_open
+
+    names = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "numpy") as file:
+            names |= set(file.keys())
+    return {f"lm_head.{name}" for name in LANGUAGE_MODEL_HEAD} <= names

@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+from trainers.tasks.languages import ENGLISH
+
+SCHEMA_VERSION = 2
 KEY_DIGITS = 16
 
 _COSMETIC = "cosmetic"
@@ -72,6 +74,7 @@ class ScaleId(Frozen):
     """The folder or hub id that the encoder is read from."""
 
 
+Overflow = Literal["split", "truncate"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -100,6 +103,8 @@ class Recipe(Frozen):
     """Tokens per sequence at the most, special tokens included."""
     doc_stride: int = Field(default=128, ge=0)
     """Tokens that neighbouring windows of one document share (span tasks only)."""
+    overflow: Overflow = "split"
+    """What becomes of a sentence that is too long to tag: split, as XTREME does, or truncated, as jiant does."""
 
     def steps_per_epoch(self, examples: int) -> int:
         """Optimizer steps in one pass over `examples`; the last batch may be smaller."""
@@ -109,6 +114,32 @@ class Recipe(Frozen):
         """Optimizer steps of the whole training, T."""
         steps = self.epochs * self.steps_per_epoch(examples)
         return min(steps, self.max_steps) if self.max_steps else steps
+
+
+class Training(Frozen):
+    """One task that a stage trains on."""
+
+    task: str
+    recipe: Recipe
+    languages: tuple[str, ...] = Field(default=(ENGLISH,), min_length=1)
+    """Of the training rows; other than English they are machine translations (for `mlm`: text)."""
+
+
+class Mixing(Frozen):
+    """How the steps of a stage are shared out among its tasks: one task a step, drawn by the step's number."""
+
+    sampling: Literal["uniform", "proportional", "temperature"] = "temperature"
+    """A task of n examples is drawn with p ∝ 1, n, or min(n, cap)^(1/temperature) (T5's, as in Phang et al. 2020)."""
+    temperature: float = Field(default=2.0, gt=0)
+    cap: int = Field(default=2**17, gt=0)
+    mlm_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of all steps that are masked language modelling, where `mlm` is among the tasks."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps at the most; None is the sum of the tasks' own."""
+
+
+SHARED_BY_TASKS = ("warmup", "weight_decay", "adam_betas", "adam_epsilon", "gradient_clipping")
+"""Fields of a recipe that one optimizer has once, and so all tasks of a stage alike."""
 
 
 class Probe(Frozen):
@@ -126,6 +157,7 @@ class Probe(Frozen):
     """English training examples to which the refit head is fitted."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
+    overflow: Overflow = "split"
 
 
 class Evaluation(Frozen):
@@ -137,6 +169,7 @@ class Evaluation(Frozen):
     """Examples per language at the most (the first ones); None is all of them."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
+    overflow: Overflow = "split"
 
 
 class Stage(Frozen):
@@ -144,17 +177,18 @@ class Stage(Frozen):
 
     kind: Kind
     scale: ScaleId
-    train: tuple[str, ...] = ()
-    """The tasks trained on: one, or several for a multi-task intermediate; none for retrieval."""
+    train: tuple[Training, ...] = ()
+    """What is trained on: one task, or several for a multi-task intermediate; none for retrieval."""
+    mixing: Mixing | None = None
+    """How several tasks share the steps."""
     evaluate: tuple[Evaluation, ...] = ()
     """What is scored at the end."""
     parent: str | None = None
     """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
     seed: int = Field(ge=0, lt=2**63)
     """Decides heads, data order and dropout; 0 where nothing is random."""
-    recipe: Recipe | None = None
     probe: Probe | None = None
-    """What is probed: for an intermediate its own task, for a target its parent's."""
+    """What is probed: for an intermediate its own task, for a target its parent's; None after several tasks."""
     development_examples: int = Field(default=500, gt=0)
     """English development examples of the training task; at or below their majority class a run has diverged."""
     data: dict[str, str]
@@ -165,8 +199,13 @@ class Stage(Frozen):
 
     @model_validator(mode="after")
     def _whole(self) -> Stage:
-        if (self.recipe is None) != (not self.train):
-            raise ValueError("a stage that trains has a recipe, and only such a stage")
+        if (self.mixing is None) != (len(self.train) < 2):
+            raise ValueError("a stage of several tasks says how they are mixed, and only such a stage")
+        for field in SHARED_BY_TASKS:
+            values = {training.task: getattr(training.recipe, field) for training in self.train}
+            if len(set(values.values())) > 1:
+                found = ", ".join(f"{task} {value}" for task, value in values.items())
+                raise ValueError(f"one optimizer trains all tasks, so their {field} must be the same: {found}")
         if self.kind == "retrieval" and self.train:
             raise ValueError("a retrieval stage trains nothing")
         if self.kind != "retrieval" and not self.train:
@@ -183,6 +222,16 @@ class Stage(Frozen):
         copy = super().model_copy(update=update, deep=deep)
         copy.__dict__.pop("key", None)
         return copy
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of a stage of one task; of several the first's, for what they share (`SHARED_BY_TASKS`)."""
+        return self.train[0].recipe if self.train else None
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the tasks trained on."""
+        return tuple(training.task for training in self.train)
 
     @property
     def label(self) -> str:

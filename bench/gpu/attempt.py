@@ -183,7 +183,7 @@ def build_model(shape: Shape, device: torch.device, activation_checkpointing: bo
     torch.manual_seed(SEED)
     with torch.device(device):
         encoder = model_class(config, add_pooling_layer=False)
-        head = build_head(TASKS[TASK], shape.hidden, config.hidden_dropout_prob, config.initializer_range)
+        head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
     if activation_checkpointing:
         encoder.gradient_checkpointing_enable()
     return StageModel(encoder, {TASK: head})
@@ -199,7 +199,7 @@ def random_examples(vocabulary: int) -> TokenisedSet:
     ids = random.integers(4, vocabulary, starts[-1], dtype=np.int32)
     ids[starts[:-1]], ids[starts[1:] - 1] = 0, 2
     labels = random.integers(0, len(TASKS[TASK].labels), (EXAMPLES, 1), dtype=np.int32)
-    return TokenisedSet(ids, starts, labels, np.arange(EXAMPLES, dtype=np.int32), np.zeros((0, 2), np.int32))
+    return TokenisedSet(ids, starts, labels, np.arange(EXAMPLES, dtype=np.int32), np.zeros((len(ids), 0), np.int32))
 
 
 def _time_steps(engine: Engine, examples: TokenisedSet, job: Job, parameters: int) -> dict[str, Any]:
@@ -218,14 +218,15 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job, parameters: in
             timed_from = time.perf_counter()
         if len(steps) >= MIN_STEPS and time.perf_counter() - timed_from > job.seconds:
             break
+        drawn = examples.take(batch(SEED, step, len(examples), engine.recipe.batch_size))
         synchronize()
         started = time.perf_counter()
-        done = engine.step(examples, TASK, step, SEED, vocabulary, engine.recipe.learning_rate)
+        done = engine.step(drawn, TASK, (SEED, step), vocabulary, engine.recipe.learning_rate)
         synchronize()
         seconds = time.perf_counter() - started
         if not math.isfinite(done.loss):
             raise ValueError(f"the loss of step {step} is {done.loss}")
-        lengths = examples.lengths[batch(SEED, step, len(examples), engine.recipe.batch_size)]
+        lengths = drawn.lengths
         pieces = cut(lengths, 1, engine.execution.micro_batch_tokens)[0]
         padded = [len(places) * int(lengths[places].max()) for places in pieces]
         largest = max(largest, *padded)

@@ -21,7 +21,7 @@ from analysis.gather import per_example, store_records
 from analysis.statistics import Bootstrap
 from analysis.study import Study, analyse
 from trainers.files import write_json
-from trainers.stage import Evaluation, Probe, Recipe, ScaleId, Stage
+from trainers.stage import Evaluation, Probe, Recipe, ScaleId, Stage, Training
 from trainers.store import EventLog, Store
 from trainers.tasks import TASKS
 
@@ -91,9 +91,8 @@ def _probe(task: str) -> Probe:
 def _intermediate(scale: str, name: str, seed: int) -> Stage:
     return Stage(
         kind="intermediate",
-        train=INTERMEDIATES[name],
+        train=tuple(Training(task=task, recipe=RECIPE) for task in INTERMEDIATES[name]),
         seed=seed,
-        recipe=RECIPE,
         probe=_probe(name),
         **_common(scale, name),
     )
@@ -102,9 +101,8 @@ def _intermediate(scale: str, name: str, seed: int) -> Stage:
 def _target(scale: str, name: str, target: str, seed: int, parent: Stage | None) -> Stage:
     return Stage(
         kind="target",
-        train=(TARGETS[target],),
+        train=(Training(task=TARGETS[target], recipe=RECIPE),),
         seed=seed,
-        recipe=RECIPE,
         evaluate=(Evaluation(task=target, languages=LANGUAGES, max_length=64),),
         parent=parent.key if parent else None,
         probe=_probe(name) if parent else None,
@@ -155,7 +153,7 @@ def truth(stage: Stage) -> Iterator[Point]:
                 yield Point(at, "stored", task, language, CHANCE + decay(KEPT[scale], at) * (LEARNED - CHANCE))
                 kept = decay(REPRESENTATION_KEPT[scale], at)
                 yield Point(at, "refit", task, language, BASE + kept * (LEARNED - BASE))
-    yield Point(STEPS[-1], "development", stage.train[0], "en", PLAIN)
+    yield Point(STEPS[-1], "development", stage.trained[0], "en", PLAIN)
     for evaluation in stage.evaluate:
         for language in LANGUAGES:
             score = PLAIN - 0.1 * (language != "en")

@@ -143,7 +143,9 @@ def test_examples_that_do_not_average_to_the_value_are_not_resampled(tmp_path):
 
 def test_stages_of_two_sweeps_are_not_mixed_up(tmp_path):
     stage = small(intermediates=("none",))[0]
-    longer = stage.model_copy(update={"recipe": fakes.RECIPE.model_copy(update={"epochs": 9})})
+    (training,) = stage.train
+    recipe = fakes.RECIPE.model_copy(update={"epochs": 9})
+    longer = stage.model_copy(update={"train": (training.model_copy(update={"recipe": recipe}),)})
     for each in (stage, longer):
         fakes.write_stage(tmp_path, each)
     with pytest.raises(ValueError, match="belong to different sweeps"):

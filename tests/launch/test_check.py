@@ -119,10 +119,15 @@ def test_a_stride_without_room_is_refused(sweep_file):
     assert "doc_stride 60 leaves no room" in message
 
 
-def test_tasks_of_later_versions_are_planned_but_refused(sweep_file):
-    message = problems(sweep_file(intermediates=["none", "all9"], targets=["panx"], languages=["en"]))
-    assert "panx: can be planned but not run in this version: tagging" in message
-    assert "all9 is multi-task" in message
+def test_language_modelling_needs_the_head_that_the_encoder_was_pretrained_with(sweep_file, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "headless"
+    shutil.copytree(SANDBOX_ENCODERS / "sandbox-s", folder)
+    kept = {name: w for name, w in load_file(folder / "model.safetensors").items() if not name.startswith("lm_head.")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    message = problems(sweep_file(intermediates=["mnli+mlm"], scales=[str(folder)]))
+    assert "holds no language-model head (lm_head.*), which +mlm trains further" in message
 
 
 def test_a_store_that_cannot_be_written_is_refused(sweep_file, tmp_path):

@@ -14,7 +14,8 @@ from trainers.data.mirror import Mirror
 from trainers.data.tokenise import Lengths, load_tokenizer
 from trainers.scales import locate
 from trainers.store import Store
-from trainers.tasks import ISO639_3, TASKS, pair
+from trainers.tasks import TASKS, pair
+from trainers.tasks.languages import ISO639_3
 
 KNOWN_ACCURACY = {"de": 0.962, "ru": 0.908, "zh": 0.893, "hi": 0.964, "sw": 0.759}
 """English → X over all of Tatoeba, mean-pooled last layer, every sentence with the model's own prefix."""

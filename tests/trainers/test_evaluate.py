@@ -29,7 +29,7 @@ def test_results_do_not_depend_on_the_number_of_ranks(mirror, still_stages, two_
         assert measurements(ours) == measurements(theirs)
         assert predictions(ours) == predictions(theirs)
         measures |= {measure for _, measure, *_ in measurements(ours)}
-    assert measures == {"development", "zero_shot", "retrieval", "stored", "refit", "untouched"}
+    assert measures == {"development", "zero_shot", "retrieval", "retrieval_normed", "stored", "refit", "untouched"}
 
 
 @pytest.mark.parametrize("layer_norm", ["post", "pre"])
@@ -89,7 +89,7 @@ def test_zero_shot_score_is_the_mean_of_the_stored_examples(mirror, arm, store):
 
 
 def test_inference_cut_does_not_change_predictions(mirror, still_stages, tmp_path):
-    stage = next(stage for stage in still_stages if stage.train == ("squad",))
+    stage = next(stage for stage in still_stages if stage.trained == ("squad",))
     found = []
     for tokens in (200, 8192):
         store = Store(Path(tmp_path) / str(tokens))

@@ -145,7 +145,7 @@ def test_refit_head_finds_a_class_that_the_features_tell(probing):
         place = refit.table.column_names.index("label")
         table = refit.table.set_column(place, "label", pa.array(classes.astype(np.int64)))
         examples = type(refit.examples)(
-            refit.examples.ids, refit.examples.starts, classes[:, None], refit.examples.example, refit.examples.spans
+            refit.examples.ids, refit.examples.starts, classes[:, None], refit.examples.example, refit.examples.marks
         )
         return LabelledSet(refit.task, refit.language, table, examples)
 

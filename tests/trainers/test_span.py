@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer
 from trainers.scales import SANDBOX_ENCODERS
-from trainers.tasks import TASKS, span
+from trainers.tasks import TASKS, answers, span
 
 SQUAD = TASKS["squad"]
 LENGTHS = Lengths(max_length=64, doc_stride=16)
@@ -49,7 +50,7 @@ def encode(*rows, lengths: Lengths = LENGTHS) -> TokenisedSet:
 
 
 def spans_of(encoded: TokenisedSet, window: int) -> np.ndarray:
-    return encoded.spans[encoded.starts[window] : encoded.starts[window + 1]]
+    return encoded.marks[encoded.starts[window] : encoded.starts[window + 1]]
 
 
 # -- windows ----------------------------------------------------------------------------------------------------
@@ -194,6 +195,7 @@ def test_answer_that_does_not_occur_is_not_invented():
 def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_tokens, padding):
     import torch
 
+    from trainers.engine import Batch
     from trainers.heads import MAX_ANSWER_TOKENS, SpanHead
 
     torch.manual_seed(seed)
@@ -203,7 +205,8 @@ def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_token
     for token in range(context_tokens):
         spans[:, question_tokens + token] = torch.tensor([3 * token, 3 * token + 2])
     mask = torch.arange(length)[None].expand(2, -1) < length - padding
-    decoded = SpanHead(8).decode(logits, mask, spans)
+    batch = Batch(mask.long(), mask, torch.zeros(2, 2), spans, padded=True)
+    decoded = SpanHead(8).decode(logits, batch)
     for row in range(2):
         legal = [
             (float(logits[row, i, 0] + logits[row, j, 1]), i, j)
@@ -211,7 +214,13 @@ def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_token
             for j in range(i, min(i + MAX_ANSWER_TOKENS, question_tokens + context_tokens))
         ]
         best, first, last = max(legal)
-        assert decoded[row].tolist() == pytest.approx([best, int(spans[row, first, 0]), int(spans[row, last, 1])])
+        nothing = float(logits[row, 0].sum())
+        found = [best, int(spans[row, first, 0]), int(spans[row, last, 1]), nothing]
+        assert decoded[row].tolist() == pytest.approx(found)
+
+
+def labelled(rows, encoded) -> LabelledSet:
+    return LabelledSet(SQUAD, "en", table(*rows), encoded)
 
 
 def test_best_window_of_an_example_gives_its_answer():
@@ -220,12 +229,12 @@ def test_best_window_of_an_example_gives_its_answer():
     encoded = encode(*rows)
     windows = int((encoded.example == 0).sum())
     assert windows > 1
-    decoded = np.zeros((len(encoded), 3))
+    decoded = np.zeros((len(encoded), 4))
     decoded[:, 0] = -np.inf
-    decoded[windows - 1] = [5.0, 12, 15]
-    decoded[0] = [4.0, 0, 4]
-    decoded[-1] = [-3.0, 2, 5]
-    metrics, frame = span.score(SQUAD, table(*rows), encoded, decoded)
+    decoded[windows - 1] = [5.0, 12, 15, 9]
+    decoded[0] = [4.0, 0, 4, 9]
+    decoded[-1] = [-3.0, 2, 5, 9]
+    metrics, frame = span.score(labelled(rows, encoded), decoded)
     assert frame["prediction"].to_list() == ["dog", "cat"]
     assert metrics == {"f1": 1.0, "exact_match": 1.0}
 
@@ -275,8 +284,9 @@ phrases = st.lists(st.sampled_from(PHRASES), max_size=6).map(" ".join)
 @settings(max_examples=300)
 @given(phrases, phrases)
 def test_f1_and_exact_match_are_squads(prediction, gold):
-    assert span.f1(prediction, gold) == pytest.approx(official_f1(prediction, gold))
-    assert span.normalise(prediction) == official_normalise(prediction)
+    f1s, exact = answers.scores("squad", "en", [prediction], [[gold]])
+    assert f1s[0] == pytest.approx(official_f1(prediction, gold))
+    assert exact[0] == (official_normalise(prediction) == official_normalise(gold))
 
 
 @settings(max_examples=50)
@@ -284,8 +294,8 @@ def test_f1_and_exact_match_are_squads(prediction, gold):
 def test_scores_are_means_over_the_best_gold_answer(examples):
     rows = [("who?", prediction or "x", [(gold, 0) for gold in golds]) for prediction, golds in examples]
     encoded = TokenisedSet.from_lists([[0]] * len(rows), [(0, 0)] * len(rows), list(range(len(rows))), target_width=2)
-    decoded = np.array([[0.0, 0, len(prediction)] for prediction, _ in examples])
-    metrics, frame = span.score(SQUAD, table(*rows), encoded, decoded)
+    decoded = np.array([[0.0, 0, len(prediction), 9] for prediction, _ in examples])
+    metrics, frame = span.score(labelled(rows, encoded), decoded)
     expected = [max(official_f1(prediction, gold) for gold in golds) for prediction, golds in examples]
     assert metrics["f1"] == pytest.approx(np.mean(expected))
     assert frame["score"].to_list() == pytest.approx(expected)
@@ -298,4 +308,4 @@ def test_scores_are_means_over_the_best_gold_answer(examples):
 
 def test_chance_is_the_share_of_questions_without_an_answer():
     rows = table(("q", "c", []), ("q", "c", [("c", 0)]), ("q", "c", []), ("q", "c", []))
-    assert span.chance(SQUAD, rows) == 0.75
+    assert span.chance(LabelledSet(SQUAD, "en", rows, None)) == 0.75

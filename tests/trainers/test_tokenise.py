@@ -162,7 +162,9 @@ def without(column: str, row: int = 3):
 )
 def test_flaw_in_the_data_stops_the_stage_with_file_and_place(damaged, encoder_folder, store, change, complaint):
     copy, path, stage = damaged(change, encoder_folder())
-    stage = stage.model_copy(update={"recipe": stage.recipe.model_copy(update={"max_examples": None})})
+    (training,) = stage.train
+    recipe = training.recipe.model_copy(update={"max_examples": None})
+    stage = stage.model_copy(update={"train": (training.model_copy(update={"recipe": recipe}),)})
     with pytest.raises(DataError) as raised:
         run_here(stage, store, copy)
     assert complaint in str(raised.value)
@@ -207,7 +209,7 @@ task = TASKS["squad"]
 print("ready", flush=True)
 sys.stdin.readline()
 built = tokenised(cache, Mirror(mirror), task, task.train, "en", encoder, Lengths(96, 32), 300)
-print(len(built), int(built.ids.sum()), int(built.spans.sum()), flush=True)
+print(len(built), int(built.ids.sum()), int(built.marks.sum()), flush=True)
 """
 
 
@@ -239,7 +241,7 @@ def test_cached_set_is_what_was_built(mirror, tmp_path):
     built = pair.encode(MNLI, table, TOKENIZER, Lengths(64, 16))
     for _ in range(2):  # built, then opened
         opened = tokenised(tmp_path, mirror, MNLI, MNLI.train, "en", ENCODER, Lengths(64, 16), 50)
-        for name in ("ids", "starts", "targets", "example", "spans"):
+        for name in ("ids", "starts", "targets", "example", "marks"):
             np.testing.assert_array_equal(getattr(opened, name), getattr(built, name))
 
 
@@ -294,9 +296,9 @@ def test_vocabulary_of_a_stage_is_every_token_of_every_set(mirror, arm, store, e
     _, target = arm
     data = StageData.load(target, mirror, store.tokenised, encoder_folder())
     used = set(data.token_ids.tolist())
-    sets = [*data.train.values(), *data.development.values(), *data.evaluations, *data.probe, data.refit]
+    assert list(data.train) == ["pawsx"]
+    sets = [*data.development.values(), *data.evaluations, *data.probe, data.refit]
     assert [(labelled.task.name, labelled.language) for labelled in sets] == [
-        ("pawsx", "en"),
         ("pawsx", "en"),
         ("pawsx", "en"),
         ("pawsx", "de"),
@@ -304,4 +306,5 @@ def test_vocabulary_of_a_stage_is_every_token_of_every_set(mirror, arm, store, e
         ("xnli", "de"),
         ("mnli", "en"),
     ]
-    assert used == set(np.concatenate([labelled.examples.ids for labelled in sets]).tolist())
+    ids = [data.train["pawsx"].ids, *(labelled.examples.ids for labelled in sets)]
+    assert used == set(np.concatenate(ids).tolist())

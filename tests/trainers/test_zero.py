@@ -26,7 +26,7 @@ def plain_torch(mirror, two_ranks, tmp_path_factory):
             stage = two_ranks.calm[layer_norm]
             folder = Path(stage.scale.source)
             data = StageData.load(stage, mirror, tmp_path_factory.mktemp("tokenised"), folder)
-            made[layer_norm] = (*_train_plainly(stage, data.train["mnli"].examples, folder), data.token_ids)
+            made[layer_norm] = (*_train_plainly(stage, data.train["mnli"], folder), data.token_ids)
         return made[layer_norm]
 
     return train
@@ -43,7 +43,7 @@ def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], d
     recipe = stage.recipe
     encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
     torch.manual_seed(stage.seed)
-    head = build_head(TASKS["mnli"], 32, 0.0, encoder.config.initializer_range)
+    head = build_head(TASKS["mnli"], encoder.config, encoder.embeddings.word_embeddings)
     named = [*encoder.named_parameters(), *((f"heads.mnli.{name}", p) for name, p in head.named_parameters())]
     undecayed = [p for name, p in named if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name]
     decayed = [p for _, p in named if not any(p is other for other in undecayed)]

@@ -56,6 +56,13 @@ class SpanItem:
         context = gap.join(sentence.text for sentence in sentences)
         return context, question(self.question, self.asked, language), answer, start
 
+    def without_answer(self, language: str) -> tuple[str, str]:
+        """Context without the fact that is asked about, and the question."""
+        gap = "" if language == "zh" else " "
+        others = [said for number, said in enumerate(self.context) if number != self.about]
+        context = gap.join(statement(clause, language, front).text for clause, front in others)
+        return context, question(self.question, self.asked, language)
+
 
 ANSWER_SLOTS = {"colour": "thing.colour", "number": "thing.number"}
 
@@ -174,7 +181,7 @@ def _transfer(random: Random, label: int) -> Pair:
     clause = world.sample_clause(random, frames=("give",))
     while clause.verb not in lexicon.CONVERSES:
         clause = world.sample_clause(random, frames=("give",))
-    return _one_fact(random, label, clause, [_converse(clause), clause])
+    return _one_fact(random, label, clause, [converse(clause), clause])
 
 
 def _encounter(random: Random, label: int) -> Pair:
@@ -182,12 +189,12 @@ def _encounter(random: Random, label: int) -> Pair:
     return _one_fact(random, label, clause, [clause])
 
 
-def _converse(clause: Clause) -> Clause:
+def converse(clause: Clause) -> Clause:
     """Who gave is told as who received: "Anna gave Ben a key" as "Ben received a key from Anna"."""
-    return replace(_roles_exchanged(clause), verb=lexicon.CONVERSES[clause.verb])
+    return replace(roles_exchanged(clause), verb=lexicon.CONVERSES[clause.verb])
 
 
-def _roles_exchanged(clause: Clause) -> Clause:
+def roles_exchanged(clause: Clause) -> Clause:
     assert clause.agent is not None
     assert clause.person is not None
     return replace(clause, agent=Noun(clause.person), person=clause.agent.concept)
@@ -196,7 +203,7 @@ def _roles_exchanged(clause: Clause) -> Clause:
 def _one_fact(random: Random, label: int, clause: Clause, tellings: Sequence[Clause]) -> Pair:
     said, restated = random.choice(tellings), random.choice(tellings)
     if label == 0:
-        restated = _roles_exchanged(restated)
+        restated = roles_exchanged(restated)
     first, second = Utterance(said, random.choice(FRONTS)), Utterance(restated, random.choice(FRONTS))
     return Pair((first,), (second,), label)
 

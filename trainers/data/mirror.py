@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainers.tasks import ENGLISH_NAMES, ISO639_3, Files, Task
+from trainers.tasks import Files, Task
+from trainers.tasks.languages import ENGLISH_NAMES, ISO639_3
 
 ABSENT = "absent"
 
@@ -26,19 +28,26 @@ class Mirror:
         self.root = root
 
     def path(self, files: Files, language: str) -> Path:
-        """The parquet file of one split in one language."""
-        config = files.config.format(
-            language=language,
-            iso639_3=ISO639_3.get(language, language),
-            english_name=ENGLISH_NAMES.get(language, language),
-        )
-        return self.root / files.dataset / config / f"{files.split}.parquet"
+        """The parquet file of one split in one language (of joined ones the first)."""
+        names = {
+            "language": language,
+            "iso639_3": ISO639_3.get(language, language),
+            "english_name": ENGLISH_NAMES.get(language, language),
+        }
+        folder = self.root / files.dataset / files.config.format(**names)
+        return folder / f"{files.split.format(**names)}.parquet"
+
+    def missing(self, files: Files, language: str) -> list[Path]:
+        """The files that are not there, or (where one file holds all languages) have no rows of this language."""
+        return [
+            self.path(part, language)
+            for part in files.all_files
+            if not self.path(part, language).is_file() or (_holds_many(part) and not self._count(part, language))
+        ]
 
     def holds(self, files: Files, language: str) -> bool:
-        """Whether the mirror has a file (or, where one file holds all languages, rows) of this language."""
-        if files.language_column is None:
-            return self.path(files, language).is_file()
-        return self.count(files, language) > 0
+        """Whether the mirror has all files and, where one file holds all languages, rows of this language."""
+        return not self.missing(files, language)
 
     def languages(self, task: Task, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """The languages in which a sweep evaluates `task`: its official ones, cut to those that are `wanted`.
@@ -58,10 +67,17 @@ class Mirror:
             FileNotFoundError, pa.ArrowInvalid: no such file, or no parquet; the message names it.
             KeyError: a column is missing.
         """
+        return pa.concat_tables(
+            [self._part(part, language, columns) for part in files.parts], promote_options="permissive"
+        )
+
+    def _part(self, files: Files, language: str, columns: tuple[str, ...] | None) -> pa.Table:
         path = self.path(files, language)
         table = pq.read_table(path)
         if files.language_column is not None:
             table = table.filter(pc.equal(table[files.language_column], language))
+        if files.language_prefix is not None:
+            table = table.filter(pc.starts_with(table[files.language_prefix], _prefix(language)))
         if columns is None:
             return table
         missing = [column for column in columns if column not in table.column_names]
@@ -77,23 +93,33 @@ class Mirror:
         return tuple(names) if names else None
 
     def count(self, files: Files, language: str) -> int:
-        """Number of rows; 0 where the file is absent."""
+        """Number of rows; of absent files none."""
+        return sum(self._count(part, language) for part in files.parts)
+
+    def _count(self, files: Files, language: str) -> int:
         path = self.path(files, language)
         if not path.is_file():
             return 0
-        if files.language_column is None:
-            return _row_count(path, _stamp(path))
-        return _rows_by_language(path, files.language_column, _stamp(path)).get(language, 0)
+        if files.language_column is not None:
+            return _rows_by_language(path, files.language_column, _stamp(path)).get(language, 0)
+        if files.language_prefix is not None:
+            return _rows_by_prefix(path, files.language_prefix, _stamp(path)).get(_prefix(language), 0)
+        return _row_count(path, _stamp(path))
 
     def fingerprint(self, files: Files, languages: tuple[str, ...]) -> str:
         """Hash of the content of the split's files; `absent` where one is missing."""
-        paths = sorted({self.path(files, language) for language in languages})
+        paths = sorted({self.path(part, language) for language in languages for part in files.all_files})
         if not all(path.is_file() for path in paths):
             return ABSENT
         total = hashlib.sha256()
         for path in paths:
             total.update(_content_hash(path, _stamp(path)))
         return total.hexdigest()[:32]
+
+
+def _holds_many(files: Files) -> bool:
+    """Whether one file holds all languages."""
+    return files.language_column is not None or files.language_prefix is not None
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -110,6 +136,17 @@ def _row_count(path: Path, _stamp: tuple[int, int]) -> int:
 def _rows_by_language(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
     counted = pq.read_table(path, columns=[column])[column].value_counts()
     return {row["values"]: row["counts"] for row in counted.to_pylist()}
+
+
+@cache
+def _rows_by_prefix(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
+    names = pq.read_table(path, columns=[column])[column]
+    return dict(Counter(f"{name.split('-')[0]}-" for name in names.to_pylist()))
+
+
+def _prefix(language: str) -> str:
+    """How ids of rows in `language` begin (TyDiQA's)."""
+    return f"{ENGLISH_NAMES.get(language, language).lower()}-"
 
 
 @cache

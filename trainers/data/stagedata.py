@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from trainers.data.mirror import Mirror
 from trainers.data.tokenise import Lengths, TokenisedSet, rows, tokenised
-from trainers.stage import Evaluation, Probe, Recipe, Stage
-from trainers.tasks import ENGLISH, TASKS, Files, Task
+from trainers.stage import Evaluation, Probe, Recipe, Stage, Training
+from trainers.tasks import TASKS, Files, Task, family
+from trainers.tasks.languages import ENGLISH
 
 Needed = dict[str, tuple[Files, tuple[str, ...]]]
 
@@ -21,27 +22,43 @@ class DataError(ValueError):
     """The mirror's data are not what the stage was planned with, or not what its tasks expect."""
 
 
-def needed_files(train: tuple[str, ...], evaluate: tuple[Evaluation, ...], probe: Probe | None) -> Needed:
+def needed_files(train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], probe: Probe | None) -> Needed:
     """The splits that a stage reads, as `<task>/<role>` → (files, languages)."""
     needed: Needed = {}
 
-    def need(task: Task, role: str, languages: tuple[str, ...]) -> None:
-        files = getattr(task, role)
+    def need(name: str, files: Files | None, languages: tuple[str, ...]) -> None:
         if files is not None and languages:
-            needed[f"{task.name}/{role}"] = (files, languages)
+            needed[name] = (files, languages)
 
-    for name in train:
-        need(TASKS[name], "train", (ENGLISH,))
-        need(TASKS[name], "development", (ENGLISH,))
+    for training in train:
+        task = TASKS[training.task]
+        for files, languages in training_files(task, training.languages):
+            need(f"{task.name}/{'train' if files is task.train else 'translated'}", files, languages)
+        need(f"{task.name}/development", task.development, (ENGLISH,))
     for evaluation in evaluate:
-        need(TASKS[evaluation.task], "test", evaluation.languages)
+        task = TASKS[evaluation.task]
+        need(f"{task.name}/test", task.test, evaluation.languages)
+        if task.family == "mining":
+            need(f"{task.name}/development", task.development, evaluation.languages)
     if probe is not None:
         task = TASKS[probe.task]
-        need(task, "train", (ENGLISH,))
-        need(task, "development", (ENGLISH,))
+        need(f"{task.name}/train", task.train, (ENGLISH,))
+        need(f"{task.name}/development", task.development, (ENGLISH,))
         if task.multilingual:
-            need(TASKS[task.multilingual], "development", probe.languages)
+            other = TASKS[task.multilingual]
+            need(f"{other.name}/development", other.development, probe.languages)
     return needed
+
+
+def training_files(task: Task, languages: tuple[str, ...]) -> Iterator[tuple[Files, tuple[str, ...]]]:
+    """Where training rows in these languages lie: the task's own files, and translations of them."""
+    assert task.train is not None
+    own = tuple(language for language in languages if language in task.languages)
+    translated = tuple(language for language in languages if language not in task.languages)
+    if own:
+        yield task.train, own
+    if translated:
+        yield task.translated, translated
 
 
 @dataclass(frozen=True)
@@ -52,25 +69,33 @@ class LabelledSet:
     language: str
     table: pa.Table
     examples: TokenisedSet
+    gold: pa.Table | None = None
+    """The answers, where they have a file of their own (mining)."""
+    development: LabelledSet | None = None
+    """What a threshold is chosen on (mining)."""
 
 
 @dataclass
 class StageData:
     """The sets of one stage."""
 
-    train: dict[str, LabelledSet] = field(default_factory=dict)
+    train: dict[str, TokenisedSet] = field(default_factory=dict)
+    """Training examples by task, all languages together."""
     development: dict[str, LabelledSet] = field(default_factory=dict)
     evaluations: list[LabelledSet] = field(default_factory=list)
     probe: list[LabelledSet] = field(default_factory=list)
     """English first, then the other languages."""
     refit: LabelledSet | None = None
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """The tasks trained on and probed, with the classes that their training rows tell."""
 
     @property
     def token_ids(self) -> np.ndarray:
         """Every token id that occurs in any of the sets, sorted."""
-        sets = [*self.train.values(), *self.development.values(), *self.evaluations, *self.probe]
-        sets += [self.refit] if self.refit else []
-        return np.unique(np.concatenate([np.unique(labelled.examples.ids) for labelled in sets]))
+        labelled = [*self.development.values(), *self.evaluations, *self.probe, *([self.refit] if self.refit else [])]
+        labelled += [one.development for one in self.evaluations if one.development]
+        sets = [*self.train.values(), *(one.examples for one in labelled)]
+        return np.unique(np.concatenate([np.unique(one.ids) for one in sets]))
 
     @classmethod
     def load(cls, stage: Stage, mirror: Mirror, cache: Path, tokenizer_folder: Path) -> StageData:
@@ -80,7 +105,7 @@ class StageData:
             DataError: files are missing or have changed since the plan, or a row is malformed.
         """
         for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probe).items():
-            if missing := [mirror.path(files, language) for language in languages if not mirror.holds(files, language)]:
+            if missing := [path for language in languages for path in mirror.missing(files, language)]:
                 raise DataError(f"{name}: {missing[0]} does not exist or lacks the language; run `retain check`")
             found = mirror.fingerprint(files, languages)
             if found != stage.data.get(name):
@@ -89,40 +114,76 @@ class StageData:
                     f"planned with {stage.data.get(name)}: run `retain check`, then plan again"
                 )
 
-        def read(task: Task, files: Files | None, language: str, lengths: Lengths, limit: int | None) -> LabelledSet:
-            assert files is not None
-            try:
-                examples = tokenised(cache, mirror, task, files, language, tokenizer_folder, lengths, limit)
-                return LabelledSet(task, language, rows(mirror, task, files, language, limit), examples)
-            except (KeyError, ValueError, TypeError) as error:
-                raise DataError(f"{mirror.path(files, language)}: {error.args[0]}") from error
-
+        reader = _Reader(mirror, cache, tokenizer_folder)
         data = cls()
-        for name in stage.train:
-            task, recipe = TASKS[name], stage.recipe
-            assert recipe is not None
-            data.train[name] = read(task, task.train, ENGLISH, _lengths(recipe), recipe.max_examples)
-            data.development[name] = read(task, task.development, ENGLISH, _lengths(recipe), stage.development_examples)
+        for training in stage.train:
+            task = data.tasks[training.task] = reader.with_labels(TASKS[training.task])
+            recipe = training.recipe
+            parts = [
+                reader.read(task, files, language, _lengths(recipe), recipe.max_examples).examples
+                for files, languages in training_files(task, training.languages)
+                for language in languages
+            ]
+            data.train[task.name] = TokenisedSet.concatenate(parts)
+            if task.development is not None:
+                data.development[task.name] = reader.read(
+                    task, task.development, ENGLISH, _lengths(recipe), stage.development_examples
+                )
         for evaluation in stage.evaluate:
-            task = TASKS[evaluation.task]
+            task = data.tasks.get(evaluation.task, TASKS[evaluation.task])
             data.evaluations += [
-                read(task, task.test, language, _lengths(evaluation), evaluation.max_examples)
+                reader.read_test(task, language, _lengths(evaluation), evaluation.max_examples)
                 for language in evaluation.languages
             ]
         if stage.probe is not None:
-            data._load_probe(stage.probe, read)
+            data._load_probe(stage.probe, reader)
         return data
 
-    def _load_probe(self, probe: Probe, read: Callable[..., LabelledSet]) -> None:
-        task, lengths = TASKS[probe.task], _lengths(probe)
-        self.probe = [read(task, task.development, ENGLISH, lengths, probe.examples)]
+    def _load_probe(self, probe: Probe, reader: _Reader) -> None:
+        task, lengths = reader.with_labels(TASKS[probe.task]), _lengths(probe)
+        self.tasks[task.name] = task
+        self.probe = [reader.read(task, task.development, ENGLISH, lengths, probe.examples)]
         if probe.languages and probe.examples_other:
             other = TASKS[task.multilingual]
             self.probe += [
-                read(other, other.development, language, lengths, probe.examples_other) for language in probe.languages
+                reader.read(other, other.development, language, lengths, probe.examples_other)
+                for language in probe.languages
             ]
-        self.refit = read(task, task.train, ENGLISH, lengths, probe.refit_examples)
+        self.refit = reader.read(task, task.train, ENGLISH, lengths, probe.refit_examples)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    mirror: Mirror
+    cache: Path
+    tokenizer_folder: Path
+
+    def with_labels(self, task: Task) -> Task:
+        """The task with its classes, where the training rows tell them."""
+        if task.labels or task.family != "tagging":
+            return task
+        assert task.train is not None
+        return replace(task, labels=family(task).classes(task, self.mirror.table(task.train, ENGLISH, task.columns)))
+
+    def read(self, task: Task, files: Files | None, language: str, lengths: Lengths, limit: int | None) -> LabelledSet:
+        assert files is not None
+        try:
+            examples = tokenised(self.cache, self.mirror, task, files, language, self.tokenizer_folder, lengths, limit)
+            table = rows(self.mirror, task, files, language, limit)
+            gold = self.mirror.table(files.gold, language) if files.gold else None
+            return LabelledSet(task, language, table, examples, gold)
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{self.mirror.path(files, language)}: {error.args[0]}") from error
+
+    def read_test(self, task: Task, language: str, lengths: Lengths, limit: int | None) -> LabelledSet:
+        """What an evaluation scores; mining has all of its sentences, as a part of them has other pairs to find."""
+        if task.family != "mining":
+            return self.read(task, task.test, language, lengths, limit)
+        found = self.read(task, task.test, language, lengths, None)
+        if task.development is None:
+            return found
+        return replace(found, development=self.read(task, task.development, language, lengths, None))
 
 
 def _lengths(source: Recipe | Evaluation | Probe) -> Lengths:
-    return Lengths(source.max_length, source.doc_stride)
+    return Lengths(source.max_length, source.doc_stride, source.overflow)

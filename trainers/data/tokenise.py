@@ -10,45 +10,78 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trainers.data.mirror import Mirror
 from trainers.files import writing
-from trainers.stage import digest
+from trainers.stage import Overflow, digest
 from trainers.tasks import Files, Task, family
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
 class TokenisedSet:
-    """Sequences of one task, split and language.  n sequences, N tokens in all."""
+    """What one task, split and language is trained on or scored by, in units that are never torn apart.
+
+    A unit is a sequence, or for multiple choice one sequence per choice.  n units, S = n × group sequences, N tokens.
+    """
 
     ids: np.ndarray
     """[N] int32 token ids."""
     starts: np.ndarray
-    """[n + 1] int64: where each sequence starts in `ids`."""
+    """[S + 1] int64: where each sequence starts in `ids`."""
     targets: np.ndarray
-    """[n, k] int32: the class (k=1), first and last token of the answer (k=2), or nothing (k=0)."""
+    """[n, k] int32: the class (k=1), first and last token of the answer (k=2), number of words with a class
+    (k=1), or nothing (k=0)."""
     example: np.ndarray
-    """[n] int32: the row that a sequence comes from; a long document gives several windows."""
-    spans: np.ndarray
-    """[N, 2] int32 characters of the context that a token covers, -1 outside it ([0, 2] where unused)."""
+    """[n] int32: the row that a unit comes from; a long document gives several windows."""
+    marks: np.ndarray
+    """[N, w] int32, what the family says of each token: the characters of the context that it covers (w=2), number and
+    class of the word that begins with it (w=2), or nothing (w=0); -1 where there is none."""
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.example)
+
+    @property
+    def group(self) -> int:
+        """Sequences per unit."""
+        return max(1, (len(self.starts) - 1) // max(1, len(self)))
+
+    @property
+    def sequence_lengths(self) -> np.ndarray:
+        """[S] tokens per sequence."""
+        return np.diff(self.starts)
 
     @property
     def lengths(self) -> np.ndarray:
-        """[n] tokens per sequence."""
-        return np.diff(self.starts)
+        """[n] tokens that each unit fills when its sequences are padded to the longest of them."""
+        return self.sequence_lengths.reshape(-1, self.group).max(1, initial=0) * self.group
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """[n] real tokens per unit."""
+        return self.sequence_lengths.reshape(-1, self.group).sum(1)
+
+    def sequences(self, units: np.ndarray) -> np.ndarray:
+        """The sequences of some units, unit by unit."""
+        return (np.asarray(units)[:, None] * self.group + np.arange(self.group)).reshape(-1)
 
     def sequence(self, index: int) -> np.ndarray:
         return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def take(self, units: np.ndarray) -> TokenisedSet:
+        """Some units, in the order given."""
+        sequences = self.sequences(units)
+        lengths = self.sequence_lengths[sequences]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        tokens = np.repeat(self.starts[sequences] - starts[:-1], lengths) + np.arange(starts[-1])
+        return TokenisedSet(self.ids[tokens], starts, self.targets[units], self.example[units], self.marks[tokens])
 
     @classmethod
     def from_lists(
@@ -56,31 +89,31 @@ class TokenisedSet:
         ids: list[list[int]],
         targets: Sequence[tuple[int, ...]],
         example: list[int],
-        spans: list[list[tuple[int, int]]] | None = None,
+        marks: Sequence[Sequence[tuple[int, ...]]] | None = None,
         target_width: int = 1,
     ) -> TokenisedSet:
         starts = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(sequence) for sequence in ids], out=starts[1:])
         flat = np.fromiter((token for sequence in ids for token in sequence), np.int32, starts[-1])
-        covered = [span for sequence in spans or [] for span in sequence]
+        told = [mark for sequence in marks or [] for mark in sequence]
         return cls(
             flat,
             starts,
-            np.array(targets, np.int32).reshape(len(ids), target_width),
+            np.array(targets, np.int32).reshape(len(example), target_width),
             np.array(example, np.int32),
-            np.array(covered, np.int32).reshape(-1, 2),
+            np.array(told, np.int32).reshape(len(flat), len(told[0]) if told else 0),
         )
 
     @classmethod
     def concatenate(cls, sets: Sequence[TokenisedSet]) -> TokenisedSet:
-        """The sequences of several sets of one task, one after another; `example` still counts within each set."""
-        lengths = np.concatenate([one.lengths for one in sets])
+        """The units of several sets of one task, one after another; `example` still counts within each set."""
+        lengths = np.concatenate([one.sequence_lengths for one in sets])
         return cls(
             np.concatenate([one.ids for one in sets]),
             np.concatenate([[0], np.cumsum(lengths)]),
             np.concatenate([one.targets for one in sets]),
             np.concatenate([one.example for one in sets]),
-            np.concatenate([one.spans for one in sets]),
+            np.concatenate([one.marks for one in sets]),
         )
 
     def save(self, folder: Path) -> None:
@@ -98,6 +131,7 @@ class Lengths:
 
     max_length: int
     doc_stride: int
+    overflow: Overflow = "split"
 
 
 def load_tokenizer(folder: Path):
@@ -109,6 +143,13 @@ def load_tokenizer(folder: Path):
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(_tokenizer_file(folder)))
+
+
+def mask_id(folder: Path) -> int:
+    """The id of `<mask>`, which XLM-R's tokenizers have as the last."""
+    tokenizer = load_tokenizer(folder)
+    found = tokenizer.token_to_id("<mask>")
+    return tokenizer.get_vocab_size() - 1 if found is None else found
 
 
 def _tokenizer_file(folder: Path) -> Path:
@@ -129,7 +170,7 @@ def chosen_rows(count: int, limit: int | None) -> np.ndarray:
 
 
 def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | None) -> pa.Table:
-    """The task's columns of the chosen rows.
+    """The task's columns of the chosen rows; rows without a gold label are dropped first.
 
     Raises:
         ValueError: a value is missing.
@@ -138,7 +179,22 @@ def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | N
     for column in task.columns:
         if table[column].null_count:
             raise ValueError(f"row {table[column].is_null().to_pylist().index(True)} has nothing in column {column!r}")
+    table = labelled(task, table)
     return table.take(chosen_rows(table.num_rows, limit))
+
+
+def labelled(task: Task, table: pa.Table) -> pa.Table:
+    """The rows that have a gold label."""
+    column = task.columns[-1]
+    values = [value for value in task.unlabelled if _fits(value, table.schema.field(column).type)]
+    if not values:
+        return table
+    unlabelled = pc.is_in(table[column], value_set=pa.array(values, table.schema.field(column).type))
+    return table.filter(pc.invert(unlabelled))
+
+
+def _fits(value: object, kind: pa.DataType) -> bool:
+    return isinstance(value, str) == (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def tokenised(
@@ -161,11 +217,11 @@ def tokenised(
             "limit": limit,
             "data": mirror.fingerprint(files, (language,)),
             "tokenizer": _tokenizer_hash(tokenizer_folder),
-            "max_length": lengths.max_length,
-            "doc_stride": lengths.doc_stride,
+            "labels": task.labels,
+            **asdict(lengths),
         }
     )
-    folder = cache / f"{task.name}-{files.split}-{language}-{name}"
+    folder = cache / f"{task.name}-{files.split.format(language=language)}-{language}-{name}"
     if not folder.is_dir():
         table = rows(mirror, task, files, language, limit)
         encoded = family(task).encode(task, table, load_tokenizer(tokenizer_folder), lengths)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
+
+if TYPE_CHECKING:
+    from trainers.data.stagedata import LabelledSet
 
 
 def labels_of(task: Task, table: pa.Table) -> np.ndarray:
@@ -35,12 +40,12 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     return TokenisedSet.from_lists(ids, [(label,) for label in labels_of(task, table)], list(range(len(ids))))
 
 
-def chance(task: Task, table: pa.Table) -> float:
+def chance(labelled: LabelledSet) -> float:
     """Accuracy of always answering the most frequent class."""
-    return float(np.bincount(labels_of(task, table)).max() / table.num_rows)
+    return float(np.bincount(labels_of(labelled.task, labelled.table)).max() / labelled.table.num_rows)
 
 
-def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarray) -> tuple[dict, pl.DataFrame]:
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
     """Accuracy over all rows.
 
     Args:
@@ -49,18 +54,17 @@ def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarra
     Returns:
         {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (0 or 1).
     """
-    predicted, gold = decoded.argmax(1), labels_of(task, table)
-    correct = (predicted == gold).astype(np.float64)
-    names = np.array(task.labels)
+    names = np.array(labelled.task.labels)
+    predicted, gold = decoded.argmax(1), labels_of(labelled.task, labelled.table)
     frame = pl.DataFrame(
         {
             "example": np.arange(len(gold)),
             "prediction": names[predicted],
             "gold": names[gold],
-            "score": correct,
+            "score": (predicted == gold).astype(np.float64),
         }
     )
-    return {"accuracy": float(correct.mean())}, frame
+    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
+
+if TYPE_CHECKING:
+    from trainers.data.stagedata import LabelledSet
 
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
@@ -19,28 +24,25 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     return TokenisedSet.from_lists(ids, [()] * len(ids), [i // 2 for i in range(len(ids))], target_width=0)
 
 
-def chance(task: Task, table: pa.Table) -> float:
+def chance(labelled: LabelledSet) -> float:
     """Accuracy of a random guess."""
-    return 1 / table.num_rows
+    return 1 / labelled.table.num_rows
 
 
-def score_layer(embeddings: np.ndarray) -> np.ndarray:
+def score_layer(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
     """Whether each English sentence's nearest foreign sentence (cosine) is its translation, as in XTREME.
 
     Args:
         embeddings: [2n, hidden] mean-pooled states of one layer, in the order of `encode`.
 
     Returns:
-        [n] index of the foreign sentence found for each English one.
+        {"accuracy": value in [0, 1]}, and one row per example: example, prediction (index of the foreign sentence found
+        for the English one), gold, score (0 or 1).
     """
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    return (unit[1::2] @ unit[0::2].T).argmax(1)
-
-
-def frame_of(found: np.ndarray) -> pl.DataFrame:
-    """One row per example: example, prediction (index found), gold, score (0 or 1)."""
+    found = (unit[1::2] @ unit[0::2].T).argmax(1)
     gold = np.arange(len(found))
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "example": gold,
             "prediction": found.astype(str),
@@ -48,6 +50,7 @@ def frame_of(found: np.ndarray) -> pl.DataFrame:
             "score": (found == gold).astype(np.float64),
         }
     )
+    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:

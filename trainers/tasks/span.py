@@ -1,26 +1,27 @@
 """Extractive question answering.  Columns: question, context, answers {text: [...], answer_start: [...]}.
 
+A question without an answer has empty lists (SQuAD v2); its windows point to token 0, like those that lack the answer.
+
 Spans come from the tokenizer's offsets on the original text, so nothing is re-aligned afterwards (the old
 `get_final_text` cost Chinese 50 points of F1: transformers#3510).
 """
 
 from __future__ import annotations
 
-import collections
-import re
-import string
 import unicodedata
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from trainers.data.tokenise import Lengths, TokenisedSet
-from trainers.tasks import Task
+from trainers.tasks import Task, answers
+
+if TYPE_CHECKING:
+    from trainers.data.stagedata import LabelledSet
 
 MAX_QUESTION_TOKENS = 64
-_ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
-_PUNCTUATION = set(string.punctuation)
 
 
 def locate_answer(context: str, text: str, start: int) -> int | None:
@@ -65,7 +66,7 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
         for text, encoding in zip(questions, tokenizer.encode_batch(questions, add_special_tokens=False), strict=True)
     ]
     tokenizer.enable_truncation(lengths.max_length, stride=lengths.doc_stride, strategy="only_second")
-    ids, targets, example, spans = [], [], [], []
+    ids, targets, example, marks = [], [], [], []
     for row, encoding in enumerate(tokenizer.encode_batch(list(zip(heads, contexts, strict=True)))):
         gold = answers[row]
         start = locate_answer(contexts[row], gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
@@ -75,10 +76,10 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
                 for (first, last), sequence in zip(window.offsets, window.sequence_ids, strict=True)
             ]
             ids.append(window.ids)
-            spans.append(covered)
+            marks.append(covered)
             example.append(row)
             targets.append((0, 0) if start is None else _token_span(covered, start, start + len(gold["text"][0])))
-    return TokenisedSet.from_lists(ids, targets, example, spans, target_width=2)
+    return TokenisedSet.from_lists(ids, targets, example, marks, target_width=2)
 
 
 def _truncated(question: str, encoding, budget: int) -> str:
@@ -101,56 +102,44 @@ def _token_span(covered: list[tuple[int, int]], start: int, end: int) -> tuple[i
     return inside[0], inside[-1]
 
 
-def chance(task: Task, table: pa.Table) -> float:
+def chance(labelled: LabelledSet) -> float:
     """F1 of answering nothing everywhere: the share of questions without an answer."""
-    return float(np.mean([not gold["text"] for gold in table[task.columns[2]].to_pylist()]))
+    return float(np.mean([not gold["text"] for gold in labelled.table[labelled.task.columns[2]].to_pylist()]))
 
 
-def score(task: Task, table: pa.Table, encoded: TokenisedSet, decoded: np.ndarray) -> tuple[dict, pl.DataFrame]:
-    """SQuAD's F1 and exact match, the best over the gold answers.
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """F1 and exact match by the task's normalisation, the best over the gold answers.
 
     Args:
-        decoded: [n, 3] per window: score of its best span, first and last+1 character in the context.
+        decoded: [n, 4] per window: score of its best span, first and last+1 character in the context, and the score
+            of answering nothing.
 
     Returns:
         {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (F1), exact_match.
     """
-    contexts, answers = table[task.columns[1]].to_pylist(), table[task.columns[2]].to_pylist()
+    task, table = labelled.task, labelled.table
+    contexts, answers_column = table[task.columns[1]].to_pylist(), table[task.columns[2]].to_pylist()
     best = np.full(table.num_rows, -1)
+    nothing = np.full(table.num_rows, np.inf)  # SQuAD v2: a question is unanswerable if every window says so
     for window in np.argsort(decoded[:, 0], kind="stable"):
-        best[encoded.example[window]] = window
+        row = labelled.examples.example[window]
+        best[row] = window
+        nothing[row] = min(nothing[row], decoded[window, 3])
     predictions = [contexts[row][int(decoded[w, 1]) : int(decoded[w, 2])] for row, w in enumerate(best)]
-    golds = [gold["text"] or [""] for gold in answers]
-    f1s = [max(f1(prediction, text) for text in gold) for prediction, gold in zip(predictions, golds, strict=True)]
-    exact = [
-        float(max(normalise(prediction) == normalise(text) for text in gold))
-        for prediction, gold in zip(predictions, golds, strict=True)
-    ]
+    if task.unanswerable:
+        predictions = [text if decoded[best[row], 0] >= nothing[row] else "" for row, text in enumerate(predictions)]
+    golds = [gold["text"] or [""] for gold in answers_column]
+    f1s, exact = answers.scores(task.normalisation, labelled.language, predictions, golds)
     frame = pl.DataFrame(
         {
             "example": np.arange(table.num_rows),
             "prediction": predictions,
             "gold": [gold[0] for gold in golds],
-            "score": np.array(f1s),
-            "exact_match": np.array(exact),
+            "score": f1s,
+            "exact_match": exact,
         }
     )
     return {"f1": float(np.mean(f1s)), "exact_match": float(np.mean(exact))}, frame
-
-
-def normalise(text: str) -> str:
-    """SQuAD v1.1's answer normalisation: lower case, no ASCII punctuation, no English articles, single spaces."""
-    kept = "".join(character for character in text.lower() if character not in _PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", kept).split())
-
-
-def f1(prediction: str, gold: str) -> float:
-    """SQuAD v1.1's F1 over white-space tokens; two empty answers agree."""
-    predicted, expected = normalise(prediction).split(), normalise(gold).split()
-    if not predicted or not expected:
-        return float(predicted == expected)
-    common = sum((collections.Counter(predicted) & collections.Counter(expected)).values())
-    return 2 * common / (len(predicted) + len(expected))
 
 
 MOST_LOST_ANSWERS = 0.02

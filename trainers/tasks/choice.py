@@ -1,0 +1,83 @@
+"""Multiple choice: one sequence per choice, one logit each.  The task's `read` turns a row into a `Choice`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.tasks import Choice, Task
+
+if TYPE_CHECKING:
+    from trainers.data.stagedata import LabelledSet
+
+
+def questions(task: Task, table: pa.Table) -> list[Choice]:
+    """The rows as multiple-choice questions.
+
+    Raises:
+        ValueError: a row has another number of choices than the task, or a label that is none of them.
+    """
+    assert task.read is not None
+    found = [task.read(row) for row in table.to_pylist()]
+    for row, question in enumerate(found):
+        if len(question.choices) != task.options:
+            raise ValueError(f"{task.name}: row {row} has {len(question.choices)} choices; expected {task.options}")
+        if not 0 <= question.label < task.options:
+            label = table[task.columns[-1]][row].as_py()
+            raise ValueError(
+                f"{task.name}: row {row} has the label {label!r}, which is none of its {task.options} choices"
+            )
+    return found
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> prompt </s></s> choice </s>`, one sequence per choice; a long prompt loses its beginning, not the choice."""
+    tokenizer.enable_truncation(lengths.max_length, strategy="longest_first", direction="left")
+    asked = questions(task, table)
+    pairs = [(question.prompt, choice) for question in asked for choice in question.choices]
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(pairs)]
+    return TokenisedSet.from_lists(ids, [(question.label,) for question in asked], list(range(len(asked))))
+
+
+def chance(labelled: LabelledSet) -> float:
+    """Accuracy of always taking the choice in the most frequent place."""
+    labels = [question.label for question in questions(labelled.task, labelled.table)]
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """Accuracy over all rows.
+
+    Args:
+        decoded: [n, choices] logits.
+
+    Returns:
+        {"accuracy": value in [0, 1]}, and one row per example: example, prediction and gold (the choice's number from
+        0), score (0 or 1).
+    """
+    gold = np.array([question.label for question in questions(labelled.task, labelled.table)])
+    predicted = decoded.argmax(1)
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(len(gold)),
+            "prediction": predicted.astype(str),
+            "gold": gold.astype(str),
+            "score": (predicted == gold).astype(np.float64),
+        }
+    )
+    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    try:
+        asked = questions(task, table)
+    except (ValueError, KeyError, TypeError) as error:
+        return [str(error)]
+    empty = sum(not question.prompt.strip() or not all(map(str.strip, question.choices)) for question in asked)
+    # The hub's HellaSwag and CommonsenseQA have a few choices of spaces only.
+    return [f"{empty} of {len(asked)} rows lack a prompt or a choice"] if empty > 0.02 * len(asked) else []
