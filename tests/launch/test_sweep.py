@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from launch.plan import make_plan
 from launch.sweep import SweepError, load_sweep
 
 
@@ -81,3 +84,34 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path, content, expected):
 
 def test_a_missing_file_is_named(tmp_path):
     assert "nowhere.yaml: cannot be read: No such file" in errors(tmp_path / "nowhere.yaml")
+
+
+SHIPPED = {"paper": 76 * 3, "full": 304 * 3, "scale": (4 + 5 * 2) * 4 * 5, "variants": (7 + 8 * 4) * 2 * 3}
+"""Trainings of each ready-made sweep: intermediates, and from each start one per training set of a target."""
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_ready_made_sweeps_plan_as_many_trainings_as_they_say(name):
+    plan = make_plan(load_sweep(Path("launch/sweeps") / f"{name}.yaml"))
+    assert plan.trainings == SHIPPED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mnly+squad", "'mnly' is not an intermediate: did you mean 'mnli'?"),
+        ("mnli+mnli", "names mnli or one of its languages more than once"),
+        ("none+mnli", "none is the baseline and goes with nothing else"),
+        ("mlm", "mlm goes with an intermediate task"),
+        ("mnli@", "after @ come the languages"),
+        ("mnli@de-xx", "'xx' is none"),
+        ("mlm@de", "after @ come the languages"),
+        ("", "'' is not an intermediate"),
+    ],
+)
+def test_a_name_of_an_intermediate_that_cannot_be_is_told(sweep_file, name, expected):
+    assert expected in errors(sweep_file(intermediates=["none", name]))
+
+
+def test_one_intermediate_under_two_names_is_told(sweep_file):
+    assert "are the same intermediate" in errors(sweep_file(intermediates=["mnli+squad", "squad+mnli"]))
