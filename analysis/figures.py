@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from analysis.heatmap import gain_heat_map
 from analysis.plotting import (
     GREY,
     LINES,
@@ -89,10 +90,11 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
                 name = curve.arm.intermediate
                 band(panel, curve.layers, curve.low, curve.high, colour[name])
                 panel.plot(curve.layers, curve.value, _line(names, name), color=colour[name], marker=".")
+                panel.axvline(curve.compared_layer, color=GREY, linestyle=":", linewidth=0.8)
             panel.set_title(scale)
             panel.set_ylim(0, 1.03)
             panel.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        label(axes, "layer (0: embeddings)", "accuracy, mean over languages")
+        label(axes, "layer (0: embeddings; dotted: compared)", "score, mean over languages")
         legend(
             figure,
             [
@@ -109,7 +111,7 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
         )
         title(figure, sweep, f"{task} retrieval before and after phase 2", study)
         caption = (
-            f"{task} accuracy (nearest neighbour by cosine among mean-pooled states, English → other language), "
+            f"{task} (sentence vectors are mean-pooled states, compared by cosine), "
             "by layer, mean over languages, with 95 % intervals: what intermediate training does to "
             "multilinguality before any target is trained."
         )
@@ -127,6 +129,11 @@ class Section:
 
 
 SECTIONS = (
+    Section(
+        "What each intermediate adds to each target",
+        gain_heat_map,
+        "No gain yet: that takes a target trained through an intermediate and without one, on a common seed.",
+    ),
     Section(
         "Retention while a target is learned",
         retention_by_step,

@@ -108,7 +108,7 @@ def _multilinguality(study: Study) -> Iterator[str]:
             for curve in changed
             if curve.arm.intermediate == intermediate
         )
-        yield f"{intermediate} changes retrieval accuracy, at the layer that was best before it, by: {parts}."
+        yield f"{intermediate} changes retrieval, at the layer that the sweep fixed, by: {parts}."
 
 
 def _reservations(study: Study) -> Iterator[str]:

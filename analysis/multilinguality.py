@@ -26,37 +26,45 @@ class LayerCurve:
     low: Floats
     high: Floats
     """[layers]"""
-    best_layer: int
-    """The layer that was best before phase 2; -1 where that was not measured."""
+    compared_layer: int
+    """The layer at the depth that the sweep fixed before its results were seen."""
     change: Estimate = UNDEFINED
-    """Accuracy at `best_layer` minus that before phase 2; undefined for `none`."""
+    """Accuracy at `compared_layer` minus that before phase 2; undefined for `none` and where that was not measured."""
 
 
-def layer_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap) -> list[LayerCurve]:
-    """One curve per scale, intermediate and retrieval task."""
+def layer_curves(
+    arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap, depth: float
+) -> list[LayerCurve]:
+    """One curve per scale, intermediate and retrieval task.
+
+    Args:
+        depth: share of the layers at which encoders are compared.
+    """
     before = {(arm.scale, arm.targets): arm for arm in arms if arm.intermediate == "none"}
     return [
-        _curve(arm, task, before.get((arm.scale, arm.targets)), measurements, bootstrap)
+        _curve(arm, task, before.get((arm.scale, arm.targets)), measurements, bootstrap, depth)
         for arm in arms
         for task in dict(measurements.pairs(arm.ordered_keys, MEASURE))
     ]
 
 
-def _curve(arm: Arm, task: str, before: Arm | None, measurements: Measurements, bootstrap: Bootstrap) -> LayerCurve:
+def _curve(
+    arm: Arm, task: str, before: Arm | None, measurements: Measurements, bootstrap: Bootstrap, depth: float
+) -> LayerCurve:
     languages = _languages(arm, task, measurements)
     layers = measurements.steps(arm.ordered_keys, MEASURE, task, languages[0])
     value, samples = _means(arm, task, languages, layers, measurements, bootstrap)
     low, high = bootstrap.interval(samples)
-    best, change = -1, UNDEFINED
-    if before is not None:
+    compared, change = round(depth * layers[-1]), UNDEFINED
+    if before is not None and before is not arm:
         shared = [language for language in languages if language in _languages(before, task, measurements)]
         if shared:
-            first, first_samples = _means(before, task, shared, layers, measurements, bootstrap)
-            best = int(first.argmax())
-            if before is not arm:
-                after, after_samples = _means(arm, task, shared, layers, measurements, bootstrap)
-                change = bootstrap.estimate(after[best] - first[best], (after_samples - first_samples)[:, best])
-    return LayerCurve(arm, task, tuple(languages), np.array(layers, dtype=np.float64), value, low, high, best, change)
+            first, first_samples = _means(before, task, shared, [compared], measurements, bootstrap)
+            after, after_samples = _means(arm, task, shared, [compared], measurements, bootstrap)
+            change = bootstrap.estimate(float(after[0] - first[0]), (after_samples - first_samples)[:, 0])
+    return LayerCurve(
+        arm, task, tuple(languages), np.array(layers, dtype=np.float64), value, low, high, compared, change
+    )
 
 
 def _languages(arm: Arm, task: str, measurements: Measurements) -> list[str]:

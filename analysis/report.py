@@ -24,7 +24,7 @@ from analysis.frame import Record
 from analysis.gather import per_example, store_records, wandb_records
 from analysis.plotting import save, seeds_note, style
 from analysis.statistics import Bootstrap
-from analysis.study import Study, analyse
+from analysis.study import XTREME_DEPTH, Study, analyse
 from analysis.tables import Table
 from trainers.files import write_atomically
 from trainers.stage import Stage
@@ -48,6 +48,7 @@ def write_report(
     planned: Sequence[Stage] = (),
     resamples: int = 1000,
     seed: int = 0,
+    retrieval_depth: float = XTREME_DEPTH,
 ) -> Path:
     """Analyse the stages and write `out/report.html` and `out/figures/`.
 
@@ -59,6 +60,7 @@ def write_report(
             cover seeds only).
         planned: the plan's stages, so that those never begun can be named.
         resamples: of the bootstrap.
+        retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
         seed: of the bootstrap; the same store, keys and seed give the same page.
 
     Returns:
@@ -73,7 +75,7 @@ def write_report(
     begun = {record.stage.key for record in records}
     records += [Record(stage, {}, None, (), begun=False) for stage in planned if stage.key in wanted - begun]
     examples = [(key, per_example(store_root, key)) for key in sorted(begun)] if source == "store" else []
-    study = analyse(records, examples, Bootstrap(np.random.default_rng(seed), resamples))
+    study = analyse(records, examples, Bootstrap(np.random.default_rng(seed), resamples), retrieval_depth)
 
     out.mkdir(parents=True, exist_ok=True)
     with style():

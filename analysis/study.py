@@ -65,12 +65,22 @@ class Study:
         return min((len(arm.seeds) for arm in self.arms), default=0)
 
 
-def analyse(records: Sequence[Record], examples: Iterable[tuple[str, pl.DataFrame]], bootstrap: Bootstrap) -> Study:
+XTREME_DEPTH = 7 / 12
+"""Layer 14 of 24: where XTREME and X-STILTs retrieve."""
+
+
+def analyse(
+    records: Sequence[Record],
+    examples: Iterable[tuple[str, pl.DataFrame]],
+    bootstrap: Bootstrap,
+    retrieval_depth: float = XTREME_DEPTH,
+) -> Study:
     """Compute every estimate; diverged and unfinished stages are listed and never averaged in.
 
     Args:
         records: what the stages left behind.
         examples: stage key and `analysis.gather.per_example`; nothing where only W&B was read.
+        retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
 
     Raises:
         ValueError: the stages are of more than one sweep.
@@ -91,6 +101,6 @@ def analyse(records: Sequence[Record], examples: Iterable[tuple[str, pl.DataFram
         head_comparisons(curves, bootstrap),
         cells=table,
         mean_gains=mean_gains(table, bootstrap),
-        layers=layer_curves(arms(stages, "retrieval"), measurements, bootstrap),
+        layers=layer_curves(arms(stages, "retrieval"), measurements, bootstrap, retrieval_depth),
         has_examples=measurements.has_examples,
     )

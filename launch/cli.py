@@ -273,7 +273,8 @@ def _report(chosen: Report) -> int:
     sweep, _ = _load(chosen)
     stages = make_plan(sweep).stages
     out = chosen.out or sweep.store / "report"
-    page = write_report(sweep.store, [stage.key for stage in stages], out, sweep.name, planned=stages)
+    keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
+    page = write_report(sweep.store, keys, out, sweep.name, planned=stages, retrieval_depth=depth)
     print(f"report  {page}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")

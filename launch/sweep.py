@@ -13,8 +13,9 @@ from pydantic import Field, ValidationError, field_validator
 from trainers.recipes import BOOKS, PHASES, keys_for, recipe_for
 from trainers.scales import KNOWN, SANDBOX
 from trainers.stage import Execution, Frozen, Mixing, Recipe
-from trainers.tasks import ALL_NINE, TARGETS, TASKS
-from trainers.tasks.intermediates import NAMES, UnknownName, parse_intermediate
+from trainers.tasks import TARGETS, TASKS
+from trainers.tasks.intermediates import UnknownName, parse_intermediate
+from trainers.tasks.intermediates import names as intermediate_names
 from trainers.tracking import Tracking
 
 
@@ -49,7 +50,7 @@ class ProbeSettings(ProbeSizes):
     @field_validator("by_task")
     @classmethod
     def _known_tasks(cls, sizes: dict[str, ProbeSizes]) -> dict[str, ProbeSizes]:
-        _known(tuple(sizes), ALL_NINE, "an intermediate task")
+        _known(tuple(sizes), intermediate_names(), "an intermediate")
         return sizes
 
     def of(self, intermediate: str) -> ProbeSizes:
@@ -122,7 +123,7 @@ class Sweep(Frozen):
                 if same != name:
                     problems.append(f"{same!r} and {name!r} are the same intermediate")
             except UnknownName as error:
-                problems.append(f"{error.part!r} is not an intermediate: {nearest(error.part, NAMES)}")
+                problems.append(f"{error.part!r} is not an intermediate: {nearest(error.part, intermediate_names())}")
             except ValueError as error:
                 problems.append(str(error))
         if problems:

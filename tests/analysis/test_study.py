@@ -71,7 +71,7 @@ def test_retrieval_falls_by_the_truth(built):
     for curve in after:
         assert curve.change.below_zero
         assert curve.change.value == pytest.approx(-0.05, abs=0.011)  # `none` has one seed, and its shift
-        assert curve.best_layer == fakes.LAYERS
+        assert curve.compared_layer == 2  # 7/12 of 4
 
 
 def test_diverged_runs_are_never_averaged_in(tmp_path):

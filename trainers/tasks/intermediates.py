@@ -17,13 +17,11 @@ from trainers.tasks import ALL_NINE, TASKS
 from trainers.tasks.languages import ENGLISH, ISO639_3
 
 NONE, MLM = "none", "mlm"
-NAMES: tuple[str, ...] = (
-    NONE,
-    *(name for name, task in TASKS.items() if task.role == "intermediate"),
-    "all9",
-    MLM,
-)
-"""What the parts of an intermediate's name may be."""
+
+
+def names() -> tuple[str, ...]:
+    """What the parts of an intermediate's name may be."""
+    return (NONE, *(name for name, task in TASKS.items() if task.role == "intermediate"), "all9", MLM)
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Intermediate:
 
 
 class UnknownName(ValueError):
-    """A part of an intermediate's name that is none of `NAMES`."""
+    """A part of an intermediate's name that is none of `names`."""
 
     def __init__(self, part: str) -> None:
         super().__init__(part)
@@ -61,7 +59,7 @@ def parse_intermediate(name: str) -> Intermediate:
     parts = name.split("+")
     for part in parts:
         task, _, languages = part.partition("@")
-        if task not in NAMES:
+        if task not in names():
             raise UnknownName(part)
         if languages or "@" in part:
             spoken = tuple(languages.split("-"))

@@ -1,0 +1,102 @@
+"""The grid of the study at one look: what each intermediate adds to each target, in English and in other languages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.image import AxesImage
+
+from analysis.plotting import PANEL_WIDTH, Drawing, panels, title
+from analysis.statistics import UNDEFINED, Estimate
+from analysis.study import Study
+from trainers.tasks import TASKS
+
+SIDES = ("English", "other languages")
+COLOURS = "PuOr"
+"""Diverging, and told apart with every common colour blindness."""
+CELL_WIDTH, CELL_HEIGHT = 0.62, 0.27
+"""Inches."""
+
+Grid = dict[tuple[str, str], Estimate]
+"""(intermediate, target) → gain."""
+
+
+def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
+    """One figure a scale: rows are intermediates, columns targets, one panel English and one the other languages."""
+    drawings = []
+    for scale in study.scales:
+        grids = [_grid(study, scale, side) for side in SIDES]
+        if not any(grids):
+            continue
+        intermediates, targets = _names(study, scale)
+        columns = [[target for target in targets if any(pair[1] == target for pair in grid)] for grid in grids]
+        width = max(PANEL_WIDTH, CELL_WIDTH * max(map(len, columns)))
+        figure, axes = panels(1, len(SIDES), height=CELL_HEIGHT * len(intermediates) + 0.8, sharey=True)
+        figure.set_figwidth(len(SIDES) * width + 2.2)
+        values = [abs(gain.value) for grid in grids for gain in grid.values() if not math.isnan(gain.value)]
+        largest = max([*values, 1e-6])
+        for panel, side, grid, shown in zip(axes[0], SIDES, grids, columns, strict=True):
+            drawn = _panel(panel, grid, intermediates, shown, largest)
+            panel.set_title(side)
+        figure.colorbar(drawn, ax=list(axes[0]), label="gain", shrink=0.8)
+        title(figure, sweep, f"what each intermediate adds to each target, {scale}", study)
+        caption = (
+            f"{scale}: score through the intermediate minus score without it, in points of 100, on common seeds. "
+            "Bold: different from 0 in its 95 % interval. Retrieval is compared at the layer that the sweep names "
+            "and has no English side. Empty: not measured, or diverged."
+        )
+        drawings.append(Drawing(f"gain-heat-map-{scale}", caption, figure))
+    return drawings
+
+
+def _names(study: Study, scale: str) -> tuple[list[str], list[str]]:
+    """Intermediates and targets of the sweep, in the order of the table of tasks; several tasks at once come last."""
+    stages = study.stages.filter(pl.col("scale") == scale)
+    intermediates = set(stages["intermediate"]) - {"none"}
+    targets = {target for names in stages["targets"] for target in names}
+    order = {name: place for place, name in enumerate(TASKS)}
+    placed = [sorted(names, key=lambda name: (order.get(name, len(order)), name)) for names in (intermediates, targets)]
+    return placed[0], placed[1]
+
+
+def _grid(study: Study, scale: str, side: str) -> Grid:
+    english = side == SIDES[0]
+    grid: Grid = {
+        (cell.arm.intermediate, cell.target): cell.english_gain if english else cell.others_gain
+        for cell in study.cells
+        if cell.gains and cell.arm.scale == scale
+    }
+    if not english:
+        grid |= {
+            (curve.arm.intermediate, curve.task): curve.change
+            for curve in study.layers
+            if curve.arm.scale == scale and curve.arm.intermediate != "none"
+        }
+    return {pair: gain for pair, gain in grid.items() if not math.isnan(gain.value)}
+
+
+def _panel(panel: Axes, grid: Grid, intermediates: list[str], targets: list[str], largest: float) -> AxesImage:
+    found = [[grid.get((intermediate, target), UNDEFINED) for target in targets] for intermediate in intermediates]
+    values = np.array([[gain.value for gain in row] for row in found])
+    drawn = panel.imshow(values, cmap=COLOURS, norm=TwoSlopeNorm(0, -largest, largest), aspect="auto")
+    for row, gains in enumerate(found):
+        for column, gain in enumerate(gains):
+            if not math.isnan(gain.value):
+                panel.text(
+                    column,
+                    row,
+                    f"{100 * gain.value:+.1f}",
+                    ha="center",
+                    va="center",
+                    fontsize=6.5,
+                    fontweight="bold" if gain.differs_from_zero else "normal",
+                    color="white" if abs(gain.value) > 0.6 * largest else "black",
+                )
+    panel.set_xticks(range(len(targets)), targets, rotation=40, ha="right")
+    panel.set_yticks(range(len(intermediates)), intermediates)
+    panel.grid(visible=False)
+    return drawn
