@@ -142,7 +142,7 @@ SECTIONS = (
     Section(
         "Retention in other languages",
         retention_by_language,
-        "No retention curve in another language: no completed training was probed outside English.",
+        "No retention curve in another language: none was probed, or R is defined in none (see below).",
     ),
     Section(
         "Final retention against scale",

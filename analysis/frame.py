@@ -6,7 +6,7 @@ records into tables.  The same records give equal tables, so that the two source
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -113,6 +113,12 @@ class Record:
             "seed": stage.seed,
             "outcome": self.outcome,
         }
+
+
+def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Record]:
+    """The records, and one for each planned stage that was never begun."""
+    begun = {record.stage.key for record in records}
+    return [*records, *(Record(stage, {}, None, (), begun=False) for stage in planned if stage.key not in begun)]
 
 
 def tidy(records: Iterable[Record]) -> pl.DataFrame:

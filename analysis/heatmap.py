@@ -37,12 +37,12 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
         width = max(PANEL_WIDTH, CELL_WIDTH * max(map(len, columns)))
         figure, axes = panels(1, len(SIDES), height=CELL_HEIGHT * len(intermediates) + 0.8, sharey=True)
         figure.set_figwidth(len(SIDES) * width + 2.2)
-        values = [abs(gain.value) for grid in grids for gain in grid.values() if not math.isnan(gain.value)]
+        values = [abs(100 * gain.value) for grid in grids for gain in grid.values()]
         largest = max([*values, 1e-6])
         for panel, side, grid, shown in zip(axes[0], SIDES, grids, columns, strict=True):
             drawn = _panel(panel, grid, intermediates, shown, largest)
             panel.set_title(side)
-        figure.colorbar(drawn, ax=list(axes[0]), label="gain", shrink=0.8)
+        figure.colorbar(drawn, ax=list(axes[0]), label="gain, points of 100", shrink=0.8)
         title(figure, sweep, f"what each intermediate adds to each target, {scale}", study)
         caption = (
             f"{scale}: score through the intermediate minus score without it, in points of 100, on common seeds. "
@@ -81,7 +81,7 @@ def _grid(study: Study, scale: str, side: str) -> Grid:
 
 def _panel(panel: Axes, grid: Grid, intermediates: list[str], targets: list[str], largest: float) -> AxesImage:
     found = [[grid.get((intermediate, target), UNDEFINED) for target in targets] for intermediate in intermediates]
-    values = np.array([[gain.value for gain in row] for row in found])
+    values = np.array([[100 * gain.value for gain in row] for row in found])
     drawn = panel.imshow(values, cmap=COLOURS, norm=TwoSlopeNorm(0, -largest, largest), aspect="auto")
     for row, gains in enumerate(found):
         for column, gain in enumerate(gains):
@@ -94,7 +94,7 @@ def _panel(panel: Axes, grid: Grid, intermediates: list[str], targets: list[str]
                     va="center",
                     fontsize=6.5,
                     fontweight="bold" if gain.differs_from_zero else "normal",
-                    color="white" if abs(gain.value) > 0.6 * largest else "black",
+                    color="white" if abs(100 * gain.value) > 0.6 * largest else "black",
                 )
     panel.set_xticks(range(len(targets)), targets, rotation=40, ha="right")
     panel.set_yticks(range(len(intermediates)), intermediates)

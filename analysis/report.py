@@ -17,21 +17,28 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from analysis import tables
+from analysis import tables, xtreme
 from analysis.figures import SECTIONS, Section
 from analysis.findings import answers
-from analysis.frame import Record
+from analysis.frame import Record, with_planned
 from analysis.gather import per_example, store_records, wandb_records
 from analysis.plotting import save, seeds_note, style
 from analysis.statistics import Bootstrap
 from analysis.study import XTREME_DEPTH, Study, analyse
 from analysis.tables import Table
+from analysis.verify import beside_published
 from trainers.files import write_atomically
 from trainers.stage import Stage
 
 TEMPLATE = Path(__file__).with_name("report.html.template")
 LONG_TEXT = 40
 """Cells of so many characters may wrap."""
+PUBLISHED_HEADING = """<h2>Beside published numbers</h2>
+<p class="note">In points, aggregated as in XTREME: the unweighted mean over languages, English included; of question
+answering F1 / exact match. Published numbers come from other recipes, mostly from one seed; those marked “recalled” were
+not read in their source. The “best” intermediate is picked by these very scores. Diverged trainings are not
+averaged.</p>
+"""
 CSS_PIXELS_PER_INCH = 96 * 1.35
 """Somewhat larger than on paper: a screen is read from farther away."""
 
@@ -72,9 +79,9 @@ def write_report(
     """
     wanted = set(keys)
     records = store_records(store_root, wanted) if source == "store" else wandb_records(store_root / "wandb", wanted)
-    begun = {record.stage.key for record in records}
-    records += [Record(stage, {}, None, (), begun=False) for stage in planned if stage.key in wanted - begun]
-    examples = [(key, per_example(store_root, key)) for key in sorted(begun)] if source == "store" else []
+    begun = sorted(record.stage.key for record in records)
+    records = with_planned(records, (stage for stage in planned if stage.key in wanted))
+    examples = [(key, per_example(store_root, key)) for key in begun] if source == "store" else []
     study = analyse(records, examples, Bootstrap(np.random.default_rng(seed), resamples), retrieval_depth)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -91,6 +98,7 @@ def write_report(
         cells=_table(tables.cell_table(study), "No target training is known yet."),
         transfer=_table(tables.transfer_table(study), "No target has been scored."),
         retention=_table(tables.retention_table(study), "No retention has been measured."),
+        published=_published(study, retrieval_depth),
         trends=_table(tables.trend_table(study), "No slope: it takes a defined R(T) at two scales or more."),
         trouble=_trouble(study, len(wanted)),
         cost=_table(tables.cost_table(study), "No stage has finished."),
@@ -157,6 +165,12 @@ def _counts(study: Study, wanted: int) -> str:
     return "\n".join(
         f"<li><b>{html.escape(value)}</b><span>{html.escape(name)}</span></li>" for name, value in shown.items()
     )
+
+
+def _published(study: Study, retrieval_depth: float) -> str:
+    """A section of its own where numbers of the sweep's scales were published; else nothing."""
+    table = beside_published(xtreme.scores(study.stages, study.frame, retrieval_depth))
+    return PUBLISHED_HEADING + _table(table, "") if table.rows else ""
 
 
 def _trouble(study: Study, wanted: int) -> str:

@@ -66,12 +66,16 @@ def retention_by_step(study: Study, sweep: str) -> list[Drawing]:
 
 
 def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
-    """One figure an intermediate.  Rows: languages other than English; columns: targets."""
+    """One figure an intermediate.  Rows: languages other than English in which it is defined; columns: targets."""
     drawings = []
     curves = [curve for curve in study.curves if curve.language != ENGLISH]
     for intermediate in distinct(curve.arm.intermediate for curve in curves):
         own = [curve for curve in curves if curve.arm.intermediate == intermediate]
-        rows, columns = distinct(curve.language for curve in own), distinct(curve.arm.targets for curve in own)
+        rows = distinct(curve.language for curve in own if not curve.undefined)
+        if not rows:
+            continue
+        columns = distinct(curve.arm.targets for curve in own)
+        nowhere = [language for language in distinct(curve.language for curve in own) if language not in rows]
         figure, axes = panels(len(rows), len(columns), sharey=True)
         for row, language in enumerate(rows):
             for column, targets in enumerate(columns):
@@ -83,7 +87,8 @@ def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
         drawings.append(
             Drawing(
                 f"retention-by-language-{intermediate}",
-                _retention_caption(f"{intermediate} in languages never trained on"),
+                _retention_caption(f"{intermediate} in languages never trained on")
+                + (f" Not defined at any scale: {', '.join(nowhere)}." if nowhere else ""),
                 figure,
             )
         )

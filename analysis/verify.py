@@ -1,0 +1,151 @@
+"""Ours beside the published numbers, and the verdict of `retain verify`: does the baseline fall where others' did?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from analysis.published import BEST, Band, Points, Run, band, published_runs
+from analysis.statistics import FEW_SEEDS
+from analysis.tables import DASH, Table
+from analysis.xtreme import NAMES, Score, means
+from trainers.tasks.intermediates import NONE
+
+if TYPE_CHECKING:
+    import rich.table
+
+Word = Literal["inside", "outside", "not covered", "missing", "diverged"]
+COLOURS: dict[Word, str] = {
+    "inside": "green",
+    "outside": "bold red",
+    "not covered": "dim",
+    "missing": "yellow",
+    "diverged": "red",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a baseline's score is, beside its band."""
+
+    score: Score
+    band: Band | None
+    word: Word
+    why: str
+    """Why it could not be judged, or what to mind about it."""
+
+
+def verify(scores: Iterable[Score]) -> list[Verdict]:
+    """Judge the baselines (`none → target`), one verdict each; other arms have nothing to be judged by."""
+    return [judge(score, band(score.scale, score.task)) for score in scores if score.intermediate == NONE]
+
+
+def judge(score: Score, expected: Band | None) -> Verdict:
+    """Only the mean of completed seeds over the whole official test can be inside or outside its band."""
+    coverage = covered(score)
+    if not score.points:
+        return Verdict(score, expected, "diverged" if score.diverged else "missing", coverage)
+    if expected is None:
+        return Verdict(score, None, "not covered", "no sanity band is published")
+    if score.gaps:
+        return Verdict(score, expected, "not covered", coverage)
+    if expected.layer not in (None, score.layer):
+        why = f"the band is for layer {expected.layer}, retrieval was compared at layer {score.layer}"
+        return Verdict(score, expected, "not covered", why)
+    return Verdict(score, expected, "inside" if expected.holds(score.points[0]) else "outside", coverage)
+
+
+def covered(score: Score) -> str:
+    """In words, what a score rests on: seeds, and what of the official test is left out."""
+    trouble = [
+        f"{count} {word}" for count, word in ((score.diverged, "diverged"), (score.unfinished, "unfinished")) if count
+    ]
+    seeds = [f"{score.seeds} seed{'s' * (score.seeds != 1)}"] if score.seeds < FEW_SEEDS or trouble else []
+    layer = [f"layer {score.layer}"] if score.layer is not None else []
+    return ", ".join([*layer, *seeds, *trouble, *(score.gaps if score.points else ())])
+
+
+def verdict_table(verdicts: Sequence[Verdict], sweep_name: str) -> rich.table.Table:
+    """For the terminal, one row a verdict."""
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    table = RichTable("scale", "task", "ours", "band", "verdict", "covered", title=f"{escape(sweep_name)}: baselines")
+    before = ""
+    for verdict in verdicts:
+        score, expected = verdict.score, verdict.band
+        if score.scale != before and before:
+            table.add_section()
+        before = score.scale
+        table.add_row(
+            escape(score.scale),
+            NAMES.get(score.task, score.task),
+            points(score.points),
+            f"{expected.low:.1f} to {expected.high:.1f}" if expected else DASH,
+            f"[{COLOURS[verdict.word]}]{verdict.word}[/]",
+            escape(verdict.why),
+        )
+    return table
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """`3 inside, 1 outside, 2 not covered`, or what there is to do where nothing could be judged."""
+    words = [verdict.word for verdict in verdicts]
+    if not words:
+        return "nothing to judge: the sweep has no baseline (intermediate `none`)"
+    counted = ", ".join(f"{words.count(word)} {word}" for word in COLOURS if word in words)
+    return counted if {"inside", "outside"} & set(words) else f"nothing could be judged: {counted}"
+
+
+def beside_published(scores: Sequence[Score]) -> Table:
+    """One row per score and published number of the same scale and task; no rows for scales that nobody published."""
+    ours = {(score.scale, score.intermediate, score.task): score for score in [*scores, *means(scores)]}
+    best = list(_best(scores).values())
+    ours |= {(score.scale, BEST, score.task): score for score in best}
+    ours |= {
+        (score.scale, BEST, score.task): score for score in means([replace(one, intermediate=BEST) for one in best])
+    }
+    rows = [
+        _row(ours[scale, run.intermediate, task], run, task)
+        for scale in dict.fromkeys(score.scale for score in scores)
+        for run in published_runs(scale)
+        for task in run.scores
+        if (scale, run.intermediate, task) in ours
+    ]
+    return Table(
+        ("scale", "intermediate", "task", "ours", "published", "difference", "covered", "setting", "source"),
+        rows,
+        names=3,
+    )
+
+
+def points(values: Points) -> str:
+    """`79.2`, of question answering `76.6 / 60.8` (F1 / exact match)."""
+    return " / ".join(f"{value:.1f}" for value in values) or DASH
+
+
+def _best(scores: Iterable[Score]) -> dict[tuple[str, str], Score]:
+    """By scale and task: the intermediate with the highest score."""
+    found: dict[tuple[str, str], Score] = {}
+    for score in scores:
+        if score.intermediate != NONE and score.points:
+            place = score.scale, score.task
+            found[place] = max(found.get(place, score), score, key=lambda one: one.overall)
+    return found
+
+
+def _row(score: Score, run: Run, task: str) -> tuple[str, ...]:
+    theirs = run.scores[task]
+    name = score.intermediate
+    return (
+        score.scale,
+        f"{BEST}: {name}" if run.intermediate == BEST and name != BEST else name,
+        NAMES.get(task, task),
+        points(score.points),
+        points(theirs) + " (recalled)" * (task in run.recalled),
+        f"{score.points[0] - theirs[0]:+.1f}".replace("-", "−") if score.points else DASH,
+        covered(score) or "all",
+        run.setting,
+        run.source,
+    )
