@@ -56,20 +56,23 @@ def _stage_lines(stages: pl.DataFrame, frame: pl.DataFrame) -> list[str]:
 
 
 def _retrieval_lines(frame: pl.DataFrame) -> list[str]:
-    """Retrieval by layer, the mean over languages and seeds: encoders as columns."""
+    """Retrieval by layer, the mean over seeds: for each encoder one row a language, and their mean."""
+    lines = []
     found = frame.filter(pl.col("measure") == "retrieval")
-    if found.is_empty():
-        return []
-    encoders = found.select("scale", "intermediate", "task").unique(maintain_order=True)
-    means = [
-        found.join(encoders[i], on=encoders.columns).group_by("at").agg(pl.col("value").mean()).sort("at")
-        for i in range(len(encoders))
-    ]
-    names = [f"{task}: {scale}, {'before' if i == 'none' else i}" for scale, i, task in encoders.iter_rows()]
-    lines = ["| layer | " + " | ".join(names) + " |", "|--:|" + "--:|" * len(names)]
-    for layer in range(max(len(mean) for mean in means)):
-        cells = [f"{mean['value'][layer]:.3f}" if layer < len(mean) else "" for mean in means]
-        lines.append(f"| {layer} | " + " | ".join(cells) + " |")
+    for scale, intermediate, task in (
+        found.select("scale", "intermediate", "task").unique(maintain_order=True).iter_rows()
+    ):
+        own = found.filter(scale=scale, intermediate=intermediate, task=task)
+        table = own.pivot(on="at", index="language", values="value", aggregate_function="mean").sort("language")
+        layers = sorted((name for name in table.columns if name != "language"), key=int)
+        mean = table.select(pl.lit("mean").alias("language"), *(pl.col(layer).mean() for layer in layers))
+        when = "before phase 2" if intermediate == "none" else f"after {intermediate}"
+        examples = f"{own['examples'].min():,} to {own['examples'].max():,} sentences a language"
+        lines += [f"## {task}, {scale}, {when}", "", f"By layer (0: embeddings); {examples}.", ""]
+        lines += ["| | " + " | ".join(layers) + " |", "|---|" + "--:|" * len(layers)]
+        for language, *values in pl.concat([table.select("language", *layers), mean]).iter_rows():
+            lines.append(f"| {language} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+        lines.append("")
     return lines
 
 
