@@ -177,7 +177,8 @@ def write_stage(root: Path, stage: Stage, outcome: str = "completed") -> None:
     """
     entry = Store(root).open(stage)
     log = EventLog(entry)
-    log.write("attempt", job="local", scale=facts(stage.scale.name))
+    told = {name: PROVENANCE[name] for name in ("code", "devices", "threads")}
+    log.write("attempt", job="local", scale=facts(stage.scale.name), **told)
     points = list(truth(stage))
     if outcome == "running":
         points = points[: len(points) // 2]
