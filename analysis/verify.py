@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from analysis.frame import stage_table, tidy, with_planned
+from analysis.gather import store_records
 from analysis.published import BEST, Band, Points, Run, band, published_runs
 from analysis.statistics import FEW_SEEDS
 from analysis.tables import DASH, Table
-from analysis.xtreme import NAMES, Score, means
+from analysis.xtreme import NAMES, Score, means, scores
+from trainers.stage import Stage
 from trainers.tasks.intermediates import NONE
 
 if TYPE_CHECKING:
@@ -36,9 +40,19 @@ class Verdict:
     """Why it could not be judged, or what to mind about it."""
 
 
-def verify(scores: Iterable[Score]) -> list[Verdict]:
-    """Judge the baselines (`none → target`), one verdict each; other arms have nothing to be judged by."""
-    return [judge(score, band(score.scale, score.task)) for score in scores if score.intermediate == NONE]
+def verify(store_root: Path, planned: Sequence[Stage], retrieval_depth: float) -> list[Verdict]:
+    """Judge a sweep's baselines (`none → target`), one verdict each; other arms have nothing to be judged by.
+
+    Args:
+        planned: the sweep's stages.
+        retrieval_depth: share of the layers at which retrieval is compared.
+
+    Raises:
+        ValueError: a stage.json is no stage of this version.
+    """
+    records = with_planned(store_records(store_root, {stage.key for stage in planned}), planned)
+    found = scores(stage_table(records), tidy(records), retrieval_depth)
+    return [judge(score, band(score.scale, score.task)) for score in found if score.intermediate == NONE]
 
 
 def judge(score: Score, expected: Band | None) -> Verdict:
@@ -61,7 +75,9 @@ def covered(score: Score) -> str:
     trouble = [
         f"{count} {word}" for count, word in ((score.diverged, "diverged"), (score.unfinished, "unfinished")) if count
     ]
-    seeds = [f"{score.seeds} seed{'s' * (score.seeds != 1)}"] if score.seeds < FEW_SEEDS or trouble else []
+    fixed = score.layer is not None and score.intermediate == NONE  # nothing is random in the pretrained encoder
+    few = score.seeds < FEW_SEEDS and not fixed
+    seeds = [f"{score.seeds} seed{'s' * (score.seeds != 1)}"] if score.points and (few or trouble) else []
     layer = [f"layer {score.layer}"] if score.layer is not None else []
     return ", ".join([*layer, *seeds, *trouble, *(score.gaps if score.points else ())])
 
@@ -98,17 +114,17 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return counted if {"inside", "outside"} & set(words) else f"nothing could be judged: {counted}"
 
 
-def beside_published(scores: Sequence[Score]) -> Table:
+def beside_published(found: Sequence[Score]) -> Table:
     """One row per score and published number of the same scale and task; no rows for scales that nobody published."""
-    ours = {(score.scale, score.intermediate, score.task): score for score in [*scores, *means(scores)]}
-    best = list(_best(scores).values())
+    ours = {(score.scale, score.intermediate, score.task): score for score in [*found, *means(found)]}
+    best = list(_best(found).values())
     ours |= {(score.scale, BEST, score.task): score for score in best}
     ours |= {
         (score.scale, BEST, score.task): score for score in means([replace(one, intermediate=BEST) for one in best])
     }
     rows = [
         _row(ours[scale, run.intermediate, task], run, task)
-        for scale in dict.fromkeys(score.scale for score in scores)
+        for scale in dict.fromkeys(score.scale for score in found)
         for run in published_runs(scale)
         for task in run.scores
         if (scale, run.intermediate, task) in ours

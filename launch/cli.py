@@ -1,4 +1,4 @@
-"""The `retain` command: check, plan, run, debug, status, report.
+"""The `retain` command: check, plan, run, debug, status, report, verify, submission.
 
 Torch is imported only where a stage runs, so that everything else answers at once.
 """
@@ -77,6 +77,29 @@ class Report(Common):
     """Folder of the report; None is `<store>/report`."""
 
 
+@dataclass
+class Verify(Common):
+    """Judge the baselines (none → target) by the bands of published numbers; exit status 1 where one is outside."""
+
+
+@dataclass
+class Submission(Common):
+    """Write XTREME's submission folder for one scale, intermediate and seed."""
+
+    out: Annotated[Path, tyro.conf.Positional] = Path("submission")
+    """A folder that is new or empty."""
+    intermediate: str = "none"
+    """One of the sweep's intermediates."""
+    seed: int = 1
+    """One of the sweep's seeds."""
+    scale: str | None = None
+    """One of the sweep's scales; needed where it has several."""
+    layer: int | None = None
+    """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
+    partial: bool = False
+    """Write what there is, though examples, languages or tasks are missing."""
+
+
 def main() -> None:
     """Entry point of the `retain` command."""
     commands: dict[str, Callable[..., Common]] = {
@@ -86,6 +109,8 @@ def main() -> None:
         "debug": Debug,
         "status": Status,
         "report": Report,
+        "verify": Verify,
+        "submission": Submission,
     }
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
@@ -97,6 +122,8 @@ def main() -> None:
         Debug: _debug,
         Status: _status,
         Report: _report,
+        Verify: _verify,
+        Submission: _submission,
     }
     from launch.sweep import SweepError
     from trainers.files import StoreError
@@ -278,6 +305,37 @@ def _report(chosen: Report) -> int:
     print(f"report  {page}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")
+    return 0
+
+
+def _verify(chosen: Verify) -> int:
+    from analysis.verify import summary, verdict_table, verify
+    from launch.plan import make_plan
+
+    sweep, _ = _load(chosen)
+    console = _console()
+    verdicts = verify(sweep.store, make_plan(sweep).stages, sweep.evaluation.retrieval_depth)
+    console.print(verdict_table(verdicts, sweep.name))
+    console.print(summary(verdicts))
+    return int(any(verdict.word == "outside" for verdict in verdicts))
+
+
+def _submission(chosen: Submission) -> int:
+    from analysis.submission import choose_arm, write_submission
+    from analysis.xtreme import compared_layer
+    from launch.plan import make_plan
+    from trainers.store import Store
+
+    sweep, mirror = _load(chosen)
+    plan = make_plan(sweep)
+    arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed)
+    layer = chosen.layer
+    if layer is None:
+        layer = compared_layer(sweep.evaluation.retrieval_depth, plan.scales[arm.scale].shape.layers)
+    written = write_submission(Store(sweep.store), mirror, arm, chosen.out, layer=layer, partial=chosen.partial)
+    for line in (*(f"missing  {gap}" for gap in written.gaps), *(f"note     {note}" for note in written.notes)):
+        print(line)
+    print(f"wrote    {len(written.files)} files of {arm.name} to {chosen.out}")
     return 0
 
 
