@@ -6,6 +6,7 @@ temporary folder and renamed, so that jobs that start at once never read half a 
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import uuid
@@ -89,19 +90,18 @@ class TokenisedSet:
         ids: list[list[int]],
         targets: Sequence[tuple[int, ...]],
         example: list[int],
-        marks: Sequence[Sequence[tuple[int, ...]]] | None = None,
+        marks: Sequence[np.ndarray] = (),
         target_width: int = 1,
     ) -> TokenisedSet:
         starts = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(sequence) for sequence in ids], out=starts[1:])
-        flat = np.fromiter((token for sequence in ids for token in sequence), np.int32, starts[-1])
-        told = [mark for sequence in marks or [] for mark in sequence]
+        flat = np.fromiter(itertools.chain.from_iterable(ids), np.int32, starts[-1])
         return cls(
             flat,
             starts,
             np.array(targets, np.int32).reshape(len(example), target_width),
             np.array(example, np.int32),
-            np.array(told, np.int32).reshape(len(flat), len(told[0]) if told else 0),
+            np.concatenate(marks).astype(np.int32) if marks else np.zeros((len(flat), 0), np.int32),
         )
 
     @classmethod

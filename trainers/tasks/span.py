@@ -8,6 +8,7 @@ Spans come from the tokenizer's offsets on the original text, so nothing is re-a
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
 
 MAX_QUESTION_TOKENS = 64
+_MARK = re.compile("[" + "".join(chr(c) for c in range(0x10000) if unicodedata.combining(chr(c))) + "]")
+"""A combining mark (of the basic plane: those beyond it are of scripts that XLM-R never saw)."""
 
 
 def locate_answer(context: str, text: str, start: int) -> int | None:
@@ -71,15 +74,21 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
         gold = answers[row]
         start = locate_answer(contexts[row], gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
         for window in [encoding, *encoding.overflowing]:
-            covered = [
-                (first, _past_marks(contexts[row], last)) if sequence == 1 else (-1, -1)
-                for (first, last), sequence in zip(window.offsets, window.sequence_ids, strict=True)
-            ]
+            covered = _covered(window, contexts[row])
             ids.append(window.ids)
             marks.append(covered)
             example.append(row)
             targets.append((0, 0) if start is None else _token_span(covered, start, start + len(gold["text"][0])))
     return TokenisedSet.from_lists(ids, targets, example, marks, target_width=2)
+
+
+def _covered(window, context: str) -> np.ndarray:
+    """[L, 2] characters of the context that each token covers, -1 outside it."""
+    covered = np.array(window.offsets, np.int32)
+    covered[[sequence != 1 for sequence in window.sequence_ids]] = -1
+    if _MARK.search(context):
+        covered[:, 1] = [_past_marks(context, end) if end >= 0 else end for end in covered[:, 1].tolist()]
+    return covered
 
 
 def _truncated(question: str, encoding, budget: int) -> str:
@@ -94,12 +103,13 @@ def _past_marks(text: str, end: int) -> int:
     return end
 
 
-def _token_span(covered: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+def _token_span(covered: np.ndarray, start: int, end: int) -> tuple[int, int]:
     """First and last token that cover characters [start, end); (0, 0) unless the window holds them all."""
-    inside = [i for i, (first, last) in enumerate(covered) if first >= 0 and last > start and first < end]
-    if not inside or covered[inside[0]][0] > start or covered[inside[-1]][1] < end:
+    first, last = covered.T
+    inside = np.flatnonzero((first >= 0) & (last > start) & (first < end))
+    if not len(inside) or first[inside[0]] > start or last[inside[-1]] < end:
         return 0, 0
-    return inside[0], inside[-1]
+    return int(inside[0]), int(inside[-1])
 
 
 def chance(labelled: LabelledSet) -> float:

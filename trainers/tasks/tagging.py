@@ -6,14 +6,16 @@ is split into several sequences (XTREME) or truncated, its tail then being answe
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task, chunks
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 BEGIN, END, UNKNOWN = 0, 2, 3
 """XLM-R's `<s>`, `</s>` and `<unk>`."""
-NO_WORD = (-1, -1)
-"""The mark of a token with which no word begins."""
 NO_CLASS = -1
 """Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
 DEFAULT_CLASSES = ("O", "X")
@@ -68,43 +68,39 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     tokenizer.no_truncation()
     class_of = {name: number for number, name in enumerate(task.labels)}
     sentences, tags = table[task.columns[0]].to_pylist(), tags_of(task, table)
-    encodings = iter(tokenizer.encode_batch_fast([w for words in sentences for w in words], add_special_tokens=False))
+    encodings = tokenizer.encode_batch_fast([w for words in sentences for w in words], add_special_tokens=False)
+    pieces = iter([encoding.ids or [UNKNOWN] for encoding in encodings])
+    room = lengths.max_length - 2
     ids, marks, targets, example = [], [], [], []
     for row, names in enumerate(tags):
-        words = [_Word(next(encodings).ids or [UNKNOWN], class_of.get(name, NO_CLASS)) for name in names]
-        for part in _parts(words, lengths):
-            told = [
-                mark
-                for number, word in enumerate(part)
-                for mark in [(number, word.label), *[NO_WORD] * (len(word.ids) - 1)]
-            ]
-            ids.append([BEGIN, *(token for word in part for token in word.ids), END])
-            marks.append([NO_WORD, *told, NO_WORD])
-            targets.append((sum(word.label != NO_CLASS for word in part),))
+        labels = [class_of.get(name, NO_CLASS) for name in names]
+        words = [next(pieces)[:room] for _ in names]  # a longer word is cut to fit
+        for first, last in _parts([len(word) for word in words], room, lengths.overflow):
+            part, classes = words[first:last], np.array(labels[first:last], np.int32)
+            sequence = [BEGIN, *itertools.chain.from_iterable(part), END]
+            told = np.full((len(sequence), 2), -1, np.int32)
+            begins = 1 + np.cumsum([0, *map(len, part)])[:-1]
+            told[begins, 0] = np.arange(last - first)
+            told[begins, 1] = classes
+            ids.append(sequence)
+            marks.append(told)
+            targets.append((int((classes != NO_CLASS).sum()),))
             example.append(row)
     return TokenisedSet.from_lists(ids, targets, example, marks)
 
 
-class _Word(NamedTuple):
-    ids: list[int]
-    label: int
-
-
-def _parts(words: list[_Word], lengths: Lengths) -> list[list[_Word]]:
-    """Runs of words that fit one sequence: all of them, or the first alone.  A longer word is cut to fit."""
-    room = lengths.max_length - 2
-    parts: list[list[_Word]] = [[]]
-    used = 0
-    for word in words:
-        word = _Word(word.ids[:room], word.label)
-        if used + len(word.ids) > room:
-            if lengths.overflow == "truncate":
-                break
-            parts.append([])
+def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int]]:
+    """Runs of words that fit one sequence, [first, last): all of them, or the first alone."""
+    if sum(sizes) <= room:
+        return [(0, len(sizes))]
+    edges, used = [0], 0
+    for place, size in enumerate(sizes):
+        if used + size > room:
+            edges.append(place)
             used = 0
-        parts[-1].append(word)
-        used += len(word.ids)
-    return parts
+        used += size
+    parts = list(itertools.pairwise([*edges, len(sizes)]))
+    return parts if overflow == "split" else parts[:1]
 
 
 def chance(labelled: LabelledSet) -> float:
