@@ -33,6 +33,11 @@ class Run:
     recalled: frozenset[str] = field(default_factory=frozenset)
     """Tasks whose numbers (or whose EM) were not read in the source."""
 
+    @property
+    def zero_shot(self) -> bool:
+        """Whether ours may be compared: it saw no translated training data."""
+        return self.setting != TRANSLATED
+
 
 HU = "Hu et al. 2020 (XTREME), as copied in multilingual-t5's README and VECO's table"
 ALIGN = "XLM-Align's own runs, model card of microsoft/xlm-align-base"
@@ -111,7 +116,7 @@ class Band:
 
     low: float
     high: float
-    why: str
+    source: str
     layer: int | None = None
     """The only layer for which it holds (retrieval moves by tens of points with the layer)."""
 
@@ -124,8 +129,8 @@ AROUND = 1.5
 RERUNS = "published, and re-runs by others"
 
 
-def _around(points: float, why: str, layer: int | None = None) -> Band:
-    return Band(points - AROUND, points + AROUND, f"{why}, ± {AROUND}", layer)
+def _around(points: float, source: str, layer: int | None = None) -> Band:
+    return Band(points - AROUND, points + AROUND, f"{source}, ± {AROUND}", layer)
 
 
 BANDS: dict[tuple[str, str], Band] = {

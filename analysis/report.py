@@ -35,9 +35,9 @@ LONG_TEXT = 40
 """Cells of so many characters may wrap."""
 PUBLISHED_HEADING = """<h2>Beside published numbers</h2>
 <p class="note">In points, aggregated as in XTREME: the unweighted mean over languages, English included; of question
-answering F1 / exact match. Published numbers come from other recipes, mostly from one seed; those marked “recalled”
-were not read in their source. The “best” intermediate is picked by these very scores. Diverged trainings are not
-averaged in.</p>
+answering F1 / exact match. Published numbers come from other recipes, and few tell their seeds; those marked
+“recalled” were not read in their source. The “best” intermediate is picked by these very scores. Diverged trainings are
+not averaged in.</p>
 """
 CSS_PIXELS_PER_INCH = 96 * 1.35
 """Somewhat larger than on paper: a screen is read from farther away."""

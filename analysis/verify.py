@@ -87,7 +87,9 @@ def verdict_table(verdicts: Sequence[Verdict], sweep_name: str) -> rich.table.Ta
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    table = RichTable("scale", "task", "ours", "band", "verdict", "covered", title=f"{escape(sweep_name)}: baselines")
+    table = RichTable(
+        "scale", "task", "ours", "band", "verdict", "covered", "band from", title=f"{escape(sweep_name)}: baselines"
+    )
     before = ""
     for verdict in verdicts:
         score, expected = verdict.score, verdict.band
@@ -101,6 +103,7 @@ def verdict_table(verdicts: Sequence[Verdict], sweep_name: str) -> rich.table.Ta
             f"{expected.low:.1f} to {expected.high:.1f}" if expected else DASH,
             f"[{COLOURS[verdict.word]}]{verdict.word}[/]",
             escape(verdict.why),
+            escape(expected.source) if expected else DASH,
         )
     return table
 
@@ -160,7 +163,7 @@ def _row(score: Score, run: Run, task: str) -> tuple[str, ...]:
         NAMES.get(task, task),
         points(score.points),
         points(theirs) + " (recalled)" * (task in run.recalled),
-        f"{score.points[0] - theirs[0]:+.1f}".replace("-", "−") if score.points else DASH,
+        f"{score.points[0] - theirs[0]:+.1f}".replace("-", "−") if score.points and run.zero_shot else DASH,
         covered(score) or "all",
         run.setting,
         run.source,

@@ -218,6 +218,7 @@ def test_the_report_has_the_table_only_for_published_scales(tmp_path):
     assert "Beside published numbers" in page
     assert "79.6" in page
     assert "translate-train-all" in page
+    assert "−4.0" not in page  # nothing is said of the distance to another setting
     small = write(tmp_path / "b", training("sandbox-s"), everywhere("xnli", 0.88, 0.79))
     page = write_report(tmp_path / "b", [small.key], tmp_path / "other", "s", resamples=20).read_text()
     assert "ublished" not in page
