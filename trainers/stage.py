@@ -166,7 +166,7 @@ class Evaluation(Frozen):
     task: str
     languages: tuple[str, ...]
     max_examples: int | None = Field(default=None, gt=0)
-    """Examples per language at the most (the first ones); None is all of them."""
+    """Examples per language at the most: the first so many of a fixed shuffle; None is all of them."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
     overflow: Overflow = "split"

@@ -100,4 +100,4 @@ def test_ready_made_sweeps_are_read_and_planned(tmp_path):
     for path in ready:
         encoder = None if path.stem == "sandbox" else ("sandbox-s",)
         plan = make_plan(load_sweep(path, scales=encoder, store=tmp_path / "store"))
-        assert plan.trainings
+        assert plan.stages
