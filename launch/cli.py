@@ -1,4 +1,4 @@
-"""The `retain` command: check, plan, run, debug, status, report, verify, submission.
+"""The `retain` command: check, fetch, plan, run, debug, status, report, verify, submission.
 
 Torch is imported only where a stage runs, so that everything else answers at once.
 """
@@ -8,102 +8,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-SweepFile = Annotated[Path, tyro.conf.Positional]
-
-
-@dataclass
-class Common:
-    """What every command takes."""
-
-    sweep: SweepFile
-    """The sweep file (YAML)."""
-    mirror: Path | None = None
-    """Use this folder of data sets instead of the file's `mirror:`."""
-    encoder: tuple[Path, ...] = ()
-    """Use these encoder folders instead of the file's `scales:`."""
-    store: Path | None = None
-    """Use this folder of results instead of the file's `store:`."""
-
-
-@dataclass
-class Check(Common):
-    """Show every problem of the sweep, its data and its encoders, before anything runs."""
-
-
-@dataclass
-class Plan(Common):
-    """Show the deduplicated graph: what is done, what is to do, how long and how large."""
-
-    stages: bool = False
-    """List every stage with its key."""
-    json: bool = False
-    """Print the plan as JSON."""
-
-
-@dataclass
-class Run(Common):
-    """Run what is missing on this machine, as many bundles side by side as it holds."""
-
-
-@dataclass
-class Debug(Common):
-    """Run one stage in this process; breakpoints work."""
-
-    stage: str = ""
-    """Key of the stage, or its first digits (see `retain plan --stages`)."""
-
-
-@dataclass
-class Status(Common):
-    """Show what ran, runs, waits, failed and why."""
-
-    watch: bool = False
-    """Refresh until every stage has ended."""
-    json: bool = False
-    """Print the states as JSON."""
-
-
-@dataclass
-class Report(Common):
-    """Draw the figures and write one HTML page."""
-
-    out: Path | None = None
-    """Folder of the report; None is `<store>/report`."""
-
-
-@dataclass
-class Verify(Common):
-    """Judge the baselines (none → target) by the bands of published numbers; exit status 1 where one is outside."""
-
-
-@dataclass
-class Submission(Common):
-    """Write XTREME's submission folder for one scale, intermediate and seed."""
-
-    out: Annotated[Path, tyro.conf.Positional] = Path("submission")
-    """A folder that is new or empty."""
-    intermediate: str = "none"
-    """One of the sweep's intermediates."""
-    seed: int = 1
-    """One of the sweep's seeds."""
-    scale: str | None = None
-    """One of the sweep's scales; needed where it has several."""
-    layer: int | None = None
-    """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
-    partial: bool = False
-    """Write what there is, though examples, languages or tasks are missing."""
+from launch.commands import Check, Common, Debug, Fetch, Plan, Report, Run, Status, Submission, Verify
 
 
 def main() -> None:
     """Entry point of the `retain` command."""
     commands: dict[str, Callable[..., Common]] = {
         "check": Check,
+        "fetch": Fetch,
         "plan": Plan,
         "run": Run,
         "debug": Debug,
@@ -117,6 +32,7 @@ def main() -> None:
     )
     actions: dict[type, Callable[..., int]] = {
         Check: _check,
+        Fetch: _fetch,
         Plan: _plan,
         Run: _run,
         Debug: _debug,
@@ -138,13 +54,19 @@ def main() -> None:
     raise SystemExit(code)
 
 
-def _load(chosen: Common):
-    """The sweep with the command line's changes, and its mirror."""
-    from launch.plan import mirror_of
+def _sweep(chosen: Common):
+    """The sweep with the command line's changes."""
     from launch.sweep import load_sweep
 
     encoders = tuple(str(folder) for folder in chosen.encoder) or None
-    sweep = load_sweep(chosen.sweep, mirror=chosen.mirror, scales=encoders, store=chosen.store)
+    return load_sweep(chosen.sweep, mirror=chosen.mirror, scales=encoders, store=chosen.store)
+
+
+def _load(chosen: Common):
+    """The sweep with the command line's changes, and its mirror; the sandbox's is made at first use."""
+    from launch.plan import mirror_of
+
+    sweep = _sweep(chosen)
     if sweep.mirror is None:
         from trainers.data.sandbox import write_mirror
 
@@ -191,6 +113,19 @@ def _check(chosen: Check) -> int:
     return 0
 
 
+def _fetch(chosen: Fetch) -> int:
+    from launch.fetch import fetch
+    from launch.sweep import SweepError
+
+    revisions = dict(word.partition("=")[::2] for word in chosen.revision)
+    if wrong := [name for name, revision in revisions.items() if "/" not in name or not revision]:
+        raise SweepError(f"--revision {wrong[0]}: expected <hub id>=<revision>, e.g. facebook/xlm-roberta-xl=refs/pr/1")
+    problems = fetch(_sweep(chosen), _console(), chosen.again, revisions)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
+
+
 def _plan(chosen: Plan) -> int:
     from launch import overview
     from launch.costs import predict
@@ -229,7 +164,7 @@ def _run(chosen: Run) -> int:
 
 def _debug(chosen: Debug) -> int:
     from launch.bundles import Bundle
-    from launch.job import StopFlag
+    from launch.job import StopFlag, stay_offline
     from launch.sweep import SweepError
     from trainers.store import Store
 
@@ -241,6 +176,7 @@ def _debug(chosen: Debug) -> int:
             f"--stage {chosen.stage!r} names {len(matches)} stages of this sweep; give the key of one "
             "(see `retain plan --stages`)"
         )
+    stay_offline()
     from trainers.run import Context, run
 
     bundle = Bundle(

@@ -54,8 +54,14 @@ def run_bundle(path: str, gpu: int | None = None) -> dict[str, str]:
     return run_stages(Bundle.load(Path(path)), StopFlag().listen())
 
 
+def stay_offline() -> None:
+    """A stage reads the mirror and nothing else; `huggingface_hub` reads this when it is imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     """The bundle's stages in order; those that another job holds are come back to, until they are done."""
+    stay_offline()
     from trainers.run import Context, run  # torch is imported here, and only here
 
     store = Store(bundle.store)

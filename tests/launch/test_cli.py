@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("check", "plan", "run", "debug", "status", "report")
+COMMANDS = ("check", "fetch", "plan", "run", "debug", "status", "report")
 
 
 def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,108 @@
+"""The options of every command of `retain`: what `--help` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+SweepFile = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass
+class Common:
+    """What every command takes."""
+
+    sweep: SweepFile
+    """The sweep file (YAML)."""
+    mirror: Path | None = None
+    """Use this folder of data sets instead of the file's `mirror:`."""
+    encoder: tuple[Path, ...] = ()
+    """Use these encoder folders instead of the file's `scales:`."""
+    store: Path | None = None
+    """Use this folder of results instead of the file's `store:`."""
+
+
+@dataclass
+class Check(Common):
+    """Show every problem of the sweep, its data and its encoders, before anything runs."""
+
+
+@dataclass
+class Fetch(Common):
+    """Bring the data sets and encoders that the sweep reads from the hub into its mirror, on a machine with a network.
+
+    Repeat it after anything: what is there is checked and not fetched again.  Repositories are pinned to the commit of
+    their first fetch (`<mirror>/fetched.json`).  Exit status 1 where something could not be brought.
+    """
+
+    again: bool = False
+    """Replace files that have changed since they were fetched, or that this command did not bring."""
+    revision: tuple[str, ...] = ()
+    """Read a repository at this commit, tag, branch or pull request: `<hub id>=<revision>`, e.g. `a/b=refs/pr/1`."""
+
+
+@dataclass
+class Plan(Common):
+    """Show the deduplicated graph: what is done, what is to do, how long and how large."""
+
+    stages: bool = False
+    """List every stage with its key."""
+    json: bool = False
+    """Print the plan as JSON."""
+
+
+@dataclass
+class Run(Common):
+    """Run what is missing on this machine, as many bundles side by side as it holds."""
+
+
+@dataclass
+class Debug(Common):
+    """Run one stage in this process; breakpoints work."""
+
+    stage: str = ""
+    """Key of the stage, or its first digits (see `retain plan --stages`)."""
+
+
+@dataclass
+class Status(Common):
+    """Show what ran, runs, waits, failed and why."""
+
+    watch: bool = False
+    """Refresh until every stage has ended."""
+    json: bool = False
+    """Print the states as JSON."""
+
+
+@dataclass
+class Report(Common):
+    """Draw the figures and write one HTML page."""
+
+    out: Path | None = None
+    """Folder of the report; None is `<store>/report`."""
+
+
+@dataclass
+class Verify(Common):
+    """Judge the baselines (none → target) by the bands of published numbers; exit status 1 where one is outside."""
+
+
+@dataclass
+class Submission(Common):
+    """Write XTREME's submission folder for one scale, intermediate and seed."""
+
+    out: Annotated[Path, tyro.conf.Positional] = Path("submission")
+    """A folder that is new or empty."""
+    intermediate: str = "none"
+    """One of the sweep's intermediates."""
+    seed: int = 1
+    """One of the sweep's seeds."""
+    scale: str | None = None
+    """One of the sweep's scales; needed where it has several."""
+    layer: int | None = None
+    """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
+    partial: bool = False
+    """Write what there is, though examples, languages or tasks are missing."""
