@@ -12,7 +12,8 @@ import pyarrow as pa
 from launch.plan import Plan, make_plan
 from launch.sweep import Sweep
 from trainers.data.mirror import Mirror
-from trainers.data.stagedata import needed_files
+from trainers.data.published_rows import subsets
+from trainers.data.stagedata import Needed, needed_files
 from trainers.data.tokenise import Lengths, labelled
 from trainers.scales import Scale, has_language_model_head, locate
 from trainers.stage import Evaluation, Probe, Recipe
@@ -47,6 +48,8 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     elif plan is not None:
         problems += list(data_problems(plan, mirror))
     notes = list(plan.notes) if plan else []
+    if plan is not None and sweep.mirror is not None:  # the sandbox's is a world of its own
+        notes += subsets(mirror, _needed(plan))
     if len(sweep.seeds) < SEEDS_FOR_STATISTICS:
         notes.append(f"{len(sweep.seeds)} seed(s): intervals over seeds need {SEEDS_FOR_STATISTICS} or more")
     if "none" not in sweep.intermediates:
@@ -120,12 +123,16 @@ def store_problems(sweep: Sweep) -> list[str]:
     return []
 
 
-def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
-    """Every split that some stage reads, in every language: there, with its columns, classes and text."""
-    needed: dict[str, tuple[Files, tuple[str, ...]]] = {}
+def _needed(plan: Plan) -> Needed:
+    needed: Needed = {}
     for stage in plan.stages:
         needed.update(needed_files(stage.train, stage.evaluate, stage.probe))
-    for name, (files, languages) in sorted(needed.items()):
+    return needed
+
+
+def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
+    """Every split that some stage reads, in every language: there, with its columns, classes and text."""
+    for name, (files, languages) in sorted(_needed(plan).items()):
         task = TASKS[name.split("/")[0]]
         for language in languages:
             yield from _split_problems(mirror, task, files, language)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from launch.check import check
 from launch.plan import mirror_of
 from launch.sweep import load_sweep
+from trainers.data.mirror import Mirror
 from trainers.scales import SANDBOX_ENCODERS
 
 MNLI = "nyu-mll/glue/mnli/train.parquet"
@@ -142,3 +144,15 @@ def test_all_problems_are_told_at_once(sweep_file, mirror_copy):
     assert "premiss" in message
     assert "xlm-roberta-large" in message
     assert "has no rows in the language fr" in message
+
+
+def test_a_mirror_of_a_subset_is_noted(sweep_file):
+    sweep = load_sweep(sweep_file())
+    notes = check(sweep, mirror_of(sweep)).notes
+    assert any(re.fullmatch(r"mnli/train: [\d,]+ of 392,702 rows: a subset", note) for note in notes)
+    assert any(re.fullmatch(r"tatoeba/test: [\d,]+ of 1,000 rows: a subset", note) for note in notes)
+
+
+def test_the_embedded_sandbox_is_no_subset(sweep_file, sandbox):
+    sweep = load_sweep(sweep_file(mirror=None))
+    assert not [note for note in check(sweep, Mirror(sandbox)).notes if "subset" in note]

@@ -5,6 +5,15 @@ Counts: the hub's own split sizes, for the splits that `trainers.tasks` reads.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainers.data.mirror import Mirror
+from trainers.tasks import Files
+
 ROWS: dict[str, int] = {
     "facebook/anli plain_text train_r1": 16_946,
     "facebook/anli plain_text train_r2": 45_460,
@@ -103,3 +112,20 @@ _by_config(
 def published_rows(dataset: str, config: str, split: str) -> int | None:
     """Rows of a whole split; None where no count is known."""
     return ROWS.get(f"{dataset} {config} {split}")
+
+
+def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) -> Iterator[str]:
+    """A sentence for each `<task>/<role>` of which the mirror holds fewer rows than are published."""
+    for name, (files, languages) in sorted(needed.items()):
+        held = published = 0
+        for path, dataset in {
+            mirror.path(part, one): part.dataset for part in files.parts for one in languages
+        }.items():
+            config = path.parent.relative_to(mirror.root / dataset).as_posix()
+            whole = published_rows(dataset, config, path.stem)
+            if whole is not None:
+                with suppress(OSError, pa.ArrowInvalid):  # told elsewhere
+                    held += pq.read_metadata(path).num_rows
+                    published += whole
+        if held < published:
+            yield f"{name}: {held:,} of {published:,} rows: a subset"
