@@ -166,6 +166,7 @@ def test_the_token_goes_to_the_hub_only_and_into_no_file(fetch, hub, tmp_path):
     fetch()
     sent = {host.split(":")[0] for host, _, headers in hub.requests if TOKEN in str(headers)}
     assert sent == {"127.0.0.1"}  # not to `localhost`, where the large files lie
+    assert all(headers["authorization"] == f"Bearer {TOKEN}" for headers in hub.asked("/resolve/"))
     for path in (tmp_path / "mirror").rglob("*"):
         assert path.is_dir() or TOKEN.encode() not in path.read_bytes()
 
