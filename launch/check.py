@@ -126,7 +126,9 @@ def store_problems(sweep: Sweep) -> list[str]:
 def _needed(plan: Plan) -> Needed:
     needed: Needed = {}
     for stage in plan.stages:
-        needed.update(needed_files(stage.train, stage.evaluate, stage.probe))
+        for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probe).items():
+            before = needed.get(name, (files, ()))[1]  # another stage may read it in other languages
+            needed[name] = files, tuple(dict.fromkeys((*before, *languages)))
     return needed
 
 

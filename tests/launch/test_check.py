@@ -121,6 +121,13 @@ def test_a_stride_without_room_is_refused(sweep_file):
     assert "doc_stride 60 leaves no room" in message
 
 
+def test_every_language_of_every_stage_is_looked_at(sweep_file, mirror_copy):
+    """Two intermediates read MNLI's translations, in different languages."""
+    (mirror_copy / "translated/mnli/de/train.parquet").unlink()
+    message = problems(sweep_file(mirror=str(mirror_copy), intermediates=["none", "mnli@de", "mnli@ru"]))
+    assert "translated/mnli/de/train.parquet is missing (language de)" in message
+
+
 def test_language_modelling_needs_the_head_that_the_encoder_was_pretrained_with(sweep_file, tmp_path):
     from safetensors.numpy import load_file, save_file
 
