@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("check", "fetch", "plan", "run", "debug", "status", "report")
+COMMANDS = ("check", "fetch", "plan", "run", "debug", "status", "report", "verify", "submission")
 
 
 def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
