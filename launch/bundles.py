@@ -21,6 +21,8 @@ class Bundle(Frozen):
     execution: Execution
     tracking: Tracking
     stages: tuple[Stage, ...]
+    scratch: str | None = None
+    """Node-local folder for the caches of compilers and libraries; environment variables are filled in there."""
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The `retain` command: check, fetch, plan, run, debug, status, report, verify, submission.
+"""The `retain` command; what it does on a cluster is in `launch.cluster_cli`.
 
 Torch is imported only where a stage runs, so that everything else answers at once.
 """
@@ -11,12 +11,32 @@ from collections.abc import Callable
 
 import tyro
 
-from launch.commands import Check, Common, Debug, Fetch, Plan, Report, Run, Status, Submission, Verify
+from launch import cluster_cli
+from launch.commands import (
+    Cancel,
+    Check,
+    Debug,
+    Fetch,
+    Init,
+    Plan,
+    Prune,
+    Report,
+    Retry,
+    Run,
+    Status,
+    Submission,
+    Submit,
+    Tail,
+    Verify,
+    Watch,
+    Why,
+)
+from launch.loading import checked_plan, console, load, load_only, plain, stage_of
 
 
 def main() -> None:
     """Entry point of the `retain` command."""
-    commands: dict[str, Callable[..., Common]] = {
+    commands: dict[str, Callable[..., object]] = {
         "check": Check,
         "fetch": Fetch,
         "plan": Plan,
@@ -26,6 +46,14 @@ def main() -> None:
         "report": Report,
         "verify": Verify,
         "submission": Submission,
+        "init": Init,
+        "submit": Submit,
+        "watch": Watch,
+        "why": Why,
+        "tail": Tail,
+        "cancel": Cancel,
+        "retry": Retry,
+        "prune": Prune,
     }
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
@@ -40,13 +68,21 @@ def main() -> None:
         Report: _report,
         Verify: _verify,
         Submission: _submission,
+        Init: cluster_cli.init,
+        Submit: cluster_cli.submit,
+        Watch: cluster_cli.watch,
+        Why: cluster_cli.why,
+        Tail: cluster_cli.tail,
+        Cancel: cluster_cli.cancel,
+        Retry: cluster_cli.retry,
+        Prune: cluster_cli.prune,
     }
-    from launch.sweep import SweepError
+    from slurm.client import SlurmError
     from trainers.files import StoreError
 
     try:
         code = actions[type(chosen)](chosen)
-    except (SweepError, StoreError, ValueError) as error:
+    except (StoreError, SlurmError, ValueError) as error:
         print(error, file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
@@ -54,62 +90,21 @@ def main() -> None:
     raise SystemExit(code)
 
 
-def _sweep(chosen: Common):
-    """The sweep with the command line's changes."""
-    from launch.sweep import load_sweep
-
-    encoders = tuple(str(folder) for folder in chosen.encoder) or None
-    return load_sweep(chosen.sweep, mirror=chosen.mirror, scales=encoders, store=chosen.store)
-
-
-def _load(chosen: Common):
-    """The sweep with the command line's changes, and its mirror; the sandbox's is made at first use."""
-    from launch.plan import mirror_of
-
-    sweep = _sweep(chosen)
-    if sweep.mirror is None:
-        from trainers.data.sandbox import write_mirror
-
-        write_mirror(mirror_of(sweep).root)
-    return sweep, mirror_of(sweep)
-
-
-def _console():
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _checked_plan(sweep, mirror):
-    """The plan of a sweep without problems.
-
-    Raises:
-        SweepError: all the problems.
-    """
-    from launch.check import check
-    from launch.sweep import SweepError
-
-    findings = check(sweep, mirror)
-    if findings.problems or findings.plan is None:
-        raise SweepError("\n".join(findings.problems))
-    return findings.plan
-
-
 def _check(chosen: Check) -> int:
     from launch.check import check
 
-    console = _console()
-    sweep, mirror = _load(chosen)
+    screen = console()
+    sweep, mirror = load(chosen)
     findings = check(sweep, mirror)
     for problem in findings.problems:
-        console.print(f"[bold red]problem[/]  {_plain(problem)}", soft_wrap=True)
+        screen.print(f"[bold red]problem[/]  {plain(problem)}", soft_wrap=True)
     for note in findings.notes:
-        console.print(f"[yellow]note[/]     {_plain(note)}", soft_wrap=True)
+        screen.print(f"[yellow]note[/]     {plain(note)}", soft_wrap=True)
     if findings.problems:
-        console.print(f"{len(findings.problems)} problem(s); nothing was run")
+        screen.print(f"{len(findings.problems)} problem(s); nothing was run")
         return 2
     assert findings.plan is not None
-    console.print(f"[green]ready[/]    {len(findings.plan.stages)} stages, no problems")
+    screen.print(f"[green]ready[/]    {len(findings.plan.stages)} stages, no problems")
     return 0
 
 
@@ -120,7 +115,7 @@ def _fetch(chosen: Fetch) -> int:
     revisions = dict(word.partition("=")[::2] for word in chosen.revision)
     if wrong := [name for name, revision in revisions.items() if "/" not in name or not revision]:
         raise SweepError(f"--revision {wrong[0]}: expected <hub id>=<revision>, e.g. facebook/xlm-roberta-xl=refs/pr/1")
-    problems = fetch(_sweep(chosen), _console(), chosen.again, revisions)
+    problems = fetch(load_only(chosen), console(), chosen.again, revisions)
     for problem in problems:
         print(problem, file=sys.stderr)
     return int(bool(problems))
@@ -132,7 +127,7 @@ def _plan(chosen: Plan) -> int:
     from launch.plan import make_plan
     from trainers.store import Store
 
-    sweep, mirror = _load(chosen)
+    sweep, mirror = load(chosen)
     plan, store = make_plan(sweep), Store(sweep.store)
     if chosen.json:
         print(
@@ -144,7 +139,7 @@ def _plan(chosen: Plan) -> int:
             )
         )
         return 0
-    overview.show(plan, store, predict(plan, store, mirror), _console(), chosen.stages)
+    overview.show(plan, store, predict(plan, store, mirror), console(), chosen.stages)
     return 0
 
 
@@ -152,30 +147,23 @@ def _run(chosen: Run) -> int:
     from launch import status
     from launch.local import run_local
 
-    console = _console()
-    sweep, mirror = _load(chosen)
-    statuses = run_local(_checked_plan(sweep, mirror), mirror, console)
+    screen = console()
+    sweep, mirror = load(chosen)
+    statuses = run_local(checked_plan(sweep, mirror), mirror, screen)
     for one in statuses:
         if one.state in ("failed", "blocked", "interrupted"):
-            console.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {_plain(one.detail)}", soft_wrap=True)
-    console.print(status.summary_line(statuses))
+            screen.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {plain(one.detail)}", soft_wrap=True)
+    screen.print(status.summary_line(statuses))
     return 0 if all(one.state in status.SETTLED for one in statuses) else 1
 
 
 def _debug(chosen: Debug) -> int:
     from launch.bundles import Bundle
     from launch.job import StopFlag, stay_offline
-    from launch.sweep import SweepError
     from trainers.store import Store
 
-    sweep, mirror = _load(chosen)
-    plan = _checked_plan(sweep, mirror)
-    matches = [stage for stage in plan.stages if chosen.stage and stage.key.startswith(chosen.stage)]
-    if len(matches) != 1:
-        raise SweepError(
-            f"--stage {chosen.stage!r} names {len(matches)} stages of this sweep; give the key of one "
-            "(see `retain plan --stages`)"
-        )
+    sweep, mirror = load(chosen)
+    stage = stage_of(checked_plan(sweep, mirror).stages, chosen.stage)
     stay_offline()
     from trainers.run import Context, run
 
@@ -184,11 +172,11 @@ def _debug(chosen: Debug) -> int:
         mirror=mirror.root.resolve(),
         execution=sweep.execution,
         tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
-        stages=tuple(matches),
+        stages=(stage,),
     )
     context = Context(Store(bundle.store), mirror, bundle.execution, bundle.tracking, StopFlag().listen(), job="debug")
-    outcome = run(matches[0], context)
-    print(f"{matches[0].key}  {matches[0].label}  {outcome}")
+    outcome = run(stage, context)
+    print(f"{stage.key}  {stage.label}  {outcome}")
     return 0 if outcome == "completed" else 1
 
 
@@ -196,13 +184,18 @@ def _status(chosen: Status) -> int:
     import time
 
     from launch import status
+    from launch.operate import queue_of
     from launch.plan import make_plan
     from trainers.store import Store
 
-    sweep, _ = _load(chosen)
-    plan, store, console = make_plan(sweep), Store(sweep.store), _console()
+    sweep, _ = load(chosen)
+    plan, store, screen = make_plan(sweep), Store(sweep.store), console()
     settled: dict[str, status.StageStatus] = {}
-    statuses = status.survey(plan, store, settled)
+
+    def look() -> list[status.StageStatus]:
+        return status.survey(plan, store, settled, queue_of(store.root, screen))
+
+    statuses = look()
     if chosen.json:
         print(
             json.dumps(
@@ -214,14 +207,14 @@ def _status(chosen: Status) -> int:
         )
         return 0
     if not chosen.watch:
-        console.print(status.table(statuses, sweep.name))
+        screen.print(status.table(statuses, sweep.name))
         return 0
     from rich.live import Live
 
-    with Live(status.table(statuses, sweep.name, everything=False), console=console) as live:
-        while any(one.state in ("running", "waiting") for one in statuses):
+    with Live(status.table(statuses, sweep.name, everything=False), console=screen) as live:
+        while any(one.state in ("running", "queued", "waiting") for one in statuses):
             time.sleep(1)
-            statuses = status.survey(plan, store, settled)
+            statuses = look()
             live.update(status.table(statuses, sweep.name, everything=False))
     return 0
 
@@ -233,7 +226,7 @@ def _report(chosen: Report) -> int:
     from analysis.report import write_report
     from launch.plan import make_plan
 
-    sweep, _ = _load(chosen)
+    sweep, _ = load(chosen)
     stages = make_plan(sweep).stages
     out = chosen.out or sweep.store / "report"
     keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
@@ -248,11 +241,11 @@ def _verify(chosen: Verify) -> int:
     from analysis.verify import summary, verdict_table, verify
     from launch.plan import make_plan
 
-    sweep, _ = _load(chosen)
-    console = _console()
+    sweep, _ = load(chosen)
+    screen = console()
     verdicts = verify(sweep.store, make_plan(sweep).stages, sweep.evaluation.retrieval_depth)
-    console.print(verdict_table(verdicts, sweep.name))
-    console.print(summary(verdicts))
+    screen.print(verdict_table(verdicts, sweep.name))
+    screen.print(summary(verdicts))
     return int(any(verdict.word == "outside" for verdict in verdicts))
 
 
@@ -262,7 +255,7 @@ def _submission(chosen: Submission) -> int:
     from launch.plan import make_plan
     from trainers.store import Store
 
-    sweep, mirror = _load(chosen)
+    sweep, mirror = load(chosen)
     plan = make_plan(sweep)
     arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed)
     layer = chosen.layer
@@ -273,12 +266,6 @@ def _submission(chosen: Submission) -> int:
         print(line)
     print(f"wrote    {len(written.files)} files of {arm.name} to {chosen.out}")
     return 0
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 if __name__ == "__main__":

@@ -106,3 +106,83 @@ class Submission(Common):
     """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
     partial: bool = False
     """Write what there is, though examples, languages or tasks are missing."""
+
+
+ClusterFile = Annotated[Path, tyro.conf.arg(name="cluster")]
+StageKey = Annotated[str, tyro.conf.Positional]
+
+
+@dataclass
+class Init:
+    """Look at the SLURM cluster that this is a login node of, and write a commented cluster file."""
+
+    out: Annotated[Path, tyro.conf.Positional] = Path("cluster.yaml")
+    """Where to write it; an existing file is never overwritten."""
+    partition: str | None = None
+    """Where jobs are to go; None is the partition with most GPUs."""
+
+
+@dataclass
+class Submit(Common):
+    """Send to SLURM what is missing: repeat it after anything, work that is done or under way is never sent again."""
+
+    cluster: ClusterFile = Path("cluster.yaml")
+    """The cluster file (see `retain init`)."""
+    print: bool = False
+    """Show the exact sbatch scripts and send nothing."""
+    strict: bool = False
+    """Refuse code with uncommitted changes."""
+    cancel_removed: bool = False
+    """Cancel pending jobs of arms that are no longer in the sweep file, without asking."""
+
+
+@dataclass
+class Watch(Submit):
+    """Submit again and again until every stage has ended, and show the sweep; needed by nothing, liked by some."""
+
+    every_s: float = 60.0
+    """Seconds between looks."""
+
+
+@dataclass
+class Cancel(Common):
+    """Take the sweep's jobs out of the queue; what they have saved stays."""
+
+    stage: tuple[str, ...] = ()
+    """Only the jobs that hold these stages (keys or their first digits); their other stages go with them."""
+
+
+@dataclass
+class Why(Common):
+    """Tell the whole story of one stage: attempts, jobs, checkpoints, failures and decisions."""
+
+    stage: StageKey = ""
+    """Key of the stage, or its first digits."""
+
+
+@dataclass
+class Tail(Common):
+    """Show what the job that runs a stage prints, as it prints it."""
+
+    stage: StageKey = ""
+    """Key of the stage, or its first digits."""
+    lines: int = 20
+    """So many lines from before."""
+    follow: bool = True
+    """Go on until the stage ends."""
+
+
+@dataclass
+class Retry(Common):
+    """Let failed stages be run and submitted again."""
+
+    stage: tuple[str, ...] = ()
+    """Keys or their first digits; none is every failed stage of the sweep."""
+
+
+@dataclass
+class Prune(Common):
+    """Delete checkpoints and encoders that no unfinished stage of the sweep needs; results stay."""
+
+    dry: bool = False
+    """Only say what would be deleted."""

@@ -1,4 +1,7 @@
-"""What runs inside a job: the stop flag, then `trainers.run` for each stage of the bundle."""
+"""What runs inside a job, on every rank: the stop flag, then `trainers.run` for each stage of the bundle.
+
+python -m launch.job <bundle>.json
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from launch.bundles import Bundle
+from slurm.allocation import DEADLINE
 from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
-from trainers.ranks import Ranks
+from trainers.ranks import Ranks, connect, disconnect
 from trainers.stage import Stage
 from trainers.store import Store
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 WAIT_FOR_OTHERS_S = 1.0
+REQUEUE = 75
+"""Exit status of a job that has more to do: `EX_TEMPFAIL` of sysexits.h."""
+FAILED = 1
+TO_FIRST_CHECKPOINT_S = 120.0
+"""A stage is not started later than this before the time limit: it would end before anything of it is saved."""
+CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "HF_HOME")
 
 
 class StopFlag:
@@ -37,6 +47,17 @@ class StopFlag:
 
     def __call__(self) -> bool:
         return self.name is not None
+
+
+def main() -> int:
+    """One rank of a job; 0 when nothing of the bundle is left, `REQUEUE` when it was told to stop, else `FAILED`."""
+    bundle = Bundle.load(Path(sys.argv[1]))
+    outcomes = run_stages(bundle, StopFlag().listen())
+    disconnect()
+    if any(outcome in ("failed", "blocked") for outcome in outcomes.values()):
+        return FAILED
+    unfinished = len(outcomes) < len(bundle.stages) or "preempted" in outcomes.values()
+    return REQUEUE if unfinished else 0
 
 
 def run_bundle(path: str, gpu: int | None = None) -> dict[str, str]:
@@ -59,23 +80,39 @@ def stay_offline() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+def keep_caches_local(scratch: str) -> None:
+    """Compilers' and libraries' caches on the node's own disk: ranks of many jobs would fight over shared ones."""
+    folder = Path(os.path.expandvars(scratch)) / f"retain-{os.getuid()}"
+    for name in CACHES:
+        os.environ.setdefault(name, str(folder / name.lower()))
+
+
 def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     """The bundle's stages in order; those that another job holds are come back to, until they are done."""
     stay_offline()
+    if bundle.scratch:
+        keep_caches_local(bundle.scratch)
     from trainers.run import Context, run  # torch is imported here, and only here
 
+    ranks = Ranks.from_environment()
+    connect(ranks)
     store = Store(bundle.store)
-    context = Context(
-        store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, job=f"pid {os.getpid()}"
-    )
+    context = Context(store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, job=_job_name())
     outcomes: dict[str, str] = {}
+
+    def next_step(stage: Stage) -> str:
+        """The first rank decides for all: they must enter a stage together or not at all."""
+        if should_stop() or _too_late():
+            return "stop"
+        return _parent_verdict(stage, outcomes, store)
+
     waiting = list(bundle.stages)
-    while waiting and not should_stop():
+    while waiting:
         postponed: list[Stage] = []
         for stage in waiting:
-            if should_stop():
-                break
-            verdict = _parent_verdict(stage, outcomes, store)
+            verdict = ranks.share(next_step(stage))
+            if verdict == "stop":
+                return outcomes
             if verdict == "blocked":
                 outcomes[stage.key] = "blocked"
             elif verdict == "wait":
@@ -86,7 +123,7 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
                 except StageInUse:
                     postponed.append(stage)
                 except Exception as error:
-                    if Ranks.from_environment().world_size > 1:
+                    if ranks.world_size > 1:
                         raise  # the others may wait for this rank in the middle of the stage: end the job
                     outcomes[stage.key] = "failed"  # other stages of the bundle can still run
                     print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
@@ -95,6 +132,16 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
             time.sleep(WAIT_FOR_OTHERS_S)
         waiting = postponed
     return outcomes
+
+
+def _too_late() -> bool:
+    end = os.environ.get(DEADLINE)
+    return end is not None and time.time() > float(end) - TO_FIRST_CHECKPOINT_S
+
+
+def _job_name() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"job {job}" if job else f"pid {os.getpid()}"
 
 
 def _parent_verdict(stage: Stage, outcomes: dict[str, str], store: Store) -> str:
@@ -106,3 +153,7 @@ def _parent_verdict(stage: Stage, outcomes: dict[str, str], store: Store) -> str
     if outcomes.get(stage.parent) in ("failed", "blocked"):
         return "blocked"
     return "wait"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,24 +1,27 @@
-"""What ran, runs, waits, failed and why: read from the store alone."""
+"""What ran, runs, waits, failed and why: read from the store, and from one look at the queue where there is one."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
 from launch.plan import Plan
+from slurm.client import QueuedJob
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 
-STATES = ("completed", "diverged", "running", "waiting", "interrupted", "failed", "blocked")
+STATES = ("completed", "diverged", "running", "queued", "waiting", "interrupted", "failed", "blocked")
 SETTLED = ("completed", "diverged")
 STYLES = {
     "completed": "green",
     "diverged": "magenta",
     "running": "cyan",
+    "queued": "blue",
     "waiting": "dim",
     "interrupted": "yellow",
     "failed": "bold red",
@@ -38,23 +41,39 @@ class StageStatus:
     """Progress of a running stage, or why one failed."""
 
 
-def survey(plan: Plan, store: Store, settled: dict[str, StageStatus] | None = None) -> list[StageStatus]:
+def survey(
+    plan: Plan,
+    store: Store,
+    settled: dict[str, StageStatus] | None = None,
+    queued: Mapping[str, QueuedJob] | None = None,
+) -> list[StageStatus]:
     """The state of every stage of a plan, in the plan's order.
 
     Args:
         settled: remembers stages with a result, so that a caller who asks again and again reads each only once.
+        queued: for each stage that is in the queue of a cluster, its job.
     """
-    settled = {} if settled is None else settled
+    settled, queued = {} if settled is None else settled, queued or {}
     found: dict[str, StageStatus] = {}
     for stage in plan.stages:
         status = settled.get(stage.key) or _status(stage, store.entry(stage.key))
         if status.state in SETTLED:
             settled[stage.key] = status
+        elif stage.key in queued and status.state != "running":
+            status = StageStatus(stage, "queued", _place(queued[stage.key], status))
         parent = found.get(stage.parent) if stage.parent else None
         if status.state == "waiting" and parent is not None and parent.state in ("failed", "blocked"):
             status = StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")
         found[stage.key] = status
     return list(found.values())
+
+
+def _place(job: QueuedJob, status: StageStatus) -> str:
+    """Where in the queue a stage is, and what there is of it already."""
+    soon = job.state == "RUNNING"  # an earlier stage of its bundle runs
+    words = "its turn comes in" if soon else f"{job.state.lower()}: {job.reason.strip('()')},"
+    begun = f"; {status.detail}" if status.state == "interrupted" else ""
+    return f"{words} job {job.job_id}{begun}"
 
 
 def _status(stage: Stage, entry: StageEntry) -> StageStatus:

@@ -1,0 +1,202 @@
+"""The commands of the cluster's door: init, submit, watch, why, tail, cancel, retry, prune."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from launch.commands import Cancel, Common, Init, Prune, Retry, Submit, Tail, Watch, Why
+from launch.loading import checked_plan, console, load, plain, stage_of
+
+if TYPE_CHECKING:
+    from launch.submit import Submitter
+
+TAIL_POLL_S = 0.5
+
+
+def init(chosen: Init) -> int:
+    from slurm.probe import probe
+    from slurm.profile import ProfileError, commented_yaml
+
+    profile, notes = probe(chosen.partition)
+    try:
+        with chosen.out.open("x", encoding="utf-8") as file:
+            file.write(commented_yaml(profile, notes))
+    except FileExistsError as error:
+        raise ProfileError(f"{chosen.out}: is there already and is not overwritten; name another file") from error
+    except OSError as error:
+        raise ProfileError(f"{chosen.out}: cannot be written: {error.strerror}") from error
+    print(f"wrote    {chosen.out}: partition {profile.partition} of {profile.cluster}; read it before you submit")
+    return 0
+
+
+def submit(chosen: Submit) -> int:
+    screen = console()
+    submitter = _submitter(chosen)
+    if chosen.print:
+        for name, script in submitter.scripts():
+            print(f"# {name}\n{script}\n")
+        return 0
+    for line in _submit(chosen, submitter):
+        screen.print(plain(line), soft_wrap=True)
+    return 0
+
+
+def watch(chosen: Watch) -> int:
+    from rich.live import Live
+
+    from launch import status
+    from launch.operate import queue_of
+
+    screen = console()
+    submitter = _submitter(chosen)
+    plan, store = submitter.plan, submitter.store
+    settled: dict[str, status.StageStatus] = {}
+    with Live(console=screen) as live:
+        while True:
+            for line in _submit(chosen, submitter):
+                live.console.print(plain(line), soft_wrap=True)
+            statuses = status.survey(plan, store, settled, queue_of(store.root, screen))
+            live.update(status.table(statuses, plan.sweep.name, everything=False))
+            if not any(one.state in ("running", "queued", "waiting", "interrupted") for one in statuses):
+                return 0 if all(one.state in status.SETTLED for one in statuses) else 1
+            time.sleep(chosen.every_s)
+
+
+def _submitter(chosen: Submit) -> Submitter:
+    from launch.placing import place
+    from launch.snapshot import take_snapshot
+    from launch.submit import Submitter
+    from launch.sweep import SweepError
+    from slurm.profile import load_profile
+
+    profile = load_profile(chosen.cluster)
+    sweep, mirror = load(chosen)
+    plan = checked_plan(sweep, mirror)
+    code = take_snapshot(sweep.store.resolve())
+    if code.dirty and chosen.strict:
+        raise SweepError("the code has uncommitted changes; commit them, or submit without --strict")
+    return Submitter(plan, mirror, profile, place(plan, profile), code)
+
+
+def _submit(chosen: Submit, submitter: Submitter) -> list[str]:
+    """One reconciliation, told in lines."""
+    from launch.submit import left_over
+    from slurm.client import cancel, queue
+
+    done = submitter.submit()
+    lines = [f"note     {note}" for note in done.notes]
+    if submitter.code.dirty and done.arrays:
+        lines.append(f"note     the code has uncommitted changes on {submitter.code.commit}; jobs run a copy with them")
+    lines.append(
+        f"queue    {done.stages} stages sent in {done.elements} jobs of {done.arrays} arrays; "
+        f"{done.in_queue} were in the queue already"
+    )
+    if done.left:
+        lines.append(
+            f"left     {done.left} stages find no room under your submit limit: run this again when jobs have ended"
+        )
+    if removed := left_over(submitter.plan, queue(), submitter.store.root):
+        names = ", ".join(removed)
+        lines += [f"removed  job {job} holds what the sweep no longer has: {what}" for job, what in removed.items()]
+        if chosen.cancel_removed or _agreed(f"cancel {names}?"):
+            cancel(removed)
+            lines.append(f"removed  cancelled {names}")
+        else:
+            lines.append("removed  they stay in the queue; --cancel-removed cancels them")
+    return lines
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def why(chosen: Why) -> int:
+    from launch import status
+    from launch.operate import queue_of, story
+
+    plan, store = _plan_and_store(chosen)
+    stage, screen = stage_of(plan.stages, chosen.stage), console()
+    now = next(
+        one for one in status.survey(plan, store, queued=queue_of(store.root, screen)) if one.stage.key == stage.key
+    )
+    screen.print(f"[bold]{stage.key}  {plain(stage.label)}[/]", soft_wrap=True)
+    for line in story(stage, store):
+        screen.print(plain(line), soft_wrap=True)
+    screen.print(f"now      {now.state}  {plain(now.detail)}", soft_wrap=True)
+    return 0
+
+
+def tail(chosen: Tail) -> int:
+    from launch.operate import newest_log
+
+    plan, store = _plan_and_store(chosen)
+    stage = stage_of(plan.stages, chosen.stage)
+    log = newest_log(stage.key, store.root)
+    if log is None:
+        print(f"{stage.label} has printed nothing: no job with it has begun", file=sys.stderr)
+        return 1
+    with log.open(encoding="utf-8", errors="replace") as file:
+        sys.stdout.writelines(file.readlines()[-chosen.lines :])
+        while chosen.follow and not store.entry(stage.key).done:
+            sys.stdout.flush()
+            if line := file.readline():
+                sys.stdout.write(line)
+            else:
+                time.sleep(TAIL_POLL_S)
+        sys.stdout.writelines(file.readlines() if chosen.follow else ())
+    return 0
+
+
+def cancel(chosen: Cancel) -> int:
+    from launch.operate import jobs_to_cancel
+    from launch.records import in_queue
+    from slurm.client import cancel as scancel
+    from slurm.client import queue
+
+    plan, store = _plan_and_store(chosen)
+    stages = [stage_of(plan.stages, key) for key in chosen.stage] or list(plan.stages)
+    jobs = jobs_to_cancel(plan, in_queue(store.root, queue()), stages)
+    scancel(jobs)
+    print(f"cancelled {len(jobs)} jobs" if jobs else "no job of these stages is in the queue")
+    return 0
+
+
+def retry(chosen: Retry) -> int:
+    from launch import status
+    from launch.operate import let_again
+
+    plan, store = _plan_and_store(chosen)
+    named = [stage_of(plan.stages, key) for key in chosen.stage]
+    stages = named or [one.stage for one in status.survey(plan, store) if one.state == "failed"]
+    again = [stage for stage in stages if let_again(store.entry(stage.key))]
+    for stage in again:
+        print(f"again    {stage.key}  {stage.label}")
+    if not again:
+        print("nothing to retry: no such stage failed")
+    return 0
+
+
+def prune(chosen: Prune) -> int:
+    from launch.operate import prunable
+    from launch.operate import prune as delete
+
+    plan, store = _plan_and_store(chosen)
+    found = prunable(plan, store)
+    for entry, folder, size in found:
+        if not chosen.dry:
+            delete(entry, folder)
+        print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
+    print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
+    return 0
+
+
+def _plan_and_store(chosen: Common) -> tuple:
+    from launch.plan import make_plan
+    from trainers.store import Store
+
+    sweep, _ = load(chosen)
+    return make_plan(sweep), Store(sweep.store.resolve())

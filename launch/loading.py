@@ -1,0 +1,81 @@
+"""What every command begins with: the sweep with the command line's changes, its mirror, its plan, a console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from launch.commands import Common
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from launch.plan import Plan
+    from launch.sweep import Sweep
+    from trainers.data.mirror import Mirror
+    from trainers.stage import Stage
+
+
+def load_only(chosen: Common) -> Sweep:
+    """The sweep with the command line's changes."""
+    from launch.sweep import load_sweep
+
+    encoders = tuple(str(folder) for folder in chosen.encoder) or None
+    return load_sweep(chosen.sweep, mirror=chosen.mirror, scales=encoders, store=chosen.store)
+
+
+def load(chosen: Common) -> tuple[Sweep, Mirror]:
+    """The sweep with the command line's changes, and its mirror; the sandbox's is made at first use."""
+    from launch.plan import mirror_of
+
+    sweep = load_only(chosen)
+    if sweep.mirror is None:
+        from trainers.data.sandbox import write_mirror
+
+        write_mirror(mirror_of(sweep).root)
+    return sweep, mirror_of(sweep)
+
+
+def checked_plan(sweep: Sweep, mirror: Mirror) -> Plan:
+    """The plan of a sweep without problems.
+
+    Raises:
+        SweepError: all the problems.
+    """
+    from launch.check import check
+    from launch.sweep import SweepError
+
+    findings = check(sweep, mirror)
+    if findings.problems or findings.plan is None:
+        raise SweepError("\n".join(findings.problems))
+    return findings.plan
+
+
+def stage_of(stages: Iterable[Stage], key: str) -> Stage:
+    """The one stage whose key begins so.
+
+    Raises:
+        SweepError: none or several do.
+    """
+    from launch.sweep import SweepError
+
+    matches = [stage for stage in stages if key and stage.key.startswith(key)]
+    if len(matches) != 1:
+        raise SweepError(
+            f"{key!r} names {len(matches)} stages of this sweep; give the key of one (see `retain plan --stages`)"
+        )
+    return matches[0]
+
+
+def console() -> Console:
+    """Where a command writes for a person."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def plain(text: str) -> str:
+    """Text whose brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,178 @@
+"""SLURM's commands, asked and answered: no shell, a time limit each, errors in sentences.
+
+Every question that the rest of the system has for a scheduler is a function here; what they return is parsed once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+TIMEOUT_S = 60.0
+IN_LIST = 500
+"""Job ids in one command at the most: command lines have an end."""
+
+LIVING = frozenset(
+    {
+        "PENDING",
+        "RUNNING",
+        "CONFIGURING",
+        "COMPLETING",
+        "SUSPENDED",
+        "STOPPED",
+        "RESIZING",
+        "SIGNALING",
+        "STAGE_OUT",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "RESV_DEL_HOLD",
+        "SPECIAL_EXIT",
+    }
+)
+"""States of a job that still runs or will; a NODE_FAIL or PREEMPTED job that is requeued is back in PENDING."""
+
+SEPARATOR = "\x1f"
+"""Between the columns of an answer: no name or reason holds it."""
+
+
+class SlurmError(RuntimeError):
+    """SLURM refused or could not be asked; the message says what it answered."""
+
+    def __init__(self, message: str, unsure: bool = False) -> None:
+        super().__init__(message)
+        self.unsure = unsure
+        """The command may have done its work all the same (it timed out, or the answer was lost)."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """One job, or one element of an array, as `squeue` shows it."""
+
+    job_id: str
+    """What scancel and scontrol take: `123`, or `123_4` for an element of an array."""
+    name: str
+    user: str
+    state: str
+    reason: str
+    """Why it waits, or the nodes it runs on."""
+    start: str
+    """When it started or will start, as far as SLURM says."""
+
+    @property
+    def living(self) -> bool:
+        """Whether it still holds or will hold what it was given."""
+        return self.state in LIVING
+
+
+LOST_ANSWERS = (
+    "timed out",
+    "unable to contact",
+    "connection refused",
+    "connection reset",
+    "communication",
+    "zero bytes",
+)
+
+
+def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, text: str | None = None) -> str:
+    """What a command prints.
+
+    Raises:
+        SlurmError: it is not installed, fails, or does not answer in time.
+    """
+    shown = " ".join(command[:3])
+    # Without it a client in another language or time format would answer in words that nobody parses.
+    environment = {**os.environ, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+    try:
+        done = subprocess.run(
+            list(command), capture_output=True, text=True, timeout=timeout_s, env=environment, input=text
+        )
+    except FileNotFoundError as error:
+        raise SlurmError(
+            f"{command[0]} is not on this machine's PATH: run this on a login node of the cluster"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"`{shown} …` did not answer within {timeout_s:.0f} s", unsure=True) from error
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
+        unsure = any(words in said.lower() for words in LOST_ANSWERS)
+        raise SlurmError(f"`{shown} …` failed with {done.returncode}: {said}", unsure=unsure)
+    return done.stdout
+
+
+def queue(name_prefix: str = "") -> list[QueuedJob]:
+    """Every job in the queue, one call; arrays by element.
+
+    Args:
+        name_prefix: keeps the jobs whose name starts so.
+
+    Raises:
+        SlurmError: slurmctld cannot be reached.  (slurmdbd is not asked.)
+    """
+    columns = ("%i", "%j", "%u", "%T", "%R", "%S")
+    answer = ask(["squeue", "--noheader", "--array", "--states=all", "--format", SEPARATOR.join(columns)])
+    rows = (line.split(SEPARATOR) for line in answer.splitlines())
+    jobs = (QueuedJob(*(field.strip() for field in row)) for row in rows if len(row) == len(columns))
+    return [job for job in jobs if job.name.startswith(name_prefix)]
+
+
+def ended(name: str) -> list[str]:
+    """Ids of jobs of this exact name that accounting knows, the queue or not; [] where there is no accounting."""
+    try:
+        answer = ask(
+            [
+                "sacct",
+                "--noheader",
+                "--parsable2",
+                "--allocations",
+                "--format=JobID",
+                f"--name={name}",
+                "--starttime=now-30days",
+            ]
+        )
+    except SlurmError:
+        return []
+    return [line for line in answer.split() if line]
+
+
+def cancel(job_ids: Iterable[str]) -> None:
+    """End jobs; those that have ended already are no error.
+
+    Raises:
+        SlurmError: SLURM refuses, e.g. another user's jobs.
+    """
+    for some in _in_lists(job_ids):
+        ask(["scancel", "--quiet", *some])
+
+
+def requeue(job_id: str, exclude: Iterable[str] = ()) -> None:
+    """Put a job back into the queue, away from some nodes.
+
+    Raises:
+        SlurmError: the job may not be requeued or is unknown.
+    """
+    if nodes := ",".join(sorted(set(exclude))):
+        ask(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}"])
+    ask(["scontrol", "requeue", job_id])
+
+
+def job_facts(job_id: str) -> dict[str, str]:
+    """What `scontrol show job` says, by field; of an array the element that is asked for.
+
+    Raises:
+        SlurmError: the job is unknown or slurmctld cannot be reached.
+    """
+    return fields(ask(["scontrol", "--oneliner", "show", "job", job_id]))
+
+
+def fields(line: str) -> dict[str, str]:
+    """`Key=value Key=value …`, as scontrol prints it; a value with spaces keeps its first word."""
+    return {name: value for name, _, value in (word.partition("=") for word in line.split()) if _}
+
+
+def _in_lists(words: Iterable[str]) -> Iterable[list[str]]:
+    found = list(words)
+    return (found[start : start + IN_LIST] for start in range(0, len(found), IN_LIST))

@@ -1,0 +1,176 @@
+"""What `retain init` finds out about a cluster: sinfo, scontrol and sacctmgr are asked, nothing is guessed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from slurm.client import SlurmError, ask
+from slurm.profile import Profile, ProfileError
+
+DAY_MIN = 24 * 60
+LONGEST_MIN = 7 * DAY_MIN
+"""Asked for where a partition has no limit of its own."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One row of the cluster: nodes of a partition that are alike."""
+
+    name: str
+    default: bool
+    nodes: int
+    gpus: int
+    """Per node."""
+    gpu_type: str | None
+    cpus: int
+    memory_mib: int
+    time_limit_min: int | None
+    """None is unlimited."""
+
+    def __str__(self) -> str:
+        gpus = f"{self.gpus} × {self.gpu_type or 'gpu'}" if self.gpus else "no GPU"
+        limit = f"{self.time_limit_min} min" if self.time_limit_min else "no time limit"
+        return f"{self.name}: {self.nodes} nodes, {gpus}, {self.cpus} CPUs, {self.memory_mib} MiB, {limit}"
+
+
+def minutes(text: str) -> int | None:
+    """SLURM's `days-hours:minutes:seconds` in minutes, rounded down; None is no limit.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    if text.lower() in ("infinite", "unlimited", "n/a"):
+        return None
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if days:  # days-hours[:minutes[:seconds]]
+        hours, mins, _ = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, mins, _ = parts
+    else:  # minutes[:seconds]
+        hours, mins = 0, parts[0]
+    return int(days or 0) * DAY_MIN + hours * 60 + mins
+
+
+def gres(text: str) -> tuple[int, str | None]:
+    """GPUs of a node and their type, from e.g. `gpu:a100:4(S:0-1)`; (0, None) without."""
+    count, kind = 0, None
+    for part in re.sub(r"\([^)]*\)", "", text).split(","):
+        words = part.split(":")
+        if words[0] != "gpu":
+            continue
+        count += int(re.match(r"\d+", words[-1]).group()) if words[-1][:1].isdigit() else 1  # type: ignore[union-attr]
+        if len(words) == 3:
+            kind = words[1]
+    return count, kind
+
+
+def partitions() -> list[Partition]:
+    """What the cluster offers, by kind of node.
+
+    Raises:
+        SlurmError: SLURM cannot be asked.
+    """
+    answer = ask(["sinfo", "--noheader", "--format", "%P|%D|%G|%c|%m|%l"])
+    found = []
+    for line in answer.splitlines():
+        name, nodes, resources, cpus, memory, limit = line.split("|")
+        gpus, kind = gres(resources)
+        count = int(nodes), gpus, kind, int(cpus.rstrip("+")), int(memory.rstrip("+")), minutes(limit)
+        found.append(Partition(name.rstrip("*"), name.endswith("*"), *count))
+    return found
+
+
+def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
+    """A profile of the cluster, and by field where its value comes from.
+
+    Args:
+        partition: where jobs are to go; None takes the one with most GPUs, the default one first.
+
+    Raises:
+        SlurmError: SLURM cannot be asked.
+        ProfileError: the partition does not exist.
+    """
+    offered = partitions()
+    chosen = _choose(offered, partition)
+    settings = _settings(ask(["scontrol", "show", "config"]))
+    ranks = max(1, chosen.gpus)
+    association = _association(settings)
+    limit = chosen.time_limit_min or LONGEST_MIN
+    others = "; ".join(str(other) for other in offered if other is not chosen)
+    by_gres = "cons_tres" not in settings.get("SelectType", "")
+    profile = Profile(
+        cluster=settings.get("ClusterName", "cluster"),
+        partition=chosen.name,
+        account=association.get("account"),
+        nodes=chosen.nodes,
+        gpus_per_node=chosen.gpus,
+        gpu=chosen.gpu_type,
+        gpu_request="gres" if by_gres else "gpus-per-node",
+        gpu_type=chosen.gpu_type,
+        cpus_per_rank=max(1, chosen.cpus // ranks),
+        memory_per_rank_gib=_share_gib(chosen.memory_mib, ranks),
+        time_limit_min=limit,
+        max_array_size=int(settings.get("MaxArraySize", 1001)),
+        max_submitted=association.get("submitted"),
+        scratch=settings.get("TmpFS", "/tmp"),
+    )
+    notes = {
+        "cluster": "scontrol show config",
+        "partition": f"sinfo; others here: {others}" if others else "sinfo: the only one",
+        "account": "sacctmgr" if association.get("account") else "sacctmgr: your default, or none is needed",
+        "nodes": "sinfo",
+        "gpus_per_node": "sinfo",
+        "gpu_request": f"scontrol show config: {settings.get('SelectType', 'unknown')}",
+        "cpus_per_rank": f"sinfo: {chosen.cpus} CPUs a node",
+        "memory_per_rank_gib": f"sinfo: {chosen.memory_mib} MiB a node",
+        "time_limit_min": "sinfo" if chosen.time_limit_min else "the partition has no limit: a week",
+        "max_array_size": "scontrol show config",
+        "max_submitted": "sacctmgr" if association.get("submitted") else "sacctmgr: no limit found",
+        "scratch": "scontrol show config: TmpFS",
+    }
+    return profile, notes
+
+
+def _choose(offered: list[Partition], wanted: str | None) -> Partition:
+    if wanted is None:
+        return max(offered, key=lambda one: (one.gpus * one.nodes > 0, one.default, one.gpus * one.nodes))
+    of_name = [one for one in offered if one.name == wanted]
+    if not of_name:
+        names = ", ".join(dict.fromkeys(one.name for one in offered))
+        raise ProfileError(f"partition {wanted!r} does not exist on this cluster: it has {names}")
+    return max(of_name, key=lambda one: one.gpus * one.nodes)
+
+
+def _settings(answer: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in answer.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs if value}
+
+
+def _share_gib(memory_mib: int, ranks: int) -> float:
+    """A rank's share of a node's memory; a twentieth is the system's."""
+    return round(0.95 * memory_mib / 1024 / ranks, 1)
+
+
+def _association(settings: dict[str, str]) -> dict:
+    """Account and submit limit of this user, where accounting holds them."""
+    if "slurmdbd" not in settings.get("AccountingStorageType", ""):
+        return {}
+    import getpass
+
+    try:
+        answer = ask(
+            [
+                "sacctmgr", "--noheader", "--parsable2", "show", "association", "where",
+                f"user={getpass.getuser()}", f"cluster={settings.get('ClusterName', '')}", "format=Account,MaxSubmit",
+            ]
+        )  # fmt: skip
+    except SlurmError:
+        return {}
+    rows = [line.split("|") for line in answer.splitlines() if "|" in line]
+    if not rows:
+        return {}
+    limits = [int(row[1]) for row in rows if row[1].isdigit()]
+    # Several accounts: which one pays is a person's choice, and SLURM has a default.
+    return {"account": rows[0][0] if len(rows) == 1 else None, "submitted": min(limits) if limits else None}

@@ -1,0 +1,170 @@
+"""A cluster as `cluster.yaml` describes it: probed by `retain init`, anything in it may be overridden by hand.
+
+The file's comments are this module's field docstrings, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+
+class ProfileError(ValueError):
+    """Problems of a cluster file, all of them, one a line."""
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("must be one line of printable text")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,@:+&|*()\[\]-]*$")]
+"""What SLURM takes as a name: nothing that a shell or sbatch would read as something else."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Placement(_Settings):
+    """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
+
+    nodes: int = Field(default=1, ge=1)
+    ranks_per_node: int = Field(default=1, ge=1)
+    """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    activation_checkpointing: bool = False
+    micro_batch_tokens: int | None = Field(default=None, gt=0)
+    """Padded tokens per micro-batch and rank; None is the sweep's own."""
+    why: str = "set by hand"
+
+    @property
+    def ranks(self) -> int:
+        """World size."""
+        return self.nodes * self.ranks_per_node
+
+
+class Profile(_Settings):
+    """One cluster, as a user of it needs to know it."""
+
+    cluster: str
+    """Its name (scontrol show config: ClusterName)."""
+    partition: Word
+    """Where jobs go."""
+    account: Word | None = None
+    """Whom they are charged to; null is your default."""
+    qos: Word | None = None
+    """Quality of service; null is your default."""
+    constraint: Word | None = None
+    """Node features to ask for, e.g. a100_80."""
+    exclude: Word | None = None
+    """Nodes to keep away from, e.g. node[3,7]."""
+    nodes: int = Field(ge=1)
+    """Nodes of the partition; one stage never spans more."""
+    gpus_per_node: int = Field(ge=0)
+    """0 is a cluster of CPUs."""
+    gpu: str | None = None
+    """What a GPU is called in the table of known ones (retain plan lists them); null where it is not known."""
+    gpu_memory_gib: float | None = Field(default=None, gt=0)
+    """Memory of one GPU; SLURM does not know it.  null takes it from the table."""
+    gpu_request: Literal["gpus-per-node", "gres"] = "gpus-per-node"
+    """How GPUs are asked for here: --gpus-per-node needs select/cons_tres, older clusters take --gres."""
+    gpu_type: Word | None = None
+    """Type in the request (gpu:TYPE:2); null asks for any."""
+    cpus_per_rank: int = Field(ge=1)
+    """Cores for each rank: a node's share for one GPU."""
+    memory_per_rank_gib: float | None = Field(default=None, gt=0)
+    """Host memory for each rank: a node's share for one GPU; null leaves the cluster's default."""
+    time_limit_min: int = Field(ge=1)
+    """Longest job, in minutes."""
+    job_min: int = Field(default=240, ge=1)
+    """Stages are bundled into jobs of about so many minutes: short jobs find gaps, long ones save start-ups."""
+    max_array_size: int = Field(default=1001, ge=1)
+    """MaxArraySize: elements of one array."""
+    max_submitted: int | None = Field(default=None, ge=1)
+    """Jobs that you may have in the queue at once; null is no limit."""
+    max_running: int | None = Field(default=None, ge=1)
+    """Elements of one array that may run at once; null is no limit."""
+    signal_before_end_s: int = Field(default=120, ge=1)
+    """A job is told so many seconds before its time limit: enough to finish a step and write a checkpoint."""
+    setup: tuple[Line, ...] = ()
+    """Shell lines at the start of each job, e.g. `module load cuda`; they run as they stand here."""
+    scratch: Line = "/tmp"
+    """Node-local folder for caches; environment variables are filled in on the node."""
+    scales: dict[str, Placement] = Field(default_factory=dict)
+    """Placements by scale that replace what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
+
+    def misfit(self, placement: Placement) -> str | None:
+        """Why a placement cannot be had here, naming the limit; None where it can."""
+        most = self.gpus_per_node or None
+        if most and placement.ranks_per_node > most:
+            return (
+                f"{placement.ranks_per_node} ranks a node ask for more GPUs than the {most} that a node of "
+                f"partition {self.partition} has"
+            )
+        if placement.nodes > self.nodes:
+            return f"{placement.nodes} nodes are more than the {self.nodes} of partition {self.partition}"
+        return None
+
+
+def load_profile(path: Path) -> Profile:
+    """Read a cluster file.
+
+    Raises:
+        ProfileError: it cannot be read, is not YAML, or has mistakes: all of them, with what to do.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ProfileError(f"{path}: is not there; `retain init` writes it on the cluster") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ProfileError(f"{path}: holds no `key: value` lines; `retain init` writes a sound one")
+    try:
+        profile = Profile(**content)
+    except ValidationError as error:
+        raise ProfileError("\n".join(f"{path}: {_sentence(problem)}" for problem in error.errors())) from error
+    misfits = [f"{path}: scales.{name}: {why}" for name, one in profile.scales.items() if (why := profile.misfit(one))]
+    if misfits:
+        raise ProfileError("\n".join(misfits))
+    return profile
+
+
+def _sentence(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        valid = [*Profile.model_fields, *Placement.model_fields]
+        close = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1)
+        return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
+
+
+def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
+    """The cluster file: every field with its docstring above and where its value comes from beside it.
+
+    Args:
+        notes: by field, what was looked at; shown beside the value.
+    """
+    lines = ["# A cluster, as `retain init` found it.  Change anything; `retain init` never overwrites this file.", ""]
+    for name, value in profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}}).items():
+        described = " ".join((Profile.model_fields[name].description or "").split())
+        lines.append(f"# {described}")
+        flow = bool(value) and name != "scales"
+        found = (
+            yaml.safe_dump(value, default_flow_style=flow, sort_keys=False, width=1000).removesuffix("\n...\n").strip()
+        )
+        note = f"   # {notes[name]}" if name in notes else ""
+        lines += [f"{name}: {found}{note}", ""]
+    return "\n".join(lines)
