@@ -1,0 +1,95 @@
+"""One node: slurmd in PID, UTS and mount namespaces of its own, and what can happen to a node.
+
+With namespaces the node has its own hostname, /proc and /etc/hosts, and ending it is a power failure: the kernel ends
+everything that ran on it.  Without them it is a plain `slurmd -N nodeK` on this machine, and its jobs are looked for
+by their environment.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+from slurm.devcluster.daemons import Daemon, DevClusterError, alive, end
+
+# The shell is the node's process 1: it collects orphans, as slurmd would not, and when slurmd ends so does the node.
+NODE_INIT = 'hostname "$1"; mount --bind "$2/etc/hosts" /etc/hosts; slurmd -D -N "$1" -f "$2/etc/slurm.conf"; exit $?'
+NAMESPACES = ("unshare", "--pid", "--fork", "--kill-child", "--uts", "--mount", "--mount-proc")
+
+
+@dataclass(frozen=True)
+class Node:
+    """Node `number` of the cluster (the first is 1)."""
+
+    number: int
+    daemon: Daemon
+
+    @property
+    def name(self) -> str:
+        """As SLURM calls it."""
+        return f"node{self.number}"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its slurmd runs, frozen or not."""
+        return self.daemon.process() is not None
+
+    def start(self) -> None:
+        """Switch it on; SLURM takes it back by itself."""
+        self.daemon.start()
+
+    def stop(self) -> None:
+        """Shut it down: slurmd ends by TERM, then everything that ran on the node."""
+        with suppress(DevClusterError):
+            self.slurmd().terminate()
+        self.daemon.stop()
+        self._end_jobs()
+
+    def kill(self) -> None:
+        """Cut its power: everything on the node ends at once; SLURM notices some 25 seconds later."""
+        if process := self.daemon.process():
+            end([process])
+        self.daemon.pid_file.unlink(missing_ok=True)
+        self._end_jobs()
+
+    def freeze(self) -> None:
+        """Let slurmd hang; its jobs run on.
+
+        Raises:
+            DevClusterError: the node is down.
+        """
+        self.slurmd().send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen slurmd go on.
+
+        Raises:
+            DevClusterError: the node is down.
+        """
+        self.slurmd().send_signal(signal.SIGCONT)
+
+    def slurmd(self) -> psutil.Process:
+        """Its slurmd, which with namespaces is a grandchild of the daemon.
+
+        Raises:
+            DevClusterError: the node is down.
+        """
+        process = self.daemon.process()
+        for one in [process, *process.children(recursive=True)] if process else []:
+            with suppress(psutil.NoSuchProcess):
+                if one.name() == "slurmd":
+                    return one
+        raise DevClusterError(f"{self.name} is down; start it first.")
+
+    def _end_jobs(self) -> None:
+        """What is left of its jobs where there are no namespaces: slurmd's steps outlive it."""
+        end([process for process in psutil.process_iter() if self._is_ours(process) and alive(process)])
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return self.daemon.environment.items() <= process.environ().items()
+        except (psutil.Error, OSError):
+            return False

@@ -1,0 +1,133 @@
+"""How large a cluster is, where it listens, and its configuration files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import socket
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from slurm.devcluster.daemons import DevClusterError
+
+FIRST_ADDRESS = 11
+"""Node 1 listens on 127.0.0.11."""
+MOST_NODES = 200
+MOST_PATH = 60
+"""Characters of the root: the paths of Unix sockets end at 107."""
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 10000
+PORT_TRIES = 200
+NEWEST_FIRST_JOB = 60_000_000
+"""SLURM's job ids end at 67 million."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one cluster was brought up with; kept in `<root>/cluster.json`."""
+
+    root: str
+    nodes: int
+    gpus: int
+    """Of each node."""
+    cpus: int
+    """Of each node; neither these nor the memory need be there."""
+    memory_mb: int
+    """Of each node."""
+    max_array_size: int
+    """The largest index of a job array is one less."""
+    grace_time_s: int
+    """Between a preempted job's signal (`--signal`) and its TERM."""
+    isolated: bool
+    """Whether each node has namespaces of its own."""
+    host: str
+    """This machine's short name; slurmctld insists on it."""
+    first_port: int
+    """slurmctld's; slurmdbd has the next one and the nodes those behind it."""
+
+    def __post_init__(self) -> None:
+        if len(self.root) > MOST_PATH or not self.root.startswith("/"):
+            raise DevClusterError(
+                f"The cluster's folder {self.root} must be an absolute path of at most {MOST_PATH} characters, for the "
+                "sockets in it: give a shorter one, e.g. --root /run/mine."
+            )
+        if not (1 <= self.nodes <= MOST_NODES and self.gpus >= 0 and self.cpus >= 1):
+            raise DevClusterError(
+                f"{self.nodes} nodes with {self.cpus} CPUs and {self.gpus} GPUs each cannot be: give 1 to {MOST_NODES} "
+                "nodes, at least 1 CPU, and 0 or more GPUs."
+            )
+
+    @classmethod
+    def load(cls, root: Path) -> Settings | None:
+        """Those of the cluster under a root; None where there never was one."""
+        path = root / "cluster.json"
+        return cls(**json.loads(path.read_text())) if path.exists() else None
+
+    def save(self) -> None:
+        """Keep them for whoever asks next."""
+        (Path(self.root) / "cluster.json").write_text(json.dumps(dataclasses.asdict(self), indent=1))
+
+    @property
+    def accounting_port(self) -> int:
+        """slurmdbd's."""
+        return self.first_port + 1
+
+    def write_files(self) -> None:
+        """Fill the templates into `<root>/etc`."""
+        last = self.nodes - 1
+        node_port = self.first_port + 2
+        values = {
+            **dataclasses.asdict(self),
+            "accounting_port": self.accounting_port,
+            "node_list": f"node[1-{self.nodes}]",
+            "node_ports": f"[{node_port}-{node_port + last}]",
+            "node_hosts": f"node[1-{self.nodes}]" if self.isolated else self.host,
+            "node_addresses": f"127.0.0.[{FIRST_ADDRESS}-{FIRST_ADDRESS + last}]" if self.isolated else "127.0.0.1",
+            "last_gpu": self.gpus - 1,
+            # Folders of jobs are named by job id: an earlier cluster's results must not be taken for this one's.
+            "first_job": int(time.time()) % NEWEST_FIRST_JOB + 1,
+        }
+        etc = Path(self.root) / "etc"
+        for template in resources.files("slurm.devcluster").joinpath("templates").iterdir():
+            path = etc / template.name.removesuffix(".in")
+            path.touch(mode=0o600 if path.name == "slurmdbd.conf" else 0o644)  # slurmdbd insists on that
+            path.write_text(Template(template.read_text(encoding="utf-8")).substitute(values))
+        if not self.gpus:
+            (etc / "gres.conf").write_text("")
+        hosts = [f"127.0.0.{FIRST_ADDRESS + index} node{index + 1}\n" for index in range(self.nodes)]
+        (etc / "hosts").write_text(Path("/etc/hosts").read_text() + "".join(hosts if self.isolated else []))
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` consecutive ports that nobody listens on and that no outgoing connection will be given.
+
+    Chosen at random, so that two clusters brought up at the same moment do not choose the same ones.
+
+    Raises:
+        DevClusterError: there are none.
+    """
+    highest = int(EPHEMERAL.read_text().split()[0]) - count
+    for _ in range(PORT_TRIES):
+        first = random.randint(LOWEST_PORT, highest)
+        if all(map(_is_free, range(first, first + count))):
+            return first
+    raise DevClusterError(f"No {count} consecutive ports are free between {LOWEST_PORT} and {highest}.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def short_host() -> str:
+    """What `hostname -s` says."""
+    return os.uname().nodename.split(".")[0]
