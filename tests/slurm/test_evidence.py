@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.evidence import MOST_CHARACTERS, clean, excerpt
+from slurm.causes import Cause, classify
+from slurm.evidence import LONGEST_LINE, MOST_CHARACTERS, clean, excerpt
 
 OLD_KEY = "0123456789abcdef" * 2 + "01234567"
 NEW_KEY = "wandb_v1_" + "aB3_x-" * 12
@@ -36,6 +37,17 @@ def test_secret_is_masked_before_the_line_is_cut():
     """Half of a key no longer looks like one."""
     line = excerpt(clean("x" * 280 + " " + OLD_KEY + " y" * 50))
     assert OLD_KEY[:8] not in line
+
+
+@pytest.mark.parametrize("piece", ["a", " ", "://a:", "key ", "DataLoader worker (pid"])
+def test_endless_line_is_read_as_far_as_it_may_matter(piece):
+    """Without a limit, patterns would take hours for some of these."""
+    assert len(clean(piece * 1_000_000)) <= LONGEST_LINE
+    assert classify(exit_code=1, stderr_tail=piece * 1_000_000).cause == Cause.UNKNOWN
+
+
+def test_half_a_secret_at_the_limit_is_left_out():
+    assert "hf_" not in clean("x " * (LONGEST_LINE // 2 - 4) + "hf_AbCdEfGhIjKl")
 
 
 @pytest.mark.parametrize(
