@@ -8,20 +8,20 @@ it ended would look like a failure.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-from launch.job import REQUEUE
+from launch.aftermath import Attempt
 from launch.records import ArrayFolder
 from slurm.allocation import DEADLINE, deadline, rendezvous
 from slurm.client import SlurmError, job_facts, requeue
 from slurm.executor import srun
+
+ENDED_BY_ITSELF = ("RUNNING", "SUSPENDED")
+"""States of a job that nobody has ended yet."""
 
 
 def main() -> int:
@@ -31,40 +31,41 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: None)
     folder, index = ArrayFolder(Path(sys.argv[1])), int(os.environ["SLURM_ARRAY_TASK_ID"])
-    logs = folder.rank_logs(index)
+    job_id, record, logs = os.environ["SLURM_JOB_ID"], folder.record, folder.rank_logs(index)
     logs.mkdir(parents=True, exist_ok=True)
-    job_id = os.environ["SLURM_JOB_ID"]
-    environment = {**os.environ, **rendezvous(os.environ)}
-    if (end := deadline(job_id)) is not None:
-        environment[DEADLINE] = str(end)
-    command = (sys.executable, "-P", "-u", "-m", "launch.job", str(folder.bundle(index)))
-    record = folder.record
+    end = deadline(job_id)
+    environment = {**os.environ, **rendezvous(os.environ), **({DEADLINE: str(end)} if end else {})}
+    attempt = Attempt(folder, index, end)
+    command = (
+        sys.executable,
+        "-P",
+        "-u",
+        "-m",
+        "launch.job",
+        str(folder.bundle(index)),
+        str(attempt.micro_batch_factor),
+    )
     status = subprocess.call(srun(record.placement, record.cpus_per_rank, logs, command), env=environment)
-    _note(folder, index, event="ended", status=status)
-    if status == REQUEUE:
-        return _requeue(job_id)
-    return status
-
-
-def _requeue(job_id: str) -> int:
-    """Back into the queue, unless a person or SLURM has ended the job meanwhile."""
-    state = job_facts(job_id).get("JobState", "")
-    if state not in ("RUNNING", "SUSPENDED"):
-        print(f"not requeued: SLURM says the job is {state}", flush=True)
-        return 1
+    decision = attempt.judge(status, _state(job_id))
+    print(decision.because, flush=True)
+    if decision.action == "stop":
+        return status
     try:
-        requeue(job_id)
+        requeue(job_id, exclude=decision.exclude_nodes)
     except SlurmError as error:
         print(f"could not be requeued: {error}", flush=True)
-        return 1
-    signal.pause()  # SLURM ends this step now; returning would complete the job instead
+        return status or 1
+    signal.pause()  # SLURM ends this step now; to return would be to complete the job
     return 1
 
 
-def _note(folder: ArrayFolder, index: int, **facts: Any) -> None:
-    facts = {"time": time.time(), "restarts": int(os.environ.get("SLURM_RESTART_COUNT", 0)), **facts}
-    with folder.attempts(index).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(facts) + "\n")
+def _state(job_id: str) -> str | None:
+    """SLURM's word for a job that it or a person has ended meanwhile; None for one that ended by itself."""
+    try:
+        state = job_facts(job_id).get("JobState", "")
+    except SlurmError:
+        return None  # slurmctld is away; what the ranks left must do
+    return None if state in ENDED_BY_ITSELF else state
 
 
 if __name__ == "__main__":

@@ -28,6 +28,12 @@ class Bundle(Frozen):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, self.model_dump_json(indent=1))
 
+    def with_micro_batches(self, factor: float) -> Bundle:
+        """The same work in micro-batches of `factor` times the tokens: less memory, equal gradients."""
+        tokens = max(1, int(self.execution.micro_batch_tokens * factor))
+        execution = self.execution.model_copy(update={"micro_batch_tokens": tokens})
+        return self.model_copy(update={"execution": execution})
+
     @classmethod
     def load(cls, path: Path) -> Bundle:
         return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))

@@ -1,6 +1,6 @@
 """What runs inside a job, on every rank: the stop flag, then `trainers.run` for each stage of the bundle.
 
-python -m launch.job <bundle>.json
+python -m launch.job <bundle>.json [micro-batch factor]        # as `launch.batch` calls it, one process a rank
 """
 
 from __future__ import annotations
@@ -51,8 +51,11 @@ class StopFlag:
 
 def main() -> int:
     """One rank of a job; 0 when nothing of the bundle is left, `REQUEUE` when it was told to stop, else `FAILED`."""
+    should_stop = StopFlag().listen()
     bundle = Bundle.load(Path(sys.argv[1]))
-    outcomes = run_stages(bundle, StopFlag().listen())
+    if len(sys.argv) > 2:
+        bundle = bundle.with_micro_batches(float(sys.argv[2]))
+    outcomes = run_stages(bundle, should_stop)
     disconnect()
     if any(outcome in ("failed", "blocked") for outcome in outcomes.values()):
         return FAILED
@@ -156,4 +159,12 @@ def _parent_verdict(stage: Stage, outcomes: dict[str, str], store: Store) -> str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+    except BaseException:
+        traceback.print_exc()
+        status = FAILED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: the interpreter would give up its signal handlers first, and gloo's threads sometimes abort it.
+    os._exit(status)

@@ -87,8 +87,7 @@ def _attempts(key: str, store: Path) -> Iterator[tuple[float, str]]:
         written = (folder.folder / "array.json").stat().st_mtime
         yield written, f"submitted by {record.user} as element {index} of {folder.name}: {placed}, {record.minutes} min"
         for note in folder.history(index):
-            facts = ", ".join(f"{name} {value}" for name, value in note.items() if name not in ("time", "event"))
-            yield note["time"], f"job {note['event']}: {facts}"
+            yield note["time"], f"job ended {note['record']['cause']}: {note['decision']['because']}"
 
 
 def elements_of(key: str, store: Path) -> Iterator[tuple[ArrayFolder, int]]:
