@@ -16,12 +16,14 @@ from pathlib import Path
 
 from launch.aftermath import Attempt
 from launch.records import ArrayFolder
-from slurm.allocation import DEADLINE, deadline, rendezvous
+from slurm.allocation import DEADLINE, deadline, rendezvous, restarts
 from slurm.client import SlurmError, job_facts, requeue
 from slurm.executor import srun
 
 ENDED_BY_ITSELF = ("RUNNING", "SUSPENDED")
 """States of a job that nobody has ended yet."""
+SUPERSEDED = "superseded"
+"""The job was requeued while this step lived on, on a node that SLURM took for lost."""
 
 
 def main() -> int:
@@ -46,7 +48,11 @@ def main() -> int:
         str(attempt.micro_batch_factor),
     )
     status = subprocess.call(srun(record.placement, record.cpus_per_rank, logs, command), env=environment)
-    decision = attempt.judge(status, _state(job_id))
+    state = _state(job_id)
+    if state == SUPERSEDED:
+        print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
+        return status or 1
+    decision = attempt.judge(status, state)
     print(decision.because, flush=True)
     if decision.action == "stop":
         return status
@@ -62,10 +68,12 @@ def main() -> int:
 def _state(job_id: str) -> str | None:
     """SLURM's word for a job that it or a person has ended meanwhile; None for one that ended by itself."""
     try:
-        state = job_facts(job_id).get("JobState", "")
+        facts = job_facts(job_id)
     except SlurmError:
         return None  # slurmctld is away; what the ranks left must do
-    return None if state in ENDED_BY_ITSELF else state
+    if facts.get("Restarts", "0") != restarts(os.environ):
+        return SUPERSEDED
+    return None if facts.get("JobState") in ENDED_BY_ITSELF else facts.get("JobState")
 
 
 if __name__ == "__main__":

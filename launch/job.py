@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.bundles import Bundle
-from slurm.allocation import DEADLINE
+from slurm.allocation import DEADLINE, job_runs
 from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
 from trainers.ranks import Ranks, connect, disconnect
@@ -100,7 +100,9 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     ranks = Ranks.from_environment()
     connect(ranks)
     store = Store(bundle.store)
-    context = Context(store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, job=_job_name())
+    context = Context(
+        store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, _job_name(), job_runs
+    )
     outcomes: dict[str, str] = {}
 
     def next_step(stage: Stage) -> str:

@@ -19,18 +19,18 @@ TOLD_EVENTS = ("step", "measured")
 """Of these a story tells only the last of each attempt: there are thousands."""
 
 
-def queue_of(store: Path, console: Any) -> dict[str, QueuedJob]:
-    """The jobs that hold stages of this store, by key; {} where nothing was ever submitted from it.
+def queue_of(store: Path, console: Any) -> dict[str, QueuedJob] | None:
+    """The jobs that hold stages of this store, by key; None where nothing was ever submitted from it.
 
     A queue that cannot be asked is told, and the store shown alone: what is done is not SLURM's to say.
     """
     if not (store / "slurm").is_dir():
-        return {}
+        return None
     try:
         return in_queue(store, queue())
     except SlurmError as error:
         console.print(f"the queue cannot be asked, so this is the store alone: {error}", style="yellow", markup=False)
-        return {}
+        return None
 
 
 def jobs_to_cancel(plan: Plan, queued: dict[str, QueuedJob], stages: Iterable[Stage]) -> list[str]:

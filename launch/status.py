@@ -51,15 +51,15 @@ def survey(
 
     Args:
         settled: remembers stages with a result, so that a caller who asks again and again reads each only once.
-        queued: for each stage that is in the queue of a cluster, its job.
+        queued: for each stage that is in the queue of a cluster, its job; None where no queue could be asked.
     """
-    settled, queued = {} if settled is None else settled, queued or {}
+    settled = {} if settled is None else settled
     found: dict[str, StageStatus] = {}
     for stage in plan.stages:
-        status = settled.get(stage.key) or _status(stage, store.entry(stage.key))
+        status = settled.get(stage.key) or _status(stage, store.entry(stage.key), queued)
         if status.state in SETTLED:
             settled[stage.key] = status
-        elif stage.key in queued and status.state != "running":
+        elif queued and stage.key in queued and status.state != "running":
             status = StageStatus(stage, "queued", _place(queued[stage.key], status))
         parent = found.get(stage.parent) if stage.parent else None
         if status.state == "waiting" and parent is not None and parent.state in ("failed", "blocked"):
@@ -76,7 +76,7 @@ def _place(job: QueuedJob, status: StageStatus) -> str:
     return f"{words} job {job.job_id}{begun}"
 
 
-def _status(stage: Stage, entry: StageEntry) -> StageStatus:
+def _status(stage: Stage, entry: StageEntry, queued: Mapping[str, QueuedJob] | None) -> StageStatus:
     result = entry.result
     if result is not None:
         seconds = sum(result["seconds"].values())
@@ -87,7 +87,7 @@ def _status(stage: Stage, entry: StageEntry) -> StageStatus:
     last_attempt = max((i for i, event in enumerate(tail) if event["event"] == "attempt"), default=0)
     last = {event["event"]: event for event in tail[last_attempt:]}
     step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
-    if entry.claimant:
+    if entry.claimant(lambda owner: _in_queue(owner, stage, queued)):
         return StageStatus(stage, "running", step)
     ended = last.get("ended")
     if ended and ended["outcome"] in FAILURES:
@@ -99,6 +99,13 @@ def _status(stage: Stage, entry: StageEntry) -> StageStatus:
         if tail
         else StageStatus(stage, "waiting")
     )
+
+
+def _in_queue(owner: Mapping[str, Any], stage: Stage, queued: Mapping[str, QueuedJob] | None) -> bool | None:
+    """Whether the cluster's job that holds a stage still runs; None of any other holder."""
+    if queued is None or not owner.get("scheduler"):
+        return None
+    return stage.key in queued and queued[stage.key].state == "RUNNING"
 
 
 def _tail(entry: StageEntry) -> list[dict[str, Any]]:

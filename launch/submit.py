@@ -98,7 +98,7 @@ class Submitter:
         """Arrays of what is neither done nor under way, and what a person should know of the rest."""
         todo: dict[str, Stage] = {}
         notes: list[str] = []
-        for one in status.survey(self.plan, self.store):
+        for one in status.survey(self.plan, self.store, queued=queued):
             stage = one.stage
             if one.state in status.SETTLED or stage.key in queued:
                 continue

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slurm.client import SlurmError, ask, job_facts
 
@@ -30,6 +31,27 @@ def rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
     # Alone on its node, a job needs no name service.
     address = nodes[0] if len(nodes) > 1 else "127.0.0.1"
     return {"MASTER_ADDR": address, "MASTER_PORT": str(free_port(environment["SLURM_JOB_ID"]))}
+
+
+def job_runs(owner: Mapping[str, Any]) -> bool | None:
+    """Whether the job that a claim names still runs as it did when it claimed; None where SLURM cannot tell.
+
+    Args:
+        owner: what the claim says; its `scheduler` holds SLURM_JOB_ID and, once requeued, SLURM_RESTART_COUNT.
+    """
+    theirs = owner.get("scheduler", {})
+    if "SLURM_JOB_ID" not in theirs:
+        return None
+    try:
+        facts = job_facts(theirs["SLURM_JOB_ID"])
+    except SlurmError as error:
+        return False if "Invalid job id" in str(error) else None
+    return facts.get("JobState") == "RUNNING" and facts.get("Restarts", "0") == restarts(theirs)
+
+
+def restarts(environment: Mapping[str, str]) -> str:
+    """How often this job was requeued; SLURM leaves the variable out before the first time."""
+    return environment.get("SLURM_RESTART_COUNT", "0")
 
 
 def free_port(job_id: str) -> int:

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import psutil
 
 from trainers.files import StoreError, write_json, writing
 
+Judge = Callable[[dict[str, Any]], bool | None]
+"""Whether the job that a claim names still runs; None where that cannot be told.  A door that has a scheduler knows."""
+JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")
 CLAIM_STALE_S = 900.0
 """A claim from another host whose file has not been touched for so long belongs to a dead job."""
 BEAT_EVERY_S = 60.0
@@ -31,7 +35,11 @@ class ClaimLost(StoreError):
     """Another job has taken this stage over; nothing more may be written."""
 
 
-def claim(folder: Path, job: str) -> Claim:
+def nobody_knows(_owner: dict[str, Any]) -> None:
+    """The judge of a door without a scheduler."""
+
+
+def claim(folder: Path, job: str, judge: Judge = nobody_knows) -> Claim:
     """Take the next number, unless a living job holds the highest.
 
     Raises:
@@ -41,18 +49,18 @@ def claim(folder: Path, job: str) -> Claim:
         folder.mkdir(exist_ok=True)
     while True:
         held = _highest(folder)
-        if held and _alive(folder / f"{held:06d}"):
-            raise StageInUse(f"stage {folder.parent.name} is being run by {_claimant(folder / f'{held:06d}')}")
+        if held and _alive(folder / f"{held:06d}", judge):
+            raise StageInUse(f"{folder.parent.name} is held by {_claimant(folder / f'{held:06d}')}")
         taken = Claim(folder, held + 1)
         if taken.create(job):
             return taken
 
 
-def living_holder(folder: Path) -> dict[str, Any] | None:
+def living_holder(folder: Path, judge: Judge = nobody_knows) -> dict[str, Any] | None:
     """Who holds the stage, if the holder lives."""
     held = _highest(folder) if folder.is_dir() else 0
     path = folder / f"{held:06d}"
-    return _claimant(path) if held and _alive(path) else None
+    return _claimant(path) if held and _alive(path, judge) else None
 
 
 class Claim:
@@ -73,6 +81,7 @@ class Claim:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_started": psutil.Process().create_time(),
+            "scheduler": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
             "claimed_at": time.time(),
         }
         temporary = self.folder / f".{uuid.uuid4().hex}"
@@ -121,10 +130,12 @@ def _claimant(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _alive(path: Path) -> bool:
+def _alive(path: Path, judge: Judge) -> bool:
     owner = _claimant(path)
     if not owner or "released_at" in owner:
         return False
+    if (verdict := judge(owner)) is not None:
+        return verdict
     if owner["host"] != socket.gethostname():
         return time.time() - path.stat().st_mtime < CLAIM_STALE_S
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trainers.claims import Judge, nobody_knows
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution
 from trainers.store import Store
@@ -26,3 +27,5 @@ class Context:
     """Asked at every step boundary; if any rank says yes, all ranks save and `run` returns `preempted`."""
     job: str = "local"
     """Names this job in claims and events."""
+    job_runs: Judge = nobody_knows
+    """Asked whether the job that holds a stage still runs."""

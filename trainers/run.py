@@ -111,7 +111,7 @@ class _Attempt:
     def _claim(self) -> None:
         """Rank 0 takes the stage and opens what it writes to."""
         stage, context = self.stage, self.context
-        self.claim = self.entry.claim(context.job)
+        self.claim = self.entry.claim(context.job, context.job_runs)
         facts = locate(stage.scale.source).facts
         log = EventLog(self.entry)
         config = {"stage": stage.model_dump(mode="json"), "scale": facts}

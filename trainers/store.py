@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainers.claims import Claim, claim, living_holder
+from trainers.claims import Claim, Judge, claim, living_holder, nobody_knows
 from trainers.files import StoreError, read_json_lines, write_json, writing
 from trainers.stage import Stage
 
@@ -126,18 +126,17 @@ class StageEntry:
 
     # -- who works on it ----------------------------------------------------------------------------------
 
-    def claim(self, job: str) -> Claim:
+    def claim(self, job: str, judge: Judge = nobody_knows) -> Claim:
         """Take the stage for this process.
 
         Raises:
             StageInUse: a living job holds it.
         """
-        return claim(self.folder / "claims", job)
+        return claim(self.folder / "claims", job, judge)
 
-    @property
-    def claimant(self) -> dict[str, Any] | None:
+    def claimant(self, judge: Judge = nobody_knows) -> dict[str, Any] | None:
         """The living holder of this stage, if any."""
-        return living_holder(self.folder / "claims")
+        return living_holder(self.folder / "claims", judge)
 
 
 class EventLog:

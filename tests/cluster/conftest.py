@@ -54,3 +54,24 @@ def mend(cluster: DevCluster) -> None:
     states = ("sinfo", "--noheader", "--partition=main", "--format=%T")
     wait_until(lambda: cluster.run(*states) == "idle", "all nodes to be idle")
     assert not cluster.run("squeue", "--noheader")
+
+
+@pytest.fixture(scope="session")
+def mirror(short_folder) -> Path:
+    """The sandbox's data sets."""
+    from trainers.data.sandbox import write_mirror
+
+    folder = short_folder / "mirror"
+    write_mirror(folder)
+    return folder
+
+
+@pytest.fixture
+def sweep(cluster, mirror, tmp_path):
+    """Writes a small sweep, some fields changed, and its profile."""
+    from tests.cluster.sweeps import SmallSweep
+
+    def write(profile=None, **changes):
+        return SmallSweep.write(tmp_path, mirror, profile, **changes)
+
+    return write

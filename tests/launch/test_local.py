@@ -87,7 +87,7 @@ def test_killed_workers_are_replaced_by_running_again(sweep_file):
     entry = Store(sweep.store).entry(stage.key)
     process = start(path)
     wait_for(lambda: len(entry.events("checkpoint")) >= 3)
-    holder = entry.claimant
+    holder = entry.claimant()
     assert holder is not None
     os.kill(holder["pid"], signal.SIGKILL)
     assert "interrupted" in finish(process)

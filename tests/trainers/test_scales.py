@@ -160,4 +160,4 @@ def test_stage_of_a_refused_encoder_ends_with_the_reason(changed, mirror, store)
     with pytest.raises(ValueError, match="model_type is 'bert'"):
         run_here(stage, store, mirror)
     assert not store.entry(stage.key).done
-    assert store.entry(stage.key).claimant is None
+    assert store.entry(stage.key).claimant() is None

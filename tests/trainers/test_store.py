@@ -111,7 +111,7 @@ def test_of_several_processes_at_one_stage_exactly_one_holds_it(claimants, entry
         say(process)
     answers = sorted(process.stdout.readline() for process in claimants)
     assert answers[0] == "holds 1\n"
-    holder = entry.claimant
+    holder = entry.claimant()
     for refused in answers[1:]:
         assert refused.startswith(f"refused stage {entry.key} is being run by")
         assert holder["job"] in refused
@@ -123,7 +123,7 @@ def test_claim_number_is_given_out_once(entry):
     folder.mkdir()
     assert Claim(folder, 1).create("first")
     assert not Claim(folder, 1).create("second")
-    assert entry.claimant["job"] == "first"
+    assert entry.claimant()["job"] == "first"
     assert [path.name for path in folder.iterdir()] == ["000001"]
 
 
@@ -133,7 +133,7 @@ def test_claim_of_a_killed_process_is_taken_over_with_a_higher_number(claimants,
     assert holder.stdout.readline() == "holds 1\n"
     holder.kill()
     holder.wait()
-    assert entry.claimant is None
+    assert entry.claimant() is None
     say(heir)
     assert heir.stdout.readline() == "holds 2\n"
     say(late)
@@ -143,7 +143,7 @@ def test_claim_of_a_killed_process_is_taken_over_with_a_higher_number(claimants,
 def test_released_claim_is_free_at_once(entry):
     claim = entry.claim("first")
     claim.release()
-    assert entry.claimant is None
+    assert entry.claimant() is None
     assert entry.claim("second").number == 2
 
 
@@ -157,7 +157,7 @@ def forge(entry: StageEntry, **owner: object) -> Path:
 
 def test_reused_process_id_is_not_taken_for_the_holder(entry):
     forge(entry, pid=os.getpid(), process_started=psutil.Process().create_time() - 1000)
-    assert entry.claimant is None
+    assert entry.claimant() is None
     assert entry.claim("mine").number == 2
 
 
