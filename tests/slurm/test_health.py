@@ -71,7 +71,7 @@ def test_refused_write_is_the_stores_or_the_nodes(store, monkeypatch, number, ca
     assert problem.cause == cause
     assert os.strerror(number) in problem.what
     assert list(store.iterdir()) == []
-    assert health.checklocal_disk(store, EASY).cause == Cause.NODE_FAILURE
+    assert health.check_local_disk(store, EASY).cause == Cause.NODE_FAILURE
 
 
 def test_store_that_is_not_mounted_is_the_nodes_fault(tmp_path):
@@ -87,7 +87,7 @@ def test_little_room_and_low_speed_are_told_with_numbers(store):
     slow = health.check_store(store, replace(EASY, disk_mb_per_s=1e9))
     assert slow.cause == Cause.STORAGE
     assert "MB/s" in slow.what
-    assert health.checklocal_disk(store, replace(EASY, disk_mb_per_s=1e9)).cause == Cause.NODE_FAILURE
+    assert health.check_local_disk(store, replace(EASY, disk_mb_per_s=1e9)).cause == Cause.NODE_FAILURE
 
 
 def test_disk_that_gives_back_other_bytes_is_found(store, monkeypatch):
