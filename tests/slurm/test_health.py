@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -176,6 +177,17 @@ def test_hanging_store_does_not_hide_what_else_is_wrong(store, monkeypatch):
 
 def _is_in(folder, descriptor):
     return os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(folder))
+
+
+def test_process_ends_although_a_check_still_hangs():
+    script = """
+import threading
+from slurm.causes import Cause
+from slurm.health import in_time
+print(len(in_time(0.1, {"The disk": (Cause.STORAGE, threading.Event().wait)})))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "1\n"
 
 
 def test_raising_check_is_a_problem():
