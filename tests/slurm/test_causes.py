@@ -214,6 +214,7 @@ def test_bare_sigkill_is_taken_for_the_kernels_lack_of_memory(ended):
         ({"exit_code": 3}, Cause.UNKNOWN),
         ({}, Cause.UNKNOWN),
         ({"exit_code": 0}, Cause.COMPLETED),
+        ({"exit_code": 0, "slurm_state": "COMPLETING"}, Cause.COMPLETED),
         ({"exit_code": 0, "slurm_state": "COMPLETED", "stderr_tail": OOM}, Cause.COMPLETED),  # caught, it seems
     ],
 )
