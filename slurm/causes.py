@@ -52,6 +52,7 @@ def _sign(cause: Cause, *patterns: str) -> tuple[Cause, re.Pattern[str]]:
     return cause, re.compile("|".join(patterns))
 
 
+NOT_ENDED_BY_SLURM = (None, "RUNNING", "COMPLETING", "COMPLETED")
 STATE, KILLED, EXIT = "SLURM says ", "killed by ", "exit code "
 """How the lines begin that stand for witnesses other than the log."""
 
@@ -158,7 +159,7 @@ def classify(
         exception: what it raised, where that is at hand.
     """
     # sacct writes 0:0 for a job that SLURM killed at its limit, too.
-    if exit_code == 0 and not signal and exception is None and slurm_state in (None, "COMPLETED"):
+    if exit_code == 0 and not signal and exception is None and slurm_state in NOT_ENDED_BY_SLURM:
         return Finding(Cause.COMPLETED, f"{EXIT}0", len(SIGNS) + 1)
     witnesses = stderr_tail.splitlines()
     if exception is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import string
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -212,6 +214,7 @@ def test_bare_sigkill_is_taken_for_the_kernels_lack_of_memory(ended):
         ({"exit_code": 3}, Cause.UNKNOWN),
         ({}, Cause.UNKNOWN),
         ({"exit_code": 0}, Cause.COMPLETED),
+        ({"exit_code": 0, "slurm_state": "COMPLETING"}, Cause.COMPLETED),
         ({"exit_code": 0, "slurm_state": "COMPLETED", "stderr_tail": OOM}, Cause.COMPLETED),  # caught, it seems
     ],
 )
@@ -239,6 +242,42 @@ def test_exception_is_a_witness():
 def test_first_rank_to_fail_is_believed(endings, guilty):
     findings = [classify(exit_code=1 if tail else 137, stderr_tail=tail) for tail in endings]
     assert most_telling(findings) == guilty
+
+
+RANK = """
+import sys, torch, torch.distributed as dist
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+{failure}
+dist.all_reduce(torch.ones(1 << 20))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        ("if rank: torch.empty(1 << 45)", Cause.OUT_OF_MEMORY),
+        ("assert not rank", Cause.CRASH),
+    ],
+)
+def test_real_ranks_accuse_the_one_that_failed(tmp_path, failure, cause):
+    command = [sys.executable, "-c", RANK.format(failure=failure)]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    tails = [rank.communicate(timeout=120)[1] for rank in ranks]
+    findings = [classify(exit_code=r.returncode, stderr_tail=t) for r, t in zip(ranks, tails, strict=True)]
+    assert findings[0].cause == Cause.COMMUNICATION  # the echo
+    assert most_telling(findings) == 1
+    assert findings[1].cause == cause
+
+
+def test_last_of_equally_telling_lines_is_the_evidence():
+    """Errors before it may have been caught."""
+    found = classify(exit_code=1, stderr_tail="ValueError: caught\nKeyError: 'fatal'\nRuntimeError: echo\n")
+    assert found.evidence == "KeyError: 'fatal'"
 
 
 def test_job_of_many_ranks_is_short_of_memory_when_all_die_silently_and_lost_ranks_otherwise():

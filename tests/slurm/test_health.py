@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -71,7 +72,7 @@ def test_refused_write_is_the_stores_or_the_nodes(store, monkeypatch, number, ca
     assert problem.cause == cause
     assert os.strerror(number) in problem.what
     assert list(store.iterdir()) == []
-    assert health.checklocal_disk(store, EASY).cause == Cause.NODE_FAILURE
+    assert health.check_local_disk(store, EASY).cause == Cause.NODE_FAILURE
 
 
 def test_store_that_is_not_mounted_is_the_nodes_fault(tmp_path):
@@ -87,7 +88,7 @@ def test_little_room_and_low_speed_are_told_with_numbers(store):
     slow = health.check_store(store, replace(EASY, disk_mb_per_s=1e9))
     assert slow.cause == Cause.STORAGE
     assert "MB/s" in slow.what
-    assert health.checklocal_disk(store, replace(EASY, disk_mb_per_s=1e9)).cause == Cause.NODE_FAILURE
+    assert health.check_local_disk(store, replace(EASY, disk_mb_per_s=1e9)).cause == Cause.NODE_FAILURE
 
 
 def test_disk_that_gives_back_other_bytes_is_found(store, monkeypatch):
@@ -176,6 +177,17 @@ def test_hanging_store_does_not_hide_what_else_is_wrong(store, monkeypatch):
 
 def _is_in(folder, descriptor):
     return os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(folder))
+
+
+def test_process_ends_although_a_check_still_hangs():
+    script = """
+import threading
+from slurm.causes import Cause
+from slurm.health import in_time
+print(len(in_time(0.1, {"The disk": (Cause.STORAGE, threading.Event().wait)})))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "1\n"
 
 
 def test_raising_check_is_a_problem():
