@@ -57,7 +57,7 @@ def main() -> int:
     if decision.action == "stop":
         return status
     try:
-        requeue(job_id, exclude=decision.exclude_nodes)
+        requeue(job_id, exclude=decision.exclude_nodes[: record.spare_nodes])
     except SlurmError as error:
         print(f"could not be requeued: {error}", flush=True)
         return status or 1

@@ -24,6 +24,9 @@ class Bundle(Frozen):
     scratch: str | None = None
     """Node-local folder for the caches of compilers and libraries; environment variables are filled in there."""
 
+    gpus_per_node: int = 0
+    """GPUs that the job was given on each of its nodes."""
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, self.model_dump_json(indent=1))

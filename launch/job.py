@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launch.bundles import Bundle
 from slurm.allocation import DEADLINE, job_runs
@@ -20,6 +20,9 @@ from trainers.data.mirror import Mirror
 from trainers.ranks import Ranks, connect, disconnect
 from trainers.stage import Stage
 from trainers.store import Store
+
+if TYPE_CHECKING:
+    from slurm.health import Problem
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 WAIT_FOR_OTHERS_S = 1.0
@@ -55,12 +58,34 @@ def main() -> int:
     bundle = Bundle.load(Path(sys.argv[1]))
     if len(sys.argv) > 2:
         bundle = bundle.with_micro_batches(float(sys.argv[2]))
+    ranks = Ranks.from_environment()
+    if problems := unhealthy(bundle, ranks):
+        print("\n".join(map(str, problems)), file=sys.stderr, flush=True)
+        return FAILED
     outcomes = run_stages(bundle, should_stop)
     disconnect()
     if any(outcome in ("failed", "blocked") for outcome in outcomes.values()):
         return FAILED
     unfinished = len(outcomes) < len(bundle.stages) or "preempted" in outcomes.values()
     return REQUEUE if unfinished else 0
+
+
+def unhealthy(bundle: Bundle, ranks: Ranks) -> list[Problem]:
+    """What makes this node, the store or the way between ranks unfit; asked once, before anything is begun."""
+    from slurm.health import check_node, check_ranks
+
+    problems = check_node(bundle.store, bundle.gpus_per_node if _has_cuda() else 0, ranks.local_rank)
+    if not problems and ranks.world_size > 1:
+        connect(ranks)
+        problems = list(filter(None, [check_ranks()]))
+    return problems
+
+
+def _has_cuda() -> bool:
+    """Whether this torch can use a GPU at all: a build for CPUs leaves those it was given idle."""
+    import torch
+
+    return torch.version.cuda is not None
 
 
 def run_bundle(path: str, gpu: int | None = None) -> dict[str, str]:

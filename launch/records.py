@@ -32,6 +32,8 @@ class ArrayRecord(Frozen):
     user: str
     placement: Placement
     cpus_per_rank: int
+    spare_nodes: int
+    """Nodes of the partition beyond those that one element needs: so many can be left out as bad."""
     minutes: int
     code: dict[str, Any]
     """Commit and whether the tree was dirty."""

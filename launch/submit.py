@@ -174,6 +174,7 @@ class Submitter:
             user=getpass.getuser(),
             placement=job.placement,
             cpus_per_rank=self.profile.cpus_per_rank,
+            spare_nodes=self.profile.nodes - job.placement.nodes,
             minutes=job.minutes,
             code=self.code.facts,
             elements=tuple(tuple(stage.key for stage in bundle) for bundle in array.bundles),
@@ -188,6 +189,7 @@ class Submitter:
             execution=execution_at(sweep.execution, placement),
             tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
             scratch=self.profile.scratch,
+            gpus_per_node=placement.ranks_per_node if self.profile.gpus_per_node else 0,
         )
 
     def scripts(self) -> Iterator[tuple[str, str]]:

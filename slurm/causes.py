@@ -35,6 +35,8 @@ class Cause(StrEnum):
     """An error of the code, which would come again."""
     CANCELLED = "cancelled"
     """A person ended it."""
+    KILLED = "killed"
+    """By SIGKILL, and nobody says why: the kernel short of memory, or a hand."""
     UNKNOWN = "unknown"
 
 
@@ -55,6 +57,8 @@ def _sign(cause: Cause, *patterns: str) -> tuple[Cause, re.Pattern[str]]:
 NOT_ENDED_BY_SLURM = (None, "RUNNING", "COMPLETING", "COMPLETED")
 STATE, KILLED, EXIT = "SLURM says ", "killed by ", "exit code "
 """How the lines begin that stand for witnesses other than the log."""
+UNHEALTHY = "health gate: "
+"""How a line begins in which the health gate tells what is wrong, with the cause's name next."""
 
 CODE_ERRORS = (
     r"\b(Assertion|Value|Type|Key|Index|Attribute|Name|UnboundLocal|Import|ModuleNotFound|Syntax|Indentation"
@@ -66,6 +70,7 @@ CODE_ERRORS = (
 # cudaGetErrorString; torch 2.11 (alloc_cpu.cpp, TCPStore.cpp, NCCLUtils.cpp, ProcessGroupNCCL.cpp, gloo), as raised
 # here or in the issues that tests/slurm/test_causes.py quotes; strerror(3); NVIDIA's Xid catalog.
 SIGNS = (
+    *(_sign(cause, rf"^{UNHEALTHY}{cause}: ") for cause in Cause),
     # scancel's word is final.  Only "JOB": SLURM cancels a STEP too, when one of its ranks has failed.
     _sign(
         Cause.CANCELLED,
@@ -135,7 +140,7 @@ SIGNS = (
         rf"Segmentation fault|Bus error|terminate called|^{KILLED}SIG(SEGV|BUS|ABRT|ILL|FPE)$",
     ),
     # Guesses, where nothing else speaks.
-    _sign(Cause.OUT_OF_MEMORY, rf"^{KILLED}SIGKILL$"),  # so does the kernel, without a word, when memory is short
+    _sign(Cause.KILLED, rf"^{KILLED}SIGKILL$"),
     _sign(Cause.PREEMPTED, rf"^{KILLED}SIG(TERM|INT|USR1|USR2)$"),
     _sign(Cause.UNKNOWN, rf"^({KILLED}|{EXIT})"),
 )

@@ -52,6 +52,8 @@ class Policy(_Frozen):
     """Requeues in a row, without progress between, after a node's failure, lost communication or lost storage."""
     halvings: int = Field(default=3, ge=0)
     """How often the micro-batch is halved when memory runs out; the optimizer's batch and the losses stay."""
+    kills: int = Field(default=3, ge=0)
+    """Retries in a row, without progress between, after a kill that nobody explains."""
     unknown: int = Field(default=1, ge=0)
     """Retries after an end that nothing explains."""
 
@@ -110,6 +112,12 @@ def _verdict(
         if count <= policy.cluster_faults:
             return "requeue", f"{what}: requeued for free ({count} of {policy.cluster_faults} in a row)."
         return "stop", f"{what}: {count} in a row without progress."
+    if cause == Cause.KILLED:
+        in_a_row = takewhile(lambda each: not each.steps_gained, reversed(records))
+        count = max(1, sum(each.cause == cause for each in in_a_row))
+        if count <= policy.kills:
+            return "retry", f"Killed{where}: retried ({count} of {policy.kills} in a row)."
+        return "stop", f"Killed{where}: {count} times in a row without progress; is the host's memory too small?"
     count = sum(each.cause == cause for each in records)
     if cause == Cause.OUT_OF_MEMORY:
         if count <= policy.halvings:

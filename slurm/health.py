@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm.causes import Cause
+from slurm.causes import UNHEALTHY, Cause
 
 DISK_BYTES = 4 << 20
 ALL_REDUCE_BYTES = 16 << 20
@@ -48,8 +48,8 @@ class Floors:
     local_free_bytes: int = GIB
     clock_s: float = 10.0
     """Most difference between the node's clock and the file server's."""
-    limit_s: float = 5.0
-    """Time that a check of the node may take."""
+    limit_s: float = 15.0
+    """Time that a check of the node may take; a sound one needs a twentieth of it."""
     ranks_limit_s: float = 60.0
     """Time that the ranks may take to connect and to reduce; with thousands of ranks NCCL needs a good part of it."""
 
@@ -61,6 +61,9 @@ class Problem:
     cause: Cause
     """Node failure: leave this node out.  Storage, disk full: the shared store's, the same on every node."""
     what: str
+
+    def __str__(self) -> str:
+        return f"{UNHEALTHY}{self.cause}: {self.what}"
 
 
 def check_node(store: Path, expected_gpus: int, gpu: int = 0, floors: Floors | None = None) -> list[Problem]:

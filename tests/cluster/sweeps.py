@@ -80,7 +80,9 @@ class SmallSweep:
     def submitter(self) -> Submitter:
         plan = self.plan
         # The tree under test itself, not a copy of its last commit.
-        return Submitter(plan, mirror_of(plan.sweep), self.profile, place(plan, self.profile), Snapshot(CODE, None, False))
+        return Submitter(
+            plan, mirror_of(plan.sweep), self.profile, place(plan, self.profile), Snapshot(CODE, None, False)
+        )
 
     def submit(self) -> Submitted:
         return self.submitter.submit()

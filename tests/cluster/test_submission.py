@@ -134,7 +134,9 @@ def test_two_submitters_at_once_send_each_stage_once(sweep, full, tmp_path):
 def test_two_sweeps_of_one_store_share_what_both_need(sweep, full, mirror, tmp_path):
     one = sweep()
     one.submit()
-    other = SmallSweep.write(tmp_path / "other", mirror, name="other", store=str(one.store.root), targets=["xnli", "pawsx"])
+    other = SmallSweep.write(
+        tmp_path / "other", mirror, name="other", store=str(one.store.root), targets=["xnli", "pawsx"]
+    )
     shared = {stage.key for stage in one.plan.stages} & {stage.key for stage in other.plan.stages}
     done = other.submit()
     assert done.in_queue == len(shared) > 0

@@ -202,7 +202,7 @@ def test_slurm_is_a_second_witness(tail, state, cause):
 
 @pytest.mark.parametrize("ended", [{"exit_code": 137}, {"exit_code": -9}, {"exit_code": 0, "signal": 9}])
 def test_bare_sigkill_is_taken_for_the_kernels_lack_of_memory(ended):
-    assert classify(**ended)[:2] == (Cause.OUT_OF_MEMORY, "killed by SIGKILL")
+    assert classify(**ended)[:2] == (Cause.KILLED, "killed by SIGKILL")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,255 @@
+"""Jobs that are stopped, killed, cut off or cancelled on a real SLURM: every stage ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from launch.operate import let_again
+from launch.snapshot import Snapshot
+from slurm.client import queue
+from tests.cluster.jobs import queued, wait_until
+from tests.cluster.sweeps import CODE, SmallSweep, outcome
+from tests.cluster.test_submission import retain
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+LONG = {"intermediates": ["mnli"], "targets": ["xnli"], "overrides": {"*": {"max_steps": 150}}}
+FIRST = "· mnli ·"
+"""Label of the stage that trains first."""
+
+
+def across_nodes(zero_stage: int) -> dict:
+    """A placement of two ranks on two nodes."""
+    return {"scales": {"sandbox-s": {"nodes": 2, "ranks_per_node": 1, "zero_stage": zero_stage}}}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(running_cluster, mirror, tmp_path_factory):
+    """What the long sweep leaves when nothing happens to it, by ZeRO stage (None: one rank)."""
+    found: dict[int | None, dict] = {}
+
+    def of(zero_stage: int | None) -> dict:
+        if zero_stage not in found:
+            profile = {} if zero_stage is None else across_nodes(zero_stage)
+            one = SmallSweep.write(tmp_path_factory.mktemp("undisturbed"), mirror, profile, **LONG)
+            one.submit()
+            assert set(one.wait().values()) <= {"completed", "diverged"}, one.logs()
+            found[zero_stage] = outcome(one)
+        return found[zero_stage]
+
+    return of
+
+
+def assert_nothing_happened(sweep: SmallSweep, expected: dict) -> None:
+    states = sweep.wait()
+    assert set(states.values()) <= {"completed", "diverged"}, (states, sweep.logs())
+    assert outcome(sweep) == expected
+    for label in states:
+        assert len(sweep.events(label, "ended")) >= 1
+        whole = [event for event in sweep.events(label, "ended") if event["outcome"] in ("completed", "diverged")]
+        assert len(whole) == 1, "a stage was run to its end twice"
+
+
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+def test_two_nodes_save_together_when_told_to_and_resume_bit_for_bit(cluster, sweep, undisturbed, zero_stage):
+    expected = undisturbed(zero_stage)
+    one = sweep(across_nodes(zero_stage), **LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 30)
+    cluster.run("scancel", "--signal=USR2", one.job_of(FIRST))
+    assert_nothing_happened(one, expected)
+    assert [event["outcome"] for event in one.events(FIRST, "ended")][0] == "preempted"
+    assert one.events(FIRST, "resumed")[0]["step"] >= 30
+    causes = [note["record"]["cause"] for note in one.decisions()]
+    assert causes.count("preempted") == 1
+    assert "error" not in {note["decision"]["action"] for note in one.decisions()}
+
+
+def test_a_stage_stopped_on_two_ranks_goes_on_at_one(cluster, sweep, undisturbed):
+    expected = undisturbed(None)
+    two = sweep(across_nodes(2), **LONG)
+    two.submit()
+    two.wait_for_step(FIRST, 30)
+    cluster.run("scancel", two.job_of(FIRST))
+    two.wait()
+    saved = max(event["step"] for event in two.events(FIRST, "checkpoint"))
+    alone = two.under(scales={})
+    alone.submit()
+    assert set(alone.wait().values()) <= {"completed", "diverged"}, alone.logs()
+    assert alone.events(FIRST, "resumed")[-1]["step"] == saved
+    assert [event["world_size"] for event in alone.events(FIRST, "attempt")] == [2, 1]
+    label = next(label for label in expected if FIRST in label)
+    losses = {event["step"]: event["loss"] for event in alone.events(FIRST, "step")}
+    assert losses == pytest.approx(expected[label][0], rel=1e-3)
+
+
+def test_a_lost_node_costs_what_was_done_since_the_last_checkpoint(cluster, sweep, undisturbed):
+    expected = undisturbed(None)
+    one = sweep(**LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 60)
+    job = one.job_of(FIRST)
+    node = int(cluster.run("squeue", "-h", "-r", "-j", job, "-o", "%N").removeprefix("node"))
+    cluster.node(node).kill()
+    seen = set()
+
+    def requeued() -> bool:
+        seen.update(one.states().values())
+        return len(one.events(FIRST, "attempt")) > 1
+
+    wait_until(requeued, "the job to run elsewhere")
+    # sacct says NODE_FAIL for some seconds before the requeue: who believes it gives the job up.
+    assert "failed" not in seen
+    assert_nothing_happened(one, expected)
+
+
+def test_a_killed_rank_is_run_again(cluster, sweep, undisturbed):
+    expected = undisturbed(None)
+    one = sweep(**LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 60)
+    cluster.run("scancel", "--signal=KILL", f"{one.job_of(FIRST)}")
+    assert_nothing_happened(one, expected)
+
+
+def test_a_preempted_job_saves_makes_way_and_comes_back(cluster, sweep, undisturbed):
+    expected = undisturbed(None)
+    one = sweep({"partition": "scavenge"}, **LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 40)
+    urgent = cluster.run(
+        "sbatch", "--parsable", "--output=/dev/null", "-p", "main", "-N4", "--exclusive", "--wrap", "sleep 3"
+    )
+    wait_until(lambda: queued(cluster, urgent) in ("RUNNING", ""), "the urgent job to run")
+    assert_nothing_happened(one, expected)
+    assert [event["outcome"] for event in one.events(FIRST, "ended")][0] == "preempted"
+
+
+def test_at_the_time_limit_a_job_saves_and_is_requeued(cluster, sweep, undisturbed):
+    expected = undisturbed(None)
+    # submitit takes every signal for a timeout where the limit is ten minutes or less, and gives up after three.
+    one = sweep(**LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 20)
+    cluster.run("scontrol", "update", f"JobId={one.job_of(FIRST)}", "TimeLimit=1")
+    assert_nothing_happened(one, expected)
+    assert {note["record"]["cause"] for note in one.decisions()} >= {"timeout"}
+
+
+def test_a_cancelled_job_is_not_resurrected_and_can_be_sent_again(cluster, sweep, undisturbed):
+    expected = undisturbed(None)
+    one = sweep(**LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 40)
+    done = retain("cancel", one.file)
+    assert done.returncode == 0 and "cancelled 2 jobs" in done.stdout, done
+    states = one.wait()
+    assert set(states.values()) == {"interrupted", "waiting"}
+    time.sleep(8)  # longer than a requeue takes
+    assert not [job for job in queue() if job.living]
+    one.submit()
+    assert_nothing_happened(one, expected)
+
+
+def test_a_job_preempted_for_good_is_not_waited_for(cluster, sweep):
+    one = sweep({"partition": "scavenge"}, **LONG)
+    one.submit()
+    one.wait_for_step(FIRST, 20)
+    job = one.job_of(FIRST)
+    cluster.run("scontrol", "update", f"JobId={job}", "Requeue=0")
+    cluster.run("sbatch", "--parsable", "--output=/dev/null", "-p", "main", "-N4", "--exclusive", "--wrap", "sleep 1")
+    states = one.wait(120)
+    assert set(states.values()) == {"interrupted", "waiting"}, states
+    assert one.submit().stages == 2
+
+
+def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, mirror):
+    one = sweep(**LONG)
+    submitter = one.submitter
+    damaged = next(mirror.rglob("mnli/train*.parquet"))
+    whole = damaged.read_bytes()
+    try:
+        damaged.write_bytes(whole[: len(whole) // 2])
+        submitter.submit()
+        states = one.wait()
+    finally:
+        damaged.write_bytes(whole)
+    first, second = states
+    assert states == {first: "failed", second: "blocked"}
+    (decision,) = [note["decision"] for note in one.decisions()]
+    assert decision["action"] == "stop" and "parquet" in decision["because"].lower()
+    again = one.submit()
+    assert again.stages == 0
+    assert "retain retry" in again.notes[0]
+    why = retain("why", one.file, one.key(FIRST))
+    assert "bad_data" in why.stdout, why.stdout
+    assert let_again(one.store.entry(one.key(FIRST)))
+    assert one.submit().stages == 2
+    assert set(one.wait().values()) <= {"completed", "diverged"}
+
+
+HUNGRY = """
+import trainers.engine, torch
+whole = trainers.engine.Engine.step
+def step(self, *args, **kwargs):
+    if self.execution.micro_batch_tokens > 1024:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    return whole(self, *args, **kwargs)
+trainers.engine.Engine.step = step
+"""
+
+
+def test_out_of_memory_halves_the_micro_batch_and_nothing_else(cluster, sweep, undisturbed, tmp_path, monkeypatch):
+    expected = undisturbed(None)
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "hungry.py").write_text(HUNGRY)
+    (hook / "sitecustomize.py").write_text("import sys\nif 'launch.job' in sys.orig_argv:\n    import hungry\n")
+    monkeypatch.setenv("PYTHONPATH", str(CODE))
+    one = sweep(**LONG)
+    replace(one.submitter, code=Snapshot(hook, None, False)).submit()
+    assert set(one.wait().values()) <= {"completed", "diverged"}, one.logs()
+    ends = [note for note in one.decisions() if note["record"]["cause"] == "out_of_memory"]
+    assert [note["decision"]["micro_batch_factor"] for note in ends][:2] == [0.5, 0.25]
+    label = next(label for label in expected if FIRST in label)
+    losses = {event["step"]: event["loss"] for event in one.events(FIRST, "step")}
+    assert losses == pytest.approx(expected[label][0], rel=1e-3)
+
+
+def test_a_bad_node_shuts_itself_out(cluster, sweep, tmp_path):
+    one = sweep(
+        {"setup": ['[ "$(hostname)" != node1 ] || export TMPDIR=/proc']}, targets=["tatoeba"], intermediates=["none"]
+    )
+    one.submit()
+    assert set(one.wait().values()) == {"completed"}, one.logs()
+    (event,) = one.events("tatoeba", "attempt")
+    assert event["host"] != "node1"
+    assert [note["record"]["hosts"] for note in one.decisions() if note["record"]["cause"] == "node_failure"] == [
+        ["node1"]
+    ]
+
+
+def test_a_queue_that_cannot_be_asked_is_told_and_the_store_shown(cluster, sweep):
+    one = sweep(targets=["tatoeba"], intermediates=["none"])
+    one.submit()
+    one.wait()
+    cluster.controller.stop()
+    try:
+        done = retain("status", one.file, timeout_s=120)
+    finally:
+        cluster.controller.start()
+    assert done.returncode == 0
+    assert "cannot be asked" in done.stdout
+    assert "1 completed" in done.stdout
+
+
+def test_status_needs_no_accounting(cluster, sweep):
+    one = sweep(targets=["tatoeba"], intermediates=["none"])
+    cluster.accounting.stop()
+    try:
+        one.submit()
+        assert set(one.wait().values()) == {"completed"}, one.logs()
+    finally:
+        cluster.accounting.start()
