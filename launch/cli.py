@@ -16,6 +16,7 @@ from launch.commands import (
     Cancel,
     Check,
     Debug,
+    Devcluster,
     Fetch,
     Init,
     Plan,
@@ -54,6 +55,7 @@ def main() -> None:
         "cancel": Cancel,
         "retry": Retry,
         "prune": Prune,
+        "devcluster": Devcluster,
     }
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
@@ -76,6 +78,7 @@ def main() -> None:
         Cancel: cluster_cli.cancel,
         Retry: cluster_cli.retry,
         Prune: cluster_cli.prune,
+        Devcluster: cluster_cli.devcluster,
     }
     from slurm.client import SlurmError
     from trainers.files import StoreError

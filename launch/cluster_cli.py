@@ -1,4 +1,4 @@
-"""The commands of the cluster's door: init, submit, watch, why, tail, cancel, retry, prune."""
+"""The commands of the cluster's door: init, submit, watch, why, tail, cancel, retry, prune; and one to try them on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from launch.commands import Cancel, Common, Init, Prune, Retry, Submit, Tail, Watch, Why
+from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Submit, Tail, Watch, Why
 from launch.loading import checked_plan, console, load, plain, stage_of
 
 if TYPE_CHECKING:
@@ -192,6 +192,12 @@ def prune(chosen: Prune) -> int:
         print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
     print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
     return 0
+
+
+def devcluster(chosen: Devcluster) -> int:
+    from slurm.devcluster.command import command
+
+    return command(chosen.action, chosen.root, chosen.nodes, chosen.gpus, chosen.cpus)
 
 
 def _plan_and_store(chosen: Common) -> tuple:

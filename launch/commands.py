@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -186,3 +186,22 @@ class Prune(Common):
 
     dry: bool = False
     """Only say what would be deleted."""
+
+
+@dataclass
+class Devcluster:
+    """Bring up a throwaway SLURM cluster on this machine, show it, or take it down.
+
+    `eval "$(retain devcluster up)"` brings it up where it is not yet, and `sbatch` and `retain` of this shell find it.
+    It needs root and Debian's SLURM packages.
+    """
+
+    action: Annotated[Literal["up", "status", "down"], tyro.conf.Positional]
+    root: Path | None = None
+    """The cluster's folder; None is `/run/retain-devcluster`."""
+    nodes: int = 4
+    """Nodes, all of them on this machine."""
+    gpus: int = 2
+    """Fake GPUs of each node."""
+    cpus: int = 8
+    """CPUs of each node, whether this machine has them or not."""

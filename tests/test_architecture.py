@@ -18,7 +18,7 @@ ALLOWED = {
 HEAVY = {"torch", "transformers", "deepspeed", "wandb", "datasets"}
 TORCH_FREE = [
     *sorted((ROOT / "launch").glob("*.py")),
-    *sorted((ROOT / "slurm").glob("*.py")),
+    *sorted((ROOT / "slurm").rglob("*.py")),
     *sorted((ROOT / "analysis").glob("*.py")),
     *sorted((ROOT / "trainers" / "tasks").glob("*.py")),
     *(

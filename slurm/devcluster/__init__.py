@@ -6,7 +6,7 @@
         cluster.node(2).kill()                          # a power failure
 
 For trying out `retain` without a cluster at hand, and for `tests/cluster`.  It needs root and Debian's SLURM packages,
-no systemd and no container engine, and listens on the loopback addresses 127.0.0.x only.
+no systemd and no container engine.  Its daemons talk over 127.0.0.x and serve only who has the cluster's own key.
 """
 
 from slurm.devcluster.cluster import DEFAULT_ROOT, DevCluster

@@ -2,7 +2,8 @@
 
 <root>/etc/      configuration; the SLURM_CONF that clients need is etc/slurm.conf
 <root>/log/      what each daemon said
-<root>/run/      sockets and pid files
+<root>/pids/     process ids of the daemons and the nodes
+<root>/run/      sockets, and the pid files that daemons write themselves, some time after their start
 <root>/db/ state/ spool/ dev/      what the daemons keep, and the fake GPUs
 <root>/cluster.json                what it was brought up with
 """
@@ -25,9 +26,10 @@ from slurm.devcluster.packages import PATH, install_command, missing_packages
 from slurm.devcluster.settings import Settings, free_ports, short_host
 
 DEFAULT_ROOT = Path("/run/retain-devcluster")
-FOLDERS = ("etc", "run", "log", "state", "spool", "db", "dev")
+FOLDERS = ("etc", "pids", "run", "log", "state", "spool", "db", "dev")
 ACCOUNT = "retain"
 TINY_QOS_JOBS = 2
+SERVING = ("idle", "mixed", "allocated", "completing")
 COMMAND_TIMEOUT_S = 60.0
 
 
@@ -67,13 +69,15 @@ class DevCluster:
         sockets = (f"--socket={run}/munge.sock", f"--key-file={etc}/munge.key")
         files = (f"--pid-file={run}/munged.pid", f"--seed-file={run}/munged.seed", f"--log-file={run}/munged.log")
         # --force: the folder's owner is root and not munge's own user.
-        return self._daemon("munged", "--foreground", "--force", *sockets, *files, ready=(run / "munge.sock").exists)
+        return self._daemon(
+            "munged", "--foreground", "--force", *sockets, *files, ready=partial(_listens, f"{run}/munge.sock")
+        )
 
     @property
     def database(self) -> Daemon:
         """slurmdbd's MariaDB."""
         defaults = f"--defaults-file={self.root}/etc/my.cnf"
-        return self._daemon("mariadbd", defaults, ready=partial(_listens, str(self.root / "run" / "mariadb.sock")))
+        return self._daemon("mariadbd", defaults, ready=partial(_listens, f"{self.root}/run/mariadb.sock"))
 
     @property
     def accounting(self) -> Daemon:
@@ -100,16 +104,16 @@ class DevCluster:
         name = f"node{number}"
         slurmd = ("slurmd", "-D", "-N", name, "-f", self.env["SLURM_CONF"])
         isolated = (*NAMESPACES, "sh", "-c", NODE_INIT, "node", name, str(self.root))
-        command = isolated if settings.isolated else slurmd
         return Node(
-            number,
+            name,
             Daemon(
-                name=command[0],
-                command=command,
-                pid_file=self.root / "run" / f"{name}.pid",
+                name=name,
+                command=isolated if settings.isolated else slurmd,
+                pid_file=self.root / "pids" / name,
                 log_file=self.root / "log" / f"{name}.log",
+                folder=self.root / "spool" / name,
                 environment={**self.env, "SLURMD_NODENAME": name},
-                ready=partial(self._is_idle, name),
+                ready=partial(self._serves, name, settings.node_address(number)),
             ),
         )
 
@@ -137,21 +141,14 @@ class DevCluster:
     ) -> DevCluster:
         """Bring it up and wait until all nodes are idle; nothing happens where it is up already.
 
-        Args:
-            nodes: 1 to 200.
-            gpus: of each node; they are /dev/null under other names.
-            cpus: of each node; they need not be there, as little as the memory.
-            memory_mb: of each node.
-            max_array_size: the largest index of a job array is one less.
-            grace_time_s: between a preempted job's signal (`--signal`) and its TERM.
-            isolated: each node in namespaces of its own, where this machine allows it.
+        Args: what `Settings` says of them; nodes are isolated only where this machine allows it.
 
         Raises:
             DevClusterError: this machine cannot, or a daemon would not start; nothing is left running.
         """
+        self.check_machine()
         if self.is_up:
             return self
-        self._check_machine()
         settings = Settings(
             root=str(self.root),
             nodes=nodes,
@@ -172,6 +169,19 @@ class DevCluster:
             self.down()
             raise
         return self
+
+    def check_machine(self) -> None:
+        """Whether a cluster can be here.
+
+        Raises:
+            DevClusterError: SLURM is not installed, the user is not root, or the folder is used otherwise.
+        """
+        if missing := missing_packages():
+            raise DevClusterError(f"SLURM is not installed here. As root: {install_command(missing)}")
+        if os.geteuid():
+            raise DevClusterError("A cluster's daemons run as root, and you do not: use sudo.")
+        if self.root.exists() and any(self.root.iterdir()) and not self.settings():
+            raise DevClusterError(f"{self.root} holds other files: give the cluster a folder of its own.")
 
     def down(self) -> None:
         """Take it down: no process, listener or mount is left.  The folder stays, for its logs, until the next `up`."""
@@ -198,7 +208,9 @@ class DevCluster:
             command, env={**os.environ, "PATH": PATH, **self.env}, capture_output=True, text=True, timeout=timeout_s
         )
         if done.returncode:
-            raise DevClusterError(f"`{' '.join(command)}` exited with {done.returncode}: {done.stderr.strip()}")
+            raise DevClusterError(
+                f"`{' '.join(command)}` exited with {done.returncode}: {(done.stderr or done.stdout).strip()}"
+            )
         return done.stdout.strip()
 
     # How.
@@ -208,21 +220,16 @@ class DevCluster:
             raise DevClusterError(f"There is no cluster under {self.root}: bring one up first.")
         return settings
 
-    def _check_machine(self) -> None:
-        if missing := missing_packages():
-            raise DevClusterError(f"SLURM is not installed here. As root: {install_command(missing)}")
-        if os.geteuid():
-            raise DevClusterError("A cluster's daemons run as root, and you do not: use sudo.")
-        if self.root.exists() and any(self.root.iterdir()) and not self.settings():
-            raise DevClusterError(f"{self.root} holds other files: give the cluster a folder of its own.")
-
     def _write(self, settings: Settings) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        if self.root.exists():
+            shutil.rmtree(self.root)
         for folder in FOLDERS:
             (self.root / folder).mkdir(parents=True)
         self.root.chmod(0o755)
         settings.save()
         settings.write_files()
+        for node in self.nodes:
+            node.daemon.folder.mkdir()
         for gpu in range(settings.gpus):
             (self.root / "dev" / f"nvidia{gpu}").symlink_to(os.devnull)
         key = self.root / "etc" / "munge.key"
@@ -261,15 +268,18 @@ class DevCluster:
             return True
         return False
 
-    def _is_idle(self, node: str) -> bool:
-        return self.run("sinfo", "--noheader", "--partition=main", f"--nodes={node}", "--format=%T") == "idle"
+    def _serves(self, node: str, address: tuple[str, int]) -> bool:
+        """Whether slurmd answers and slurmctld knows (a * after the state says that it does not)."""
+        query = ("sinfo", "--noheader", "--partition=main", f"--nodes={node}", "--format=%T")
+        return _listens(address) and self.run(*query) in SERVING
 
     def _daemon(self, name: str, *words: str, ready: Callable[[], bool]) -> Daemon:
         return Daemon(
             name=name,
             command=(name, *words),
-            pid_file=self.root / "run" / f"{name}.pid",
+            pid_file=self.root / "pids" / name,
             log_file=self.root / "log" / f"{name}.log",
+            folder=self.root / "run",
             environment={**self.env, "MYSQL_UNIX_PORT": str(self.root / "run" / "mariadb.sock")},
             ready=ready,
         )
@@ -277,7 +287,8 @@ class DevCluster:
 
 def has_namespaces() -> bool:
     """Whether this machine lets a node have namespaces of its own."""
-    return not subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode
+    needed = "hostname node && mount --bind /etc/hosts /etc/hosts"
+    return not subprocess.run([*NAMESPACES, "sh", "-c", needed], capture_output=True).returncode
 
 
 def _listens(address: str | tuple[str, int]) -> bool:

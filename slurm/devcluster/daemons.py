@@ -17,7 +17,7 @@ from slurm.devcluster.packages import PATH
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.05
-TOLD_LINES = 15
+TOLD_LINES = 5
 
 
 class DevClusterError(RuntimeError):
@@ -31,6 +31,14 @@ def alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
+        return False
+
+
+def runs_in(process: psutil.Process, environment: Mapping[str, str]) -> bool:
+    """Whether a process runs and has these variables: it was started with them, or by one that was."""
+    try:
+        return alive(process) and environment.items() <= process.environ().items()
+    except (psutil.Error, OSError):
         return False
 
 
@@ -60,11 +68,13 @@ class Daemon:
     """A program that runs until it is stopped."""
 
     name: str
-    """As /proc names it."""
+    """For people."""
     command: tuple[str, ...]
     """Stays in the foreground, and writes its log to standard error."""
     pid_file: Path
     log_file: Path
+    folder: Path
+    """Its working folder."""
     environment: Mapping[str, str]
     """Added to this process's."""
     ready: Callable[[], bool]
@@ -73,12 +83,12 @@ class Daemon:
     def process(self) -> psutil.Process | None:
         """The running process, or None.
 
-        A pid file can outlive its process, and the number be given to another one: name and environment must match.
+        A pid file can outlive its process, and the number be given to another one: program and environment must match.
         """
         try:
             process = psutil.Process(int(self.pid_file.read_text()))
-            mine = self.environment.items() <= process.environ().items()
-            return process if process.name() == self.name and mine and alive(process) else None
+            named = process.name() == self.command[0]
+            return process if named and runs_in(process, self.environment) else None
         except (OSError, ValueError, psutil.Error):
             return None
 
@@ -102,6 +112,7 @@ class Daemon:
         with self.log_file.open("ab") as log:
             started = subprocess.Popen(
                 self.command,
+                cwd=self.folder,
                 env={**os.environ, "PATH": PATH, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

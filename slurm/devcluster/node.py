@@ -13,24 +13,27 @@ from dataclasses import dataclass
 
 import psutil
 
-from slurm.devcluster.daemons import Daemon, DevClusterError, alive, end
+from slurm.devcluster.daemons import STOP_TIMEOUT_S, Daemon, DevClusterError, alive, end, runs_in, wait_for
 
 # The shell is the node's process 1: it collects orphans, as slurmd would not, and when slurmd ends so does the node.
-NODE_INIT = 'hostname "$1"; mount --bind "$2/etc/hosts" /etc/hosts; slurmd -D -N "$1" -f "$2/etc/slurm.conf"; exit $?'
+NODE_INIT = """
+set -e
+hostname "$1"
+mount --bind "$2/etc/hosts" /etc/hosts
+slurmd -D -N "$1" -f "$2/etc/slurm.conf"
+exit
+"""
 NAMESPACES = ("unshare", "--pid", "--fork", "--kill-child", "--uts", "--mount", "--mount-proc")
 
 
 @dataclass(frozen=True)
 class Node:
-    """Node `number` of the cluster (the first is 1)."""
+    """A node of the cluster."""
 
-    number: int
+    name: str
+    """As SLURM calls it."""
     daemon: Daemon
-
-    @property
-    def name(self) -> str:
-        """As SLURM calls it."""
-        return f"node{self.number}"
+    """slurmd, or the one that holds the node's namespaces."""
 
     @property
     def is_up(self) -> bool:
@@ -45,8 +48,8 @@ class Node:
         """Shut it down: slurmd ends by TERM, then everything that ran on the node."""
         with suppress(DevClusterError):
             self.slurmd().terminate()
-        self.daemon.stop()
-        self._end_jobs()
+            wait_for(lambda: not self.is_up, f"the end of {self.name}", STOP_TIMEOUT_S)
+        self.kill()
 
     def kill(self) -> None:
         """Cut its power: everything on the node ends at once; SLURM notices some 25 seconds later."""
@@ -85,11 +88,13 @@ class Node:
         raise DevClusterError(f"{self.name} is down; start it first.")
 
     def _end_jobs(self) -> None:
-        """What is left of its jobs where there are no namespaces: slurmd's steps outlive it."""
-        end([process for process in psutil.process_iter() if self._is_ours(process) and alive(process)])
+        """Without namespaces, the steps of jobs outlive slurmd."""
+        while left := list(filter(self._is_of_this_node, psutil.process_iter())):
+            end(left)
 
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            return self.daemon.environment.items() <= process.environ().items()
-        except (psutil.Error, OSError):
-            return False
+    def _is_of_this_node(self, process: psutil.Process) -> bool:
+        """Told by its environment; slurmstepd overwrites that with its title, but stays in slurmd's working folder."""
+        with suppress(psutil.Error, OSError):
+            if process.name() == "slurmstepd":
+                return alive(process) and process.cwd() == str(self.daemon.folder)
+        return runs_in(process, self.daemon.environment)

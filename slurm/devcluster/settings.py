@@ -34,11 +34,11 @@ class Settings:
     root: str
     nodes: int
     gpus: int
-    """Of each node."""
+    """Of each node; they are /dev/null by another name."""
     cpus: int
-    """Of each node; neither these nor the memory need be there."""
+    """Of each node; this machine may have fewer."""
     memory_mb: int
-    """Of each node."""
+    """Of each node; this machine may have less."""
     max_array_size: int
     """The largest index of a job array is one less."""
     grace_time_s: int
@@ -64,9 +64,16 @@ class Settings:
 
     @classmethod
     def load(cls, root: Path) -> Settings | None:
-        """Those of the cluster under a root; None where there never was one."""
+        """Those of the cluster under a root; None where there never was one.
+
+        Raises:
+            DevClusterError: the file is of another program, or of another version of this one.
+        """
         path = root / "cluster.json"
-        return cls(**json.loads(path.read_text())) if path.exists() else None
+        try:
+            return cls(**json.loads(path.read_text())) if path.exists() else None
+        except (ValueError, TypeError) as error:
+            raise DevClusterError(f"{path} cannot be read ({error}); give the cluster another folder.") from None
 
     def save(self) -> None:
         """Keep them for whoever asks next."""
@@ -77,17 +84,22 @@ class Settings:
         """slurmdbd's."""
         return self.first_port + 1
 
+    def node_address(self, number: int) -> tuple[str, int]:
+        """Where the slurmd of node `number`, from 1, listens."""
+        last_byte = FIRST_ADDRESS + number - 1 if self.isolated else 1
+        return f"127.0.0.{last_byte}", self.first_port + 1 + number
+
     def write_files(self) -> None:
         """Fill the templates into `<root>/etc`."""
-        last = self.nodes - 1
-        node_port = self.first_port + 2
+        (first_address, first_port), (_, last_port) = self.node_address(1), self.node_address(self.nodes)
+        last_byte = FIRST_ADDRESS + self.nodes - 1
         values = {
             **dataclasses.asdict(self),
             "accounting_port": self.accounting_port,
             "node_list": f"node[1-{self.nodes}]",
-            "node_ports": f"[{node_port}-{node_port + last}]",
+            "node_ports": f"[{first_port}-{last_port}]",
             "node_hosts": f"node[1-{self.nodes}]" if self.isolated else self.host,
-            "node_addresses": f"127.0.0.[{FIRST_ADDRESS}-{FIRST_ADDRESS + last}]" if self.isolated else "127.0.0.1",
+            "node_addresses": f"127.0.0.[{FIRST_ADDRESS}-{last_byte}]" if self.isolated else first_address,
             "last_gpu": self.gpus - 1,
             # Folders of jobs are named by job id: an earlier cluster's results must not be taken for this one's.
             "first_job": int(time.time()) % NEWEST_FIRST_JOB + 1,
@@ -99,8 +111,8 @@ class Settings:
             path.write_text(Template(template.read_text(encoding="utf-8")).substitute(values))
         if not self.gpus:
             (etc / "gres.conf").write_text("")
-        hosts = [f"127.0.0.{FIRST_ADDRESS + index} node{index + 1}\n" for index in range(self.nodes)]
-        (etc / "hosts").write_text(Path("/etc/hosts").read_text() + "".join(hosts if self.isolated else []))
+        names = [f"{self.node_address(number)[0]} node{number}\n" for number in range(1, self.nodes + 1)]
+        (etc / "hosts").write_text(Path("/etc/hosts").read_text() + "".join(names))
 
 
 def free_ports(count: int) -> int:

@@ -18,6 +18,7 @@ from tests.cluster.jobs import wait_until
 def short_folder() -> Iterator[Path]:
     """A new folder with a short path, for the paths of sockets; pytest's own are too long."""
     with tempfile.TemporaryDirectory(prefix="retain-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
         yield Path(folder)
 
 

@@ -35,6 +35,8 @@ def test_help_answers_in_under_400_ms():
 
 def test_every_command_has_help():
     text = retain("--help").stdout
+    assert "devcluster" in text
+    assert "--nodes" in retain("devcluster", "--help").stdout
     for command in COMMANDS:
         assert command in text
         assert "--mirror" in retain(command, "--help").stdout
