@@ -1,4 +1,4 @@
-"""What the batch step of an array's element runs: find a meeting place → srun the ranks → judge how they ended.
+"""What the batch step of an array's element runs: find a port to meet at → srun the ranks → judge how they ended.
 
     python -m launch.batch <store>/slurm/<name>        # the element is SLURM_ARRAY_TASK_ID
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from launch.aftermath import Attempt
 from launch.records import ArrayFolder
-from slurm.allocation import DEADLINE, deadline, rendezvous, restarts
+from slurm.allocation import DEADLINE, deadline, free_port, restarts
 from slurm.client import SlurmError, job_facts, requeue
 from slurm.executor import srun
 
@@ -36,7 +36,7 @@ def main() -> int:
     job_id, record, logs = os.environ["SLURM_JOB_ID"], folder.record, folder.rank_logs(index)
     logs.mkdir(parents=True, exist_ok=True)
     end = deadline(job_id)
-    environment = {**os.environ, **rendezvous(os.environ), **({DEADLINE: str(end)} if end else {})}
+    environment = {**os.environ, "MASTER_PORT": str(free_port(job_id)), **({DEADLINE: str(end)} if end else {})}
     attempt = Attempt(folder, index, end)
     command = (
         sys.executable,

@@ -152,7 +152,8 @@ def _run(chosen: Run) -> int:
 
     screen = console()
     sweep, mirror = load(chosen)
-    statuses = run_local(checked_plan(sweep, mirror), mirror, screen)
+    plan = checked_plan(sweep, mirror)
+    statuses = cluster_cli.run_steps(chosen, plan, mirror) if chosen.steps else run_local(plan, mirror, screen)
     for one in statuses:
         if one.state in ("failed", "blocked", "interrupted"):
             screen.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {plain(one.detail)}", soft_wrap=True)

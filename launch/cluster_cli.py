@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Submit, Tail, Watch, Why
+from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Run, Submit, Tail, Watch, Why
 from launch.loading import checked_plan, console, load, plain, stage_of
 
 if TYPE_CHECKING:
+    from launch.plan import Plan
+    from launch.status import StageStatus
     from launch.submit import Submitter
+    from trainers.data.mirror import Mirror
 
 TAIL_POLL_S = 0.5
 
@@ -112,6 +116,18 @@ def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         return False
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def run_steps(chosen: Run, plan: Plan, mirror: Mirror) -> list[StageStatus]:
+    """The sweep inside this allocation."""
+    from launch.allocation import Allocation, Steps
+    from slurm.profile import Placement, load_profile
+
+    scales = load_profile(chosen.cluster).scales if chosen.cluster else {}
+    placements = {scale: scales.get(scale, Placement()) for scale in plan.scales}
+    allocation = Allocation.of(os.environ)
+    allocation.check(placements)
+    return Steps(plan, mirror, placements, allocation).run()
 
 
 def why(chosen: Why) -> int:

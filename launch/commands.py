@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 SweepFile = Annotated[Path, tyro.conf.Positional]
+StageKey = Annotated[str, tyro.conf.Positional]
 
 
 @dataclass
@@ -57,6 +58,11 @@ class Plan(Common):
 @dataclass
 class Run(Common):
     """Run what is missing on this machine, as many bundles side by side as it holds."""
+
+    steps: bool = False
+    """Inside a SLURM allocation: run bundles as its steps, on all of its nodes (see slurm/sweep.sbatch)."""
+    cluster: Path | None = None
+    """A cluster file whose placements hold for the steps; None is one task for each."""
 
 
 @dataclass
@@ -108,10 +114,6 @@ class Submission(Common):
     """Write what there is, though examples, languages or tasks are missing."""
 
 
-ClusterFile = Annotated[Path, tyro.conf.arg(name="cluster")]
-StageKey = Annotated[str, tyro.conf.Positional]
-
-
 @dataclass
 class Init:
     """Look at the SLURM cluster that this is a login node of, and write a commented cluster file."""
@@ -126,7 +128,7 @@ class Init:
 class Submit(Common):
     """Send to SLURM what is missing: repeat it after anything, work that is done or under way is never sent again."""
 
-    cluster: ClusterFile = Path("cluster.yaml")
+    cluster: Path = Path("cluster.yaml")
     """The cluster file (see `retain init`)."""
     print: bool = False
     """Show the exact sbatch scripts and send nothing."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.bundles import Bundle
-from slurm.allocation import DEADLINE, job_runs
+from slurm.allocation import DEADLINE, first_node, job_runs
 from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
 from trainers.ranks import Ranks, connect, disconnect
@@ -59,6 +59,8 @@ def main() -> int:
     if len(sys.argv) > 2:
         bundle = bundle.with_micro_batches(float(sys.argv[2]))
     ranks = Ranks.from_environment()
+    if "SLURM_STEP_NODELIST" in os.environ:
+        os.environ["MASTER_ADDR"] = first_node(os.environ)
     if problems := unhealthy(bundle, ranks):
         print("\n".join(map(str, problems)), file=sys.stderr, flush=True)
         return FAILED

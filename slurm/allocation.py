@@ -1,4 +1,4 @@
-"""What a batch step finds out about its own allocation: where ranks meet, and until when."""
+"""What a job finds out about its own allocation: where its ranks meet, until when, and who still runs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,15 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES = 200
 
 
-def rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
-    """`MASTER_ADDR` and `MASTER_PORT` for the ranks of this job; to be asked on its first node.
-
-    The port is free here and below the range from which the system hands out ports, so that no outgoing connection
-    can take it between now and rank 0's start; jobs that share a node look in a different order.
+def first_node(environment: Mapping[str, str]) -> str:
+    """Where rank 0 of this step runs, and so where all its ranks meet.
 
     Raises:
-        SlurmError: the node list cannot be read, or no port is free.
+        SlurmError: the node list cannot be read.
     """
-    nodes = ask(["scontrol", "show", "hostnames", environment["SLURM_JOB_NODELIST"]]).split()
-    # Alone on its node, a job needs no name service.
-    address = nodes[0] if len(nodes) > 1 else "127.0.0.1"
-    return {"MASTER_ADDR": address, "MASTER_PORT": str(free_port(environment["SLURM_JOB_ID"]))}
+    if environment.get("SLURM_STEP_NUM_NODES", "1") == "1":
+        return "127.0.0.1"  # alone on its node, a step needs no name service
+    return ask(["scontrol", "show", "hostnames", environment["SLURM_STEP_NODELIST"]]).split()[0]
 
 
 def job_runs(owner: Mapping[str, Any]) -> bool | None:
@@ -55,7 +51,8 @@ def restarts(environment: Mapping[str, str]) -> str:
 
 
 def free_port(job_id: str) -> int:
-    """A free port of this host outside the ephemeral range.
+    """A free port of this host below the range from which the system hands out ports: no outgoing connection can take
+    it before rank 0 listens.  Jobs that share a node look in different orders.
 
     Raises:
         SlurmError: none was found.
