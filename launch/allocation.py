@@ -72,8 +72,8 @@ class Allocation:
         for scale, one in placements.items():
             if one.nodes > self.nodes or one.ranks_per_node > self.tasks_per_node:
                 raise ProfileError(
-                    f"{scale} needs {one.nodes} node(s) with {one.ranks_per_node} task(s) each, and there are "
-                    f"{self.nodes} with {self.tasks_per_node} in this allocation: give sbatch a larger --nodes or --ntasks-per-node"
+                    f"{scale} needs {one.nodes} node(s) with {one.ranks_per_node} task(s) each; this allocation has "
+                    f"{self.nodes} with {self.tasks_per_node}. Give sbatch a larger --nodes or --ntasks-per-node"
                 )
 
 

@@ -1,0 +1,116 @@
+"""The sbatch script, to the letter; and what goes into it cannot get out of its place."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm.client import SlurmError
+from slurm.executor import ArrayExecutor, ArrayJob, ranges, srun
+from slurm.profile import Placement, Profile
+
+GOLDEN = Path(__file__).with_name("golden.sbatch")
+PROFILE = Profile(
+    cluster="big",
+    partition="gpu",
+    account="nlp",
+    qos="normal",
+    constraint="a100_80",
+    exclude="node[3,7]",
+    nodes=8,
+    gpus_per_node=4,
+    gpu_type="a100",
+    cpus_per_rank=8,
+    memory_per_rank_gib=60,
+    time_limit_min=1440,
+    max_running=16,
+    setup=("module load cuda/12.4", "export NCCL_DEBUG=WARN"),
+)
+
+
+def job(folder: Path, **changes) -> ArrayJob:
+    fields = {
+        "name": "retain-paper-0123abcd",
+        "folder": folder,
+        "command": ("python", "-m", "launch.batch", "/shared/store/slurm/retain-paper-0123abcd"),
+        "indices": (0, 1, 2, 5),
+        "placement": Placement(nodes=2, ranks_per_node=4, zero_stage=3),
+        "minutes": 240,
+        "dependency": "aftercorr:4711",
+        "comment": "retain paper xl",
+    }
+    return ArrayJob(**{**fields, **changes})
+
+
+def test_the_script_is_the_golden_one(tmp_path):
+    """Change it on purpose only: this is what users' clusters get to see."""
+    text = ArrayExecutor(job(tmp_path), PROFILE).text().replace(str(tmp_path), "/shared/store/slurm/x")
+    assert text == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_gpus_are_asked_for_as_the_cluster_likes(tmp_path):
+    def asked(**changes) -> str:
+        return ArrayExecutor(job(tmp_path), PROFILE.model_copy(update=changes)).text()
+
+    assert "--gpus-per-node=a100:4" in asked()
+    assert "--gres=gpu:a100:4" in asked(gpu_request="gres")
+    assert "--gpus-per-node=4" in asked(gpu_type=None)
+    assert "gpu:" not in asked(gpus_per_node=0)
+    assert "--gpus" not in asked(gpus_per_node=0)
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", '"', "$(touch x)", "`x`", "a;b", "ü", "\\", "*", "&", "#"])
+def test_a_hostile_command_stays_one_word(tmp_path, word):
+    text = ArrayExecutor(job(tmp_path, command=("printf", "%s", word), dependency=None), PROFILE).text()
+    body = text.split("# command\n")[1]
+    assert subprocess.run(["bash", "-c", body], capture_output=True, text=True, check=True).stdout == word
+    assert shlex.split(body)[-1] == word
+
+
+@given(st.sets(st.integers(0, 60), min_size=1))
+def test_ranges_name_exactly_the_indices(indices):
+    named = set()
+    for part in ranges(tuple(indices)).split(","):
+        first, _, last = part.partition("-")
+        named |= set(range(int(first), int(last or first) + 1))
+    assert named == indices
+
+
+def test_a_step_has_one_task_for_each_gpu_and_its_own_cpus():
+    command = srun(Placement(nodes=2, ranks_per_node=4), 8, Path("/logs"), ("python",))
+    assert {"--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=8"} <= set(command)
+    assert command[-1] == "python"
+
+
+def test_without_slurm_sending_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlurmError, match="login node"):
+        ArrayExecutor(job(tmp_path), PROFILE).send()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "unsure"),
+    [
+        ("echo 'sbatch: error: invalid partition specified: x' >&2; exit 1", "invalid partition", False),
+        (
+            "echo 'sbatch: error: Batch job submission failed: Unable to contact slurm controller' >&2; exit 1",
+            "contact",
+            True,
+        ),
+        ("echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1", "timed out", True),
+        ("echo done", "names no job", True),
+    ],
+)
+def test_an_answer_that_names_no_job_tells_whether_there_may_be_one(tmp_path, monkeypatch, answer, said, unsure):
+    fake = tmp_path / "sbatch"
+    fake.write_text(f"#!/bin/sh\n{answer}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(SlurmError, match=said) as error:
+        ArrayExecutor(job(tmp_path), PROFILE).send()
+    assert error.value.unsure is unsure
