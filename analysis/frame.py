@@ -134,7 +134,7 @@ def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Re
 
 
 def settings(variant: str) -> dict[str, str]:
-    """The settings of a variant by axis, in the order of the sweep's search."""
+    """The settings of a variant by axis, in alphabetical order."""
     return dict(setting.split("=", 1) for setting in variant.split(SEPARATOR) if setting)
 
 

@@ -266,7 +266,7 @@ class Stage(Frozen):
     @property
     def settings(self) -> list[str]:
         """The variant in words, e.g. `intermediate.learning_rate=1e-05`; floats in full, so that no two look alike."""
-        return [f"{axis}={value}" for axis, value in self.variant.items()]
+        return [f"{axis}={value}" for axis, value in sorted(self.variant.items())]
 
     @property
     def ending(self) -> str:
