@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from analysis.search import PointScore, numbers, training
 from analysis.statistics import FEW_SEEDS, SIGNIFICANT, Estimate
 from analysis.study import Study
 
@@ -13,7 +14,7 @@ HEAD_NAMES = {"stored": "With the stored head", "refit": "In the representation 
 
 def answers(study: Study) -> list[str]:
     """Sentences, the most important first; always at least one."""
-    sentences = [*_scale(study), *_head_or_encoder(study), *_gains(study), *_multilinguality(study)]
+    sentences = [*_search(study), *_scale(study), *_head_or_encoder(study), *_gains(study), *_multilinguality(study)]
     if not sentences:
         return ["The data cannot tell yet: no target training and no retrieval has completed."]
     return [*sentences, *_reservations(study)]
@@ -33,6 +34,32 @@ def shown(estimate: Estimate, sign: bool = False, digits: int = 3) -> str:
 def said(estimate: Estimate, sign: bool = False) -> str:
     """As `shown`, with as many digits as a sentence bears, and never broken over two lines."""
     return shown(estimate, sign, digits=2).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _search(study: Study) -> Iterator[str]:
+    if not study.points:
+        return
+    axes = dict.fromkeys(axis for point in study.points for axis in point.settings)
+    yield (
+        f"This sweep searches {' and '.join(axes)}. Each scale, intermediate and target is compared at its own best "
+        "point, by English development score; no test score had a part in the choice."
+    )
+    edge = sum(_at_the_edge(point, study.points) for point in study.points if point.best)
+    if edge:
+        yield (
+            f"Of {_number(sum(point.best for point in study.points), 'best point')}, {edge} lie at the edge of what "
+            "was searched: a better value may lie beyond."
+        )
+
+
+def _at_the_edge(best: PointScore, points: Sequence[PointScore]) -> bool:
+    """Whether a numeric setting of the best point is the least or the largest that its training was tried with."""
+    tried = [point.settings for point in points if training(point) == training(best)]
+    for axis in best.settings:
+        values = numbers(one[axis] for one in tried)
+        if len(set(values)) > 1 and float(best.settings[axis]) in (min(values), max(values)):
+            return True
+    return False
 
 
 def _scale(study: Study) -> Iterator[str]:

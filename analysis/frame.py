@@ -7,7 +7,7 @@ records into tables.  The same records give equal tables, so that the two source
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -23,12 +23,14 @@ IDENTITY: dict[str, Any] = {
     "non_embedding_parameters": pl.Int64,
     "layer_norm": pl.String,
     "intermediate": pl.String,
+    "variant": pl.String,
     "trained": pl.String,
     "seed": pl.Int64,
     "outcome": pl.String,
 }
-"""Whose value it is.  `trained` is the task trained on ("" for retrieval), several joined by `+`; `outcome` is
-`completed`, `diverged`, `running` (begun, and without a result) or `missing` (planned, and never begun)."""
+"""Whose value it is.  `variant` is the point of a search (`target.epochs=2 · target.warmup=0.1`, "" without one);
+`trained` is the task trained on ("" for retrieval), several joined by `+`; `outcome` is `completed`, `diverged`,
+`running` (begun, and without a result) or `missing` (planned, and never begun)."""
 
 SCHEMA: dict[str, Any] = {
     **IDENTITY,
@@ -47,6 +49,8 @@ STAGE_SCHEMA: dict[str, Any] = {
     **IDENTITY,
     "targets": pl.List(pl.String),
     "parent": pl.String,
+    "retry": pl.Int64,
+    "first_attempt": pl.String,
     "label": pl.String,
     "evidence": pl.String,
     "seconds": pl.Float64,
@@ -54,9 +58,12 @@ STAGE_SCHEMA: dict[str, Any] = {
     "tokens": pl.Int64,
     "tokens_per_s": pl.Float64,
 }
-"""One row per stage.  `seconds` is the sum over the stage's parts; null while it has no result."""
+"""One row per stage.  `first_attempt` is the key of the stage that it repeats, its own if none; `seconds` is the sum
+over the stage's parts, null while it has no result."""
 
-_SORT = ["kind", "non_embedding_parameters", "scale", "intermediate", "trained", "seed", "key"]
+SEPARATOR = " · "
+"""Between the settings of a variant."""
+_SORT = ["kind", "non_embedding_parameters", "scale", "intermediate", "variant", "trained", "seed", "key"]
 _POINT = ["measure", "task", "language", "metric", "at"]
 
 
@@ -109,6 +116,7 @@ class Record:
             "scale": stage.scale.name,
             **facts,
             "intermediate": stage.intermediate,
+            "variant": SEPARATOR.join(stage.settings),
             "trained": "+".join(stage.trained),
             "seed": stage.seed,
             "outcome": self.outcome,
@@ -116,9 +124,18 @@ class Record:
 
 
 def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Record]:
-    """The records, and one for each planned stage that was never begun."""
-    begun = {record.stage.key for record in records}
-    return [*records, *(Record(stage, {}, None, (), begun=False) for stage in planned if stage.key not in begun)]
+    """The records, named as the plan names them, and one for each planned stage that was never begun.
+
+    Sweeps share stages: what another one called an arm, or searched, is no matter of this one.
+    """
+    ours = {stage.key: stage for stage in planned}
+    named = [replace(record, stage=ours.pop(record.stage.key, record.stage)) for record in records]
+    return [*named, *(Record(stage, {}, None, (), begun=False) for stage in ours.values())]
+
+
+def settings(variant: str) -> dict[str, str]:
+    """The settings of a variant by axis, in alphabetical order."""
+    return dict(setting.split("=", 1) for setting in variant.split(SEPARATOR) if setting)
 
 
 def tidy(records: Iterable[Record]) -> pl.DataFrame:
@@ -150,6 +167,8 @@ def stage_table(records: Iterable[Record]) -> pl.DataFrame:
                 **record.identity,
                 "targets": [evaluation.task for evaluation in record.stage.evaluate],
                 "parent": record.stage.parent,
+                "retry": record.stage.retry,
+                "first_attempt": record.stage.first_attempt,
                 "label": record.stage.label,
                 "evidence": result.get("evidence"),
                 "seconds": sum(result["seconds"].values()) if "seconds" in result else None,

@@ -55,7 +55,7 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
 
 def _names(study: Study, scale: str) -> tuple[list[str], list[str]]:
     """Intermediates and targets of the sweep, in the order of the table of tasks; several tasks at once come last."""
-    stages = study.stages.filter(pl.col("scale") == scale)
+    stages = study.compared.filter(pl.col("scale") == scale)
     intermediates = set(stages["intermediate"]) - {"none"}
     targets = {target for names in stages["targets"] for target in names}
     order = {name: place for place, name in enumerate(TASKS)}

@@ -26,6 +26,8 @@ class Arm:
     non_embedding_parameters: int
     layer_norm: str
     intermediate: str
+    variant: str
+    """The point of a search; "" without one."""
     trained: str
     targets: tuple[str, ...]
     same_task: bool
@@ -66,7 +68,7 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
     Raises:
         ValueError: two stages differ in nothing that an arm knows: the stages are of more than one sweep.
     """
-    columns = ["scale", "non_embedding_parameters", "layer_norm", "intermediate", "trained"]
+    columns = ["scale", "non_embedding_parameters", "layer_norm", "intermediate", "variant", "trained"]
     trained = dict(stages.select("key", "trained").iter_rows())
     found: dict[tuple, Arm] = {}
     for row in usable(stages).filter(pl.col("kind") == kind).iter_rows(named=True):
@@ -90,6 +92,7 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
             arm.intermediate != "none",
             arm.intermediate,
             arm.targets,
+            arm.variant,
         ),
     )
 

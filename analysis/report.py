@@ -22,7 +22,8 @@ from analysis.figures import SECTIONS, Section
 from analysis.findings import answers
 from analysis.frame import Record, with_planned
 from analysis.gather import per_example, store_records, wandb_records
-from analysis.plotting import save, seeds_note, style
+from analysis.plotting import Drawing, save, seeds_note, style
+from analysis.search_figure import scores_by_point
 from analysis.statistics import Bootstrap
 from analysis.study import XTREME_DEPTH, Study, analyse
 from analysis.tables import Table
@@ -38,6 +39,12 @@ PUBLISHED_HEADING = """<h2>Beside published numbers</h2>
 answering F1 / exact match. Published numbers come from other recipes, and few tell their seeds; those marked
 “recalled” were not read in their source. The “best” intermediate is picked by these very scores. Diverged trainings are
 not averaged in.</p>
+"""
+SEARCH_HEADING = """<h2>The search, point by point</h2>
+<p class="note">Means over seeds that did not diverge, with 95 % intervals. “Best” has the highest English development
+score of what is trained, on most seeds; test scores choose nothing. Zero-shot: mean over languages, English included.
+Everything else on this page compares each scale, intermediate and target at its own best point; retrieval is compared
+at that of its intermediate.</p>
 """
 CSS_PIXELS_PER_INCH = 96 * 1.35
 """Somewhat larger than on paper: a screen is read from farther away."""
@@ -86,6 +93,7 @@ def write_report(
 
     out.mkdir(parents=True, exist_ok=True)
     with style():
+        search = _search(study, sweep_name, out / "figures")
         figures = "\n".join(_section(section, study, sweep_name, out / "figures") for section in SECTIONS)
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         sweep=html.escape(sweep_name),
@@ -94,6 +102,7 @@ def write_report(
         resamples=f"{resamples:,}",
         answers=_items(answers(study)),
         counts=_counts(study, len(wanted)),
+        search=search,
         figures=figures,
         cells=_table(tables.cell_table(study), "No target training is known yet."),
         transfer=_table(tables.transfer_table(study), "No target has been scored."),
@@ -108,17 +117,31 @@ def write_report(
     return out / "report.html"
 
 
+def _search(study: Study, sweep_name: str, folder: Path) -> str:
+    """A section of its own where the sweep searches; else nothing."""
+    if not study.points:
+        return ""
+    return (
+        SEARCH_HEADING + _figures(scores_by_point(study, sweep_name), folder) + _table(tables.search_table(study), "")
+    )
+
+
 def _section(section: Section, study: Study, sweep_name: str, folder: Path) -> str:
+    content = _figures(section.draw(study, sweep_name), folder)
+    content = content or f'<p class="note">{html.escape(section.missing)}</p>'
+    return f"<h2>{html.escape(section.heading)}</h2>\n{content}"
+
+
+def _figures(drawings: Iterable[Drawing], folder: Path) -> str:
     shown = []
-    for drawing in section.draw(study, sweep_name):
+    for drawing in drawings:
         svg = base64.b64encode(save(drawing.figure, folder, drawing.name).encode()).decode()
         caption = html.escape(drawing.caption)
         width = drawing.figure.get_figwidth() * CSS_PIXELS_PER_INCH
         # As an image, not inline: then the ids of one figure's SVG cannot meet another's.
         image = f'<img width="{width:.0f}" alt="{caption}" src="data:image/svg+xml;base64,{svg}">'
         shown.append(f"<figure><div>{image}</div><figcaption>{caption}</figcaption></figure>")
-    content = "\n".join(shown) or f'<p class="note">{html.escape(section.missing)}</p>'
-    return f"<h2>{html.escape(section.heading)}</h2>\n{content}"
+    return "\n".join(shown)
 
 
 def _table(table: Table, missing: str) -> str:
@@ -169,7 +192,7 @@ def _counts(study: Study, wanted: int) -> str:
 
 def _published(study: Study, retrieval_depth: float) -> str:
     """A section of its own where numbers of the sweep's scales were published; else nothing."""
-    table = beside_published(xtreme.scores(study.stages, study.frame, retrieval_depth))
+    table = beside_published(xtreme.scores(study.compared, study.frame, retrieval_depth))
     return PUBLISHED_HEADING + _table(table, "") if table.rows else ""
 
 

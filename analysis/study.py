@@ -23,6 +23,7 @@ from analysis.curves import (
 from analysis.frame import Record, stage_table, tidy
 from analysis.measurements import Arm, Measurements, arms, usable
 from analysis.multilinguality import LayerCurve, layer_curves
+from analysis.search import PointScore, best_keys, compared, last_attempts, point_scores
 from analysis.statistics import Bootstrap, Estimate
 from analysis.transfer import Cell, MeanGain, cells, mean_gains
 
@@ -33,6 +34,8 @@ class Study:
 
     stages: pl.DataFrame
     """`analysis.frame.STAGE_SCHEMA`, unfinished and diverged stages included."""
+    compared: pl.DataFrame
+    """Those that everything but `points` rests on: last attempts, at the best point of a search."""
     frame: pl.DataFrame
     """`analysis.frame.SCHEMA`"""
     arms: list[Arm]
@@ -45,6 +48,8 @@ class Study:
     cells: list[Cell]
     mean_gains: list[MeanGain]
     layers: list[LayerCurve]
+    points: list[PointScore]
+    """Of a search; empty without one."""
     has_examples: bool
     """Whether intervals cover examples, too, or only seeds."""
 
@@ -87,12 +92,20 @@ def analyse(
     """
     stages, frame = stage_table(records), tidy(records)
     measurements = Measurements(frame, examples)
-    targets = arms(stages, "target")
-    curves = retention_curves(targets, measurements, bootstrap)
+    last = last_attempts(stages)
+    ends = compared(stages, frame)
+    targets, at_all_points = arms(ends, "target"), arms(last, "target")
+    every_curve = retention_curves(at_all_points, measurements, bootstrap)
+    curves = [curve for curve in every_curve if curve.arm in targets]
+    points: list[PointScore] = []
+    if (stages["variant"] != "").any():
+        found = [*arms(last, "intermediate"), *at_all_points]
+        points = point_scores(found, every_curve, best_keys(stages, frame), measurements, bootstrap)
     trends = scale_trends(curves, bootstrap)
     table = cells(targets, measurements, bootstrap)
     return Study(
         stages,
+        ends,
         frame,
         targets,
         curves,
@@ -101,6 +114,7 @@ def analyse(
         head_comparisons(curves, bootstrap),
         cells=table,
         mean_gains=mean_gains(table, bootstrap),
-        layers=layer_curves(arms(stages, "retrieval"), measurements, bootstrap, retrieval_depth),
+        layers=layer_curves(arms(ends, "retrieval"), measurements, bootstrap, retrieval_depth),
+        points=points,
         has_examples=measurements.has_examples,
     )

@@ -55,15 +55,18 @@ NOTES = {
 """Where the hub's rows are not those of XTREME's own preprocessing."""
 
 
-def choose_arm(stages: Sequence[Stage], scale: str | None, intermediate: str, seed: int) -> Arm:
+def choose_arm(
+    stages: Sequence[Stage], scale: str | None, intermediate: str, seed: int, settings: Sequence[str] = ()
+) -> Arm:
     """The target trainings and retrieval stages of one arm.
 
     Args:
         stages: a whole plan.
         scale: may be None where the plan has one only.
+        settings: of a search, `<axis>=<value>` of each axis.
 
     Raises:
-        ValueError: there is no such arm, or no scale was named among several.
+        ValueError: there is no such arm, or no scale or point was named among several.
     """
     ends = [stage for stage in stages if stage.evaluate]
     scales = list(dict.fromkeys(stage.scale.name for stage in ends))
@@ -77,11 +80,30 @@ def choose_arm(stages: Sequence[Stage], scale: str | None, intermediate: str, se
     if intermediate not in names:
         raise ValueError(f"the sweep has no intermediate {intermediate!r}: choose one of {', '.join(names)}")
     ends = [stage for stage in ends if stage.intermediate == intermediate]
+    ends = _at_point(ends, settings)
     seeds = sorted({stage.seed for stage in ends if stage.train})
     chosen = [stage for stage in ends if stage.seed == seed or _is_of_all_seeds(stage)]
     if not chosen or (seeds and seed not in seeds):
         raise ValueError(f"{scale}: {intermediate} has no seed {seed}: choose one of {', '.join(map(str, seeds))}")
-    return Arm(scale, f"{scale} · {intermediate} · seed {seed}", tuple(chosen))
+    return Arm(scale, " · ".join([scale, intermediate, *settings, f"seed {seed}"]), tuple(chosen))
+
+
+def _at_point(stages: Sequence[Stage], settings: Sequence[str]) -> list[Stage]:
+    """The stages at one point of a search; all where nothing is searched."""
+    searched: dict[str, dict[str, None]] = {}
+    for stage in stages:
+        for setting in stage.settings:
+            searched.setdefault(_axis(setting), {})[setting] = None
+    of_each = len(settings) == len(searched) == len({_axis(setting) for setting in settings})
+    if not of_each or not all(setting in searched.get(_axis(setting), ()) for setting in settings):
+        choices = "; ".join(f"one of {', '.join(values)}" for values in searched.values())
+        choice = f"name by --settings {choices}" if searched else "this arm is not searched, leave out --settings"
+        raise ValueError(f"{', '.join(settings) or 'no settings'}: {choice}")
+    return [stage for stage in stages if set(stage.settings) <= set(settings)]
+
+
+def _axis(setting: str) -> str:
+    return setting.split("=")[0]
 
 
 def _is_of_all_seeds(stage: Stage) -> bool:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from analysis.curves import HEADS
 from analysis.findings import shown
+from analysis.frame import settings
+from analysis.measurements import path
 from analysis.plotting import compact
+from analysis.search import last_attempts, numbers, training
 from analysis.statistics import UNDEFINED
 from analysis.study import Study
 from analysis.transfer import Cell
 from trainers.tasks.languages import ENGLISH
 
 DASH = "–"
+OUTCOME_COUNTS = [
+    (pl.col("outcome") == outcome).sum().alias(outcome) for outcome in ("completed", "diverged", "running", "missing")
+]
+SEED_COLUMNS = ("seeds", "diverged", "not done")
 
 
 @dataclass(frozen=True)
@@ -38,16 +45,11 @@ def cell_table(study: Study) -> Table:
     }
     order = {scale: place for place, scale in enumerate(study.scales)}
     groups = (
-        study.stages.filter(pl.col("kind") == "target")
+        study.compared.filter(pl.col("kind") == "target")
         .explode("targets")
         .drop_nulls("targets")
         .group_by("scale", "intermediate", "targets", "trained")
-        .agg(
-            *(
-                (pl.col("outcome") == outcome).sum().alias(outcome)
-                for outcome in ("completed", "diverged", "running", "missing")
-            )
-        )
+        .agg(*OUTCOME_COUNTS)
         .sort(
             pl.col("scale").replace_strict(order, return_dtype=pl.Int64),
             pl.col("intermediate") != "none",
@@ -58,15 +60,12 @@ def cell_table(study: Study) -> Table:
     rows = []
     for scale, intermediate, target, trained, completed, *counts in groups.iter_rows():
         cell = computed.get((scale, intermediate, target))
-        dropped = completed - len(cell.seeds) if cell else completed
         rows.append(
             (
                 scale,
                 intermediate,
                 target,
-                _count(completed - dropped),
-                _count(counts[0] + dropped),
-                _count(counts[1] + counts[2]),
+                *_seeds(len(cell.seeds) if cell else 0, completed, *counts),
                 *_scores(cell),
                 *(
                     shown(finals[name]) if (name := (scale, intermediate, trained, head)) in finals else DASH
@@ -79,9 +78,7 @@ def cell_table(study: Study) -> Table:
             "scale",
             "intermediate",
             "target",
-            "seeds",
-            "diverged",
-            "not done",
+            *SEED_COLUMNS,
             "English",
             "others",
             "English gain",
@@ -92,6 +89,47 @@ def cell_table(study: Study) -> Table:
         rows,
         names=3,
     )
+
+
+def search_table(study: Study) -> Table:
+    """Every point of a search, those of one training together, the best by development score marked."""
+    computed = {(*training(point), point.arm.variant): point for point in study.points}
+    groups = (
+        last_attempts(study.stages)
+        .filter(pl.col("kind") != "retrieval")
+        .group_by("scale", "intermediate", "targets", "variant")
+        .agg(*OUTCOME_COUNTS)
+    )
+    rows = []
+    for scale, intermediate, targets, variant, completed, *counts in sorted(
+        groups.iter_rows(), key=_by_training(study)
+    ):
+        point = computed.get((scale, intermediate, tuple(targets), variant))
+        seeds = len(point.arm.seeds) if point else 0
+        rows.append(
+            (
+                scale,
+                path(intermediate, targets) if targets else intermediate,
+                ", ".join(f"{axis} {value}" for axis, value in settings(variant).items()) or DASH,
+                "best" if point and point.best else "",
+                *_seeds(seeds, completed, *counts),
+                *(shown(one) for one in ((point.development, point.zero_shot, point.retention) if point else ())),
+                *([] if point else [DASH] * 3),
+            )
+        )
+    columns = ("scale", "training", "point", "", *SEED_COLUMNS, "English development", "zero-shot mean", "R(T) stored")
+    return Table(columns, rows, names=4)
+
+
+def _by_training(study: Study) -> Callable[[tuple], tuple]:
+    """Order of rows that begin with scale, intermediate, targets and variant."""
+
+    def order(row: tuple) -> tuple:
+        scale, intermediate, targets, variant = row[:4]
+        values = list(settings(variant).values())
+        return study.scales.index(scale), intermediate != "none", intermediate, targets, numbers(values), values
+
+    return order
 
 
 def transfer_table(study: Study) -> Table:
@@ -238,6 +276,11 @@ def _scores(cell: Cell | None) -> tuple[str, ...]:
         shown(cell.english_gain, sign=True),
         shown(cell.others_gain, sign=True),
     )
+
+
+def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: int) -> tuple[str, str, str]:
+    """Seeds that are averaged, that diverged (or whose intermediate did), and that are not done."""
+    return _count(averaged), _count(diverged + completed - averaged), _count(running + missing)
 
 
 def _half_life(steps: float, last: float) -> str:

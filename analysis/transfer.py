@@ -97,19 +97,20 @@ def cells(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap)
     found = [
         _cell(arm, target, languages, without.get((arm.scale, arm.trained)), measurements, bootstrap)
         for arm in arms
-        for target, languages in _languages(arm.ordered_keys, measurements).items()
+        for target, languages in languages_by_target(arm.ordered_keys, measurements).items()
     ]
     return _corrected(found)
 
 
-def _languages(keys: Sequence[str], measurements: Measurements) -> dict[str, list[str]]:
+def languages_by_target(keys: Sequence[str], measurements: Measurements) -> dict[str, list[str]]:
+    """Each target that all of these stages were scored in, with its languages, English first."""
     targets: dict[str, list[str]] = {}
     for task, language in measurements.pairs(keys, MEASURE):
         targets.setdefault(task, []).append(language)
     return targets
 
 
-class _Scores:
+class Scores:
     """Scores of one target in several languages: per seed, in the mean, and in every resample."""
 
     def __init__(
@@ -127,8 +128,8 @@ class _Scores:
 def _cell(
     arm: Arm, target: str, languages: list[str], without: Arm | None, measurements: Measurements, bootstrap: Bootstrap
 ) -> Cell:
-    def scores_of(owner: Arm, seeds: Iterable[int]) -> _Scores:
-        return _Scores([owner.keys[seed] for seed in seeds], target, languages, measurements, bootstrap)
+    def scores_of(owner: Arm, seeds: Iterable[int]) -> Scores:
+        return Scores([owner.keys[seed] for seed in seeds], target, languages, measurements, bootstrap)
 
     ours = scores_of(arm, arm.seeds)
     has_english = languages[0] == ENGLISH  # it stands first wherever it is
@@ -192,7 +193,7 @@ def _shared_seeds(
     if without is None or without is arm:
         return []
     shared = sorted(set(arm.keys) & set(without.keys))
-    there = _languages([without.keys[seed] for seed in shared], measurements).get(target)
+    there = languages_by_target([without.keys[seed] for seed in shared], measurements).get(target)
     return shared if there == languages else []
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from analysis.frame import stage_table, tidy, with_planned
 from analysis.gather import store_records
 from analysis.published import BEST, Band, Points, Run, band, published_runs
+from analysis.search import compared
 from analysis.statistics import FEW_SEEDS
 from analysis.tables import DASH, Table
 from analysis.xtreme import NAMES, Score, means, scores
@@ -51,7 +52,8 @@ def verify(store_root: Path, planned: Sequence[Stage], retrieval_depth: float) -
         ValueError: a stage.json is no stage of this version.
     """
     records = with_planned(store_records(store_root, {stage.key for stage in planned}), planned)
-    found = scores(stage_table(records), tidy(records), retrieval_depth)
+    frame = tidy(records)
+    found = scores(compared(stage_table(records), frame), frame, retrieval_depth)
     return [judge(score, band(score.scale, score.task)) for score in found if score.intermediate == NONE]
 
 

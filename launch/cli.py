@@ -261,7 +261,7 @@ def _submission(chosen: Submission) -> int:
 
     sweep, mirror = load(chosen)
     plan = make_plan(sweep)
-    arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed)
+    arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed, chosen.settings)
     layer = chosen.layer
     if layer is None:
         layer = compared_layer(sweep.evaluation.retrieval_depth, plan.scales[arm.scale].shape.layers)

@@ -108,6 +108,8 @@ class Submission(Common):
     """One of the sweep's seeds."""
     scale: str | None = None
     """One of the sweep's scales; needed where it has several."""
+    settings: tuple[str, ...] = ()
+    """Where the sweep searches: a value for each axis that the arm has, e.g. `target.learning_rate=1e-05`."""
     layer: int | None = None
     """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
     partial: bool = False

@@ -62,9 +62,10 @@ class Split:
 
 
 def needed_splits(sweep: Sweep) -> list[Split]:
-    """Every split that some stage reads; the same for all scales and seeds, and whatever the mirror holds."""
+    """Every split that some stage reads; the same for all scales, seeds and points, and whatever the mirror holds."""
     empty = sweep.store / "no-mirror"
-    alone = sweep.model_copy(update={"scales": SANDBOX[:1], "seeds": sweep.seeds[:1], "mirror": empty})
+    one = {"scales": SANDBOX[:1], "seeds": sweep.seeds[:1], "search": {}}
+    alone = sweep.model_copy(update={**one, "mirror": empty})
     mirror = Mirror(empty)
     found: dict[Split, None] = {}
     for stage in make_plan(alone).stages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 
@@ -39,6 +41,9 @@ def show(plan: Plan, store: Store, prediction: Prediction, console: Console, eve
     )
     console.print(f"time   {duration(total)} in one process ({source})")
     console.print(f"disk   {_bytes(prediction.disk_bytes)} for the intermediates' encoders")
+    if search := plan.sweep.search:
+        axes = " × ".join(f"{axis} {', '.join(map(str, values))}" for axis, values in search.items())
+        console.print(f"search {math.prod(map(len, search.values()))} points: {axes}", soft_wrap=True)
     for note in plan.notes:
         console.print(f"note   {note}", style="yellow", soft_wrap=True)
     if every_stage:

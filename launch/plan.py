@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from launch.search import Point, book_of, deciding, points
 from launch.sweep import Sweep
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import needed_files
@@ -17,6 +18,9 @@ from trainers.stage import Evaluation, Kind, Mixing, Probe, Recipe, ScaleId, Sta
 from trainers.tasks import TASKS
 from trainers.tasks.intermediates import MLM, Intermediate, parse_intermediate
 from trainers.tasks.languages import ENGLISH
+
+READING = ("max_length", "doc_stride", "overflow")
+"""Fields of a recipe that decide how a task is read where it is only evaluated, too."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,14 @@ def make_plan(sweep: Sweep) -> Plan:
     """The whole graph of a sweep.
 
     Raises:
-        ValueError: a scale cannot be found or is not XLM-R's architecture.
+        ValueError: a scale cannot be found or is not XLM-R's architecture, or the search changes nothing.
     """
     planner = _Planner(sweep)
     for name in sweep.scales:
         planner.add_scale(locate(name, sweep.mirror))
     stages = planner.stages
+    if idle := set(sweep.search).difference(*(stage.variant for stage in stages.values())):
+        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: nothing is trained so")
     order = graphlib.TopologicalSorter({key: {s.parent} if s.parent else set() for key, s in stages.items()})
     in_order = tuple(stages[key] for key in order.static_order())
     return Plan(sweep, in_order, planner.scales, tuple(dict.fromkeys(planner.notes)))
@@ -76,14 +82,17 @@ class _Planner:
 
     def __post_init__(self) -> None:
         self.mirror = mirror_of(self.sweep)
+        self.point: Point = {}  # of the search, at which `_recipe` gives the recipes
         self._fingerprints: dict[tuple, str] = {}
 
     def add_scale(self, scale: Scale) -> None:
         self.scales[scale.name] = scale
         self.scale_ids[scale.name] = scale.id  # once: it reads the encoder's files
-        for intermediate in map(parse_intermediate, self.sweep.intermediates):
-            for seed in self.sweep.seeds:
-                self._add_arm(scale, intermediate, seed)
+        for point in points(self.sweep.search):
+            self.point = point
+            for intermediate in map(parse_intermediate, self.sweep.intermediates):
+                for seed in self.sweep.seeds:
+                    self._add_arm(scale, intermediate, seed)
 
     def _add_arm(self, scale: Scale, intermediate: Intermediate, seed: int) -> None:
         name = intermediate.name
@@ -174,6 +183,7 @@ class _Planner:
             probe=probe,
             parent=parent.key if parent else None,
             intermediate=intermediate,
+            variant=self._variant(kind, parent, train, evaluate),
             mixing=self._mixing(train),
             development_examples=self.sweep.evaluation.development_examples,
             data={
@@ -186,7 +196,20 @@ class _Planner:
         return self.sweep.mixing if len(train) > 1 else None
 
     def _recipe(self, phase: Phase, task: str) -> Recipe:
-        return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides)
+        return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides, book_of(self.point))
+
+    def _variant(
+        self, kind: Kind, parent: Stage | None, train: tuple[Training, ...], evaluate: tuple[Evaluation, ...]
+    ) -> Point:
+        """What the search sets for a stage and its parent: equal for the points that share the stage."""
+        phase: Phase = "intermediate" if kind == "intermediate" else "target"
+        axes = set(parent.variant if parent else ())
+        for training in train:
+            axes |= deciding(self.point, phase, training.task)
+        for evaluation in evaluate:
+            read = TASKS[evaluation.task].training_task or evaluation.task
+            axes |= deciding(self.point, phase, read, READING)
+        return {axis: value for axis, value in self.point.items() if axis in axes}
 
     def _evaluation(self, target: str) -> Evaluation:
         recipe = self._recipe("target", TASKS[target].training_task or target)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +12,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from trainers.recipes import BOOKS, PHASES, keys_for, recipe_for
+from launch.search import LARGEST_GRID, PLACES, parts, sound_values
+from trainers.recipes import BOOKS, recipe_for
 from trainers.scales import KNOWN, SANDBOX
 from trainers.stage import Execution, Frozen, Mixing, Recipe
 from trainers.tasks import TARGETS, TASKS
@@ -96,6 +99,8 @@ class Sweep(Frozen):
     """The book of recipes: xstilts, xtreme or sandbox."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Fields of the recipe to change, under `*`, `<phase>.*`, `<task>` or `<phase>.<task>`; later ones win."""
+    search: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Values to try of fields of the recipe, every combination (`launch.search`); the best is told for each scale."""
     mixing: Mixing = Mixing()
     """How an intermediate of several tasks shares its steps among them."""
     probe: ProbeSettings = ProbeSettings()
@@ -155,8 +160,7 @@ class Sweep(Frozen):
     @field_validator("overrides")
     @classmethod
     def _sound_overrides(cls, overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        keys = {key for phase in PHASES for task in TASKS for key in keys_for(phase, task)}
-        _known(tuple(overrides), sorted(keys), "a key of a book of recipes")
+        _known(tuple(overrides), sorted(PLACES.values()), "a key of a book of recipes")
         problems = []
         for key, fields in overrides.items():
             try:
@@ -166,6 +170,37 @@ class Sweep(Frozen):
         if problems:
             raise ValueError("; ".join(problems))
         return overrides
+
+    @field_validator("search")
+    @classmethod
+    def _sound_search(cls, search: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        problems = [problem for axis, values in search.items() for problem in _axis_problems(axis, values)]
+        sizes = [len(values) for values in search.values()]
+        if (count := math.prod(sizes)) > LARGEST_GRID:
+            problems.append(
+                f"{' × '.join(map(str, sizes))} = {count:,} points, and each is a sweep of its own; "
+                f"a grid may have {LARGEST_GRID} at the most"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return {axis: sound_values(axis, values) for axis, values in search.items()}
+
+
+def _axis_problems(axis: str, values: tuple[Any, ...]) -> list[str]:
+    place, field = parts(axis)
+    if place not in PLACES:
+        expected = f"<field>, <phase>.<field>, <task>.<field> or <phase>.<task>.<field>; {nearest(place, PLACES)}"
+        return [f"{axis}: {place!r} is neither a phase nor a task: expected {expected}"]
+    if field not in Recipe.model_fields:
+        return [f"{axis}: {field!r} is not a field of the recipe: {nearest(field, Recipe.model_fields)}"]
+    if len(values) < 2:
+        return [f"{axis}: holds {len(values)} value(s), a search takes two or more; one belongs under `overrides:`"]
+    try:
+        sound = sound_values(axis, values)
+    except ValidationError as error:
+        return [f"{axis}: {problem['msg'].lower()} (found {problem['input']!r})" for problem in error.errors()]
+    repeated = [value for value, count in Counter(sound).items() if count > 1]
+    return [f"{axis}: {', '.join(map(str, repeated))} is named more than once"] if repeated else []
 
 
 def _known(

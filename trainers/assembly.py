@@ -90,7 +90,7 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
     trimmed = execution.trim_vocabulary and MLM not in stage.trained
     vocabulary = Vocabulary(data.token_ids if trimmed else None, encoder.config.vocab_size)
     all_embeddings = vocabulary.trim(encoder)
-    torch.manual_seed(stage.seed)
+    torch.manual_seed(stage.random_seed)
     heads = {name: _new_head(data.tasks[name], encoder) for name in stage.trained}
     if MLM in heads:
         load_language_model_head(source, heads[MLM])

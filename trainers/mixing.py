@@ -62,7 +62,7 @@ class StepBatches:
         mixing, total = self.stage.mixing, self.total_steps
         if mixing is None:
             return np.zeros(total, np.int64), np.arange(total)
-        draws = np.random.Generator(np.random.Philox(key=[self.stage.seed, _STREAM])).random(total)
+        draws = np.random.Generator(np.random.Philox(key=[self.stage.random_seed, _STREAM])).random(total)
         edges = np.cumsum(probabilities(mixing, self.stage.trained, self.counts))
         tasks = np.searchsorted(edges[:-1], draws, side="right")
         before = np.zeros(total, np.int64)
@@ -76,9 +76,9 @@ class StepBatches:
         tasks, before = self.schedule
         task, recipe = self.stage.train[tasks[step]].task, self.stage.train[tasks[step]].recipe
         examples = self.examples[task]
-        drawn = examples.take(batch(self.stage.seed, int(before[step]), len(examples), recipe.batch_size))
+        drawn = examples.take(batch(self.stage.random_seed, int(before[step]), len(examples), recipe.batch_size))
         if task == MLM:
-            drawn = mlm.mask(drawn, (self.stage.seed, step), self.vocabulary)
+            drawn = mlm.mask(drawn, (self.stage.random_seed, step), self.vocabulary)
         return Drawn(task, recipe, drawn)
 
 

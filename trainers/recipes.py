@@ -69,19 +69,19 @@ def keys_for(phase: Phase, task: str) -> Iterator[str]:
     yield from ("*", f"{phase}.*", task, f"{phase}.{task}")
 
 
-def recipe_for(book: str, phase: Phase, task: str, overrides: Book | None = None) -> Recipe:
-    """The whole recipe of a task in a phase: the book's, then the sweep's overrides in the same order of keys.
+def recipe_for(book: str, phase: Phase, task: str, *changes: Book) -> Recipe:
+    """The whole recipe of a task in a phase: the book's, then each book of changes in the same order of keys.
 
     Args:
         book: a key of `BOOKS`.
         task: the task that is trained on (for retrieval: evaluated on).
-        overrides: the fields that a sweep changes, under a book's keys.
+        changes: the fields that a sweep changes, under a book's keys; later ones win.
 
     Raises:
-        pydantic.ValidationError: an override is unknown or out of range.
+        pydantic.ValidationError: a changed field is unknown or out of range.
     """
     fields: dict[str, Any] = {}
-    for source in (BOOKS[book], overrides or {}):
+    for source in (BOOKS[book], *changes):
         for key in keys_for(phase, task):
             fields.update(source.get(key, {}))
     return Recipe(**fields)

@@ -155,7 +155,7 @@ class _Attempt:
                     report = engine.step(
                         examples,
                         task,
-                        (stage.seed, step),
+                        (stage.random_seed, step),
                         self.parts.vocabulary,
                         learning_rate,
                         votes=(self.context.should_stop(), save_due and self.ranks.first),

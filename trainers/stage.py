@@ -74,6 +74,8 @@ class ScaleId(Frozen):
     """The folder or hub id that the encoder is read from."""
 
 
+Setting = int | float | str | tuple[float, ...] | None
+"""A value of one field of a recipe."""
 Overflow = Literal["split", "truncate"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -186,7 +188,7 @@ class Stage(Frozen):
     parent: str | None = None
     """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
     seed: int = Field(ge=0, lt=2**63)
-    """Decides heads, data order and dropout; 0 where nothing is random."""
+    """Decides heads, data order and dropout (with `retry`); 0 where nothing is random."""
     probe: Probe | None = None
     """What is probed: for an intermediate its own task, for a target its parent's; None after several tasks."""
     development_examples: int = Field(default=500, gt=0)
@@ -194,8 +196,12 @@ class Stage(Frozen):
     data: dict[str, str]
     """Fingerprint of each split that is read: `<task>/<train|development|test>` → hash."""
     schema_version: int = SCHEMA_VERSION
+    retry: int = Field(default=0, ge=0)
+    """0 for the first attempt; n for the n-th repetition after attempts that diverged, with other random numbers."""
     intermediate: str = Cosmetic()
     """The arm that this stage belongs to: the intermediate's name, or `none`."""
+    variant: dict[str, Setting] = Cosmetic(default_factory=dict)
+    """What the sweep's search sets for this stage and its parent; the recipes hold it, this is for people to read."""
 
     @model_validator(mode="after")
     def _whole(self) -> Stage:
@@ -212,10 +218,27 @@ class Stage(Frozen):
             raise ValueError(f"stage of kind {self.kind} names no task to train on")
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result; a first attempt's are those from before there were retries."""
+        identity = super().identity()
+        if not self.retry:
+            del identity["retry"]
+        return identity
+
     @cached_property
     def key(self) -> str:
         """Content address: equal work has an equal key."""
         return digest(self.identity())
+
+    @property
+    def random_seed(self) -> int:
+        """What heads, data order and dropout are drawn from: the seed, or a hash of seed and retry."""
+        return int(digest([self.seed, self.retry], 15), 16) if self.retry else self.seed
+
+    @property
+    def first_attempt(self) -> str:
+        """Key of the attempt that this one repeats; its own where it is the first."""
+        return self.model_copy(update={"retry": 0}).key if self.retry else self.key
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Stage:
         """A changed copy; it does not inherit the key that was computed for this one."""
@@ -237,7 +260,13 @@ class Stage(Frozen):
     def label(self) -> str:
         """What a person calls this stage, e.g. `large · mnli → xnli · seed 2`."""
         done = self.intermediate if self.kind == "intermediate" else f"{self.intermediate} → {self.ending}"
-        return f"{self.scale.name} · {done} · seed {self.seed}"
+        attempt = [f"attempt {self.retry + 1}"] if self.retry else []
+        return " · ".join([self.scale.name, done, *self.settings, f"seed {self.seed}", *attempt])
+
+    @property
+    def settings(self) -> list[str]:
+        """The variant in words, e.g. `intermediate.learning_rate=1e-05`; floats in full, so that no two look alike."""
+        return [f"{axis}={value}" for axis, value in sorted(self.variant.items())]
 
     @property
     def ending(self) -> str:

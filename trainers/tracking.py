@@ -15,6 +15,8 @@ from typing import Any, Literal
 from trainers.stage import Frozen, Stage
 
 FINISH_TIMEOUT_S = 30.0
+LONGEST_TAG = 64
+"""W&B refuses longer ones."""
 
 
 class Tracking(Frozen):
@@ -95,6 +97,7 @@ def _start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Pat
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
+    tags = [stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate), *stage.settings]
     run = wandb.init(
         id=stage.key,
         name=stage.label,
@@ -107,7 +110,7 @@ def _start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Pat
         dir=folder,
         resume="allow" if tracking.mode == "online" else None,
         reinit="create_new",
-        tags=[stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate)],
+        tags=[tag[:LONGEST_TAG] for tag in tags],
         settings=wandb.Settings(
             console="off", silent=True, x_disable_stats=True, x_disable_meta=True, disable_git=True, disable_code=True
         ),

@@ -42,6 +42,7 @@ def test_rows_say_whose_they_are(tmp_path):
         "non_embedding_parameters": 200_000,
         "layer_norm": "post",
         "intermediate": "mnli",
+        "variant": "",
         "trained": "mnli",
         "seed": 0,
         "outcome": "completed",

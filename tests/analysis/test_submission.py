@@ -17,6 +17,7 @@ from analysis.submission import FORMATS, Written, choose_arm, write_submission
 from analysis.xtreme import NAMES, NINE, metrics
 from trainers.data.tokenise import chosen_rows
 from trainers.files import write_json
+from trainers.stage import Stage
 from trainers.tasks import TASKS
 
 
@@ -218,6 +219,33 @@ def test_an_arm_that_is_not_there_is_told_with_those_that_are(scale, intermediat
     stages = [*nine.stages(), *nine.stages("large"), *nine.stages("large", seed=2)]
     with pytest.raises(ValueError, match=told):
         choose_arm(stages, scale, intermediate, seed)
+
+
+def searched() -> list[Stage]:
+    """Each stage of one arm at two points."""
+    return [
+        stage.model_copy(update={"variant": {"epochs": epochs}, "parent": f"{epochs}"})
+        for stage in nine.stages()
+        for epochs in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("settings", [(), ("epochs=3",), ("epochs=1", "epochs=2"), ("warmup=1",), ("nonsense",)])
+def test_an_arm_of_a_search_wants_its_point(settings):
+    with pytest.raises(ValueError, match="name by --settings one of epochs=1, epochs=2"):
+        choose_arm(searched(), None, "mnli", 1, settings)
+
+
+def test_an_arm_of_a_search_is_that_of_its_point():
+    arm = choose_arm(searched(), None, "mnli", 1, ("epochs=2",))
+    assert len(arm.stages) == len([stage for stage in nine.stages() if stage.evaluate])
+    assert {stage.variant["epochs"] for stage in arm.stages} == {2}
+    assert arm.name == f"{arm.scale} · mnli · epochs=2 · seed 1"
+
+
+def test_settings_without_a_search_are_told():
+    with pytest.raises(ValueError, match="epochs=2: this arm is not searched, leave out --settings"):
+        choose_arm(nine.stages(), None, "mnli", 1, ("epochs=2",))
 
 
 def test_the_pretrained_encoders_retrieval_serves_every_seed():

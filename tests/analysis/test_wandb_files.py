@@ -70,7 +70,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record(root, retrieval, list(fakes.truth(retrieval)), True)
     running = of_kind["target", "none", "xquad"]
     record(root, running, list(fakes.truth(running)), False)
-    resumed = of_kind["target", "squad", "xquad"]
+    variant = {"target.learning_rate": 1e-5, "adam_betas": (0.9, 0.98)}
+    resumed = of_kind["target", "squad", "xquad"].model_copy(update={"variant": variant, "retry": 1})
     points = list(fakes.truth(resumed))
     record(root, resumed, [point for point in points if point.at <= 16], False)
     again = [
@@ -87,6 +88,7 @@ def test_store_and_wandb_give_the_same_frame(tracked):
     assert store.height > 200
     assert set(store["outcome"]) == {"completed", "running"}
     assert store["metric"].n_unique() == 3
+    assert set(store["variant"]) == {"", "adam_betas=(0.9, 0.98) · target.learning_rate=1e-05"}
     assert store.equals(wandb)
 
 

@@ -64,6 +64,11 @@ def test_plan_shows_counts_and_keys(sweep_file):
     assert len({stage["key"] for stage in listed}) == 5
 
 
+def test_plan_tells_the_points_of_a_search(sweep_file):
+    done = retain("plan", sweep_file(search={"epochs": [1, 2], "target.warmup": [0, 0.1, 0.2]}))
+    assert "search 6 points: epochs 1, 2 × target.warmup 0.0, 0.1, 0.2" in done.stdout
+
+
 def test_problems_are_told_and_nothing_runs(sweep_file):
     path = sweep_file(scales=["large"], languages=["en", "fr"])
     for command in ("check", "run"):

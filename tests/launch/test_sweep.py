@@ -41,6 +41,25 @@ def test_command_line_changes_win(sweep_file, tmp_path):
         ({"overrides": {"mnlj": {"epochs": 1}}}, "'mnlj' is not a key of a book of recipes: did you mean 'mnli'?"),
         ({"overrides": {"targets.*": {"epochs": 1}}}, "did you mean 'target.*'?"),
         ({"overrides": {"*": {"learning_rate": -1}}}, "*.learning_rate: input should be greater than 0"),
+        ({"search": []}, "search: input should be a valid dictionary"),
+        ({"search": {"learning_rate": 1e-5}}, "search.learning_rate: input should be a valid tuple (found 1e-05)"),
+        ({"search": {"learning_rate": []}}, "learning_rate: holds 0 value(s), a search takes two or more"),
+        ({"search": {"target.epochs": [3]}}, "target.epochs: holds 1 value(s), a search takes two or more"),
+        ({"search": {"targt.epochs": [3, 4]}}, "'targt' is neither a phase nor a task: "),
+        ({"search": {"targt.epochs": [3, 4]}}, "; did you mean 'target'?"),
+        ({"search": {"target.*.epochs": [3, 4]}}, "did you mean 'target'?"),
+        ({"search": {"target.mnlj.epochs": [3, 4]}}, "did you mean 'target.mnli'?"),
+        (
+            {"search": {"learning_rat": [1, 2]}},
+            "'learning_rat' is not a field of the recipe: did you mean 'learning_ra",
+        ),
+        ({"search": {"learning_rate": [1e-5, -1]}}, "learning_rate: input should be greater than 0 (found -1)"),
+        ({"search": {"mnli.epochs": [3, "many"]}}, "mnli.epochs: input should be a valid integer, unable to parse"),
+        ({"search": {"learning_rate": [1e-5, 2e-5, "1e-5"]}}, "learning_rate: 1e-05 is named more than once"),
+        (
+            {"search": {"warmup": [0, 0.1], "epochs": list(range(1, 100)), "target.batch_size": [8, 16]}},
+            "99 × 2 × 2 = 396 points, and each is a sweep of its own; a grid may have 256 at the most",
+        ),
         ({"seeds": []}, "seeds: "),
         ({"seeds": ["one"]}, "seeds.0: "),
         ({"seeds": [-1]}, "seeds.0: input should be greater than or equal to 0"),
@@ -86,8 +105,14 @@ def test_a_missing_file_is_named(tmp_path):
     assert "nowhere.yaml: cannot be read: No such file" in errors(tmp_path / "nowhere.yaml")
 
 
-SHIPPED = {"paper": 76 * 3, "full": 304 * 3, "scale": (4 + 5 * 2) * 4 * 5, "variants": (7 + 8 * 4) * 2 * 3}
-"""Trainings of each ready-made sweep: intermediates, and from each start one per training set of a target."""
+SHIPPED = {
+    "paper": 76 * 3,
+    "full": 304 * 3,
+    "scale": (4 + 5 * 2) * 4 * 5,
+    "variants": (7 + 8 * 4) * 2 * 3,
+    "learning-rate": (3 + (1 + 3) * 2 * 3) * 4 * 3,
+}
+"""Trainings of each ready-made sweep: intermediates, and from each start one per training set of a target and point."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -115,3 +140,10 @@ def test_a_name_of_an_intermediate_that_cannot_be_is_told(sweep_file, name, expe
 
 def test_one_intermediate_under_two_names_is_told(sweep_file):
     assert "are the same intermediate" in errors(sweep_file(intermediates=["mnli+squad", "squad+mnli"]))
+
+
+def test_values_of_a_search_are_read_as_the_recipe_holds_them(sweep_file):
+    path = sweep_file(search={"target.learning_rate": ["1e-5", 3], "adam_betas": [[0.9, 0.98], [0.9, 0.999]]})
+    path.write_text(path.read_text().replace("'1e-5'", "1e-5"))  # which YAML takes for text
+    search = load_sweep(path).search
+    assert search == {"target.learning_rate": (1e-5, 3.0), "adam_betas": ((0.9, 0.98), (0.9, 0.999))}

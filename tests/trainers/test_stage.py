@@ -30,6 +30,7 @@ FIXED = Stage(
     probe=Probe(task="mnli", languages=("de",), max_length=128),
     data={"pawsx/train": "aa", "pawsx/test": "bb"},
     intermediate="mnli",
+    variant={"target.learning_rate": 2e-5},
 )
 OTHERS: dict[type, Any] = {int: lambda value: value + 1, float: lambda value: value / 2, str: lambda value: value + "x"}
 
@@ -70,7 +71,7 @@ def another(name: str, value: Any) -> Any:
     return OTHERS[type(value)](value)
 
 
-COSMETIC = {"scale.name", "scale.source", "intermediate"}
+COSMETIC = {"scale.name", "scale.source", "intermediate", "variant"}
 CHANGED = others(FIXED)
 
 

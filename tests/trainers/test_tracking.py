@@ -137,6 +137,24 @@ def test_result_reaches_wandb_and_a_later_close_does_not_undo_it(stage, tmp_path
     assert summary == {"outcome": "completed"}
 
 
+def test_the_point_of_a_search_is_a_tag_that_wandb_accepts(stage, tmp_path, monkeypatch):
+    import wandb
+
+    asked: dict[str, object] = {}
+
+    def init(**settings):
+        asked.update(settings)
+        raise RuntimeError("this is all we wanted to know")
+
+    monkeypatch.setattr(wandb, "init", init)
+    variant = {"target.learning_rate": 1e-5, "intermediate.commonsense_qa.gradient_clipping": 1 / 3000}
+    tracker = tracking.Tracker(stage.model_copy(update={"variant": variant}), {}, OFFLINE, tmp_path)
+    tracker._thread.join()
+    assert "target.learning_rate=1e-05" in asked["tags"]
+    assert "target.learning_rate=1e-05" in asked["name"]
+    assert max(map(len, asked["tags"])) == 64
+
+
 def test_wandb_keeps_no_code_and_no_console(stage, store, mirror):
     run_here(stage, store, mirror, tracking=OFFLINE)
     files = [path for path in (store.root / "wandb").rglob("*") if path.is_file()]
