@@ -161,9 +161,9 @@ def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
     for name, value in profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}}).items():
         described = " ".join((Profile.model_fields[name].description or "").split())
         lines.append(f"# {described}")
-        flow = bool(value) and name != "scales"
+        # "..." ends a document that is one bare word
         found = (
-            yaml.safe_dump(value, default_flow_style=flow, sort_keys=False, width=1000).removesuffix("\n...\n").strip()
+            yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).removesuffix("...\n").strip()
         )
         note = f"   # {notes[name]}" if name in notes else ""
         lines += [f"{name}: {found}{note}", ""]
