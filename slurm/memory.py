@@ -7,7 +7,7 @@ The engine (trainers.engine) accumulates gradients in fp32 beside bf16 weights, 
     bf16       2     2        4 / ranks              12 / ranks        runtime/zero/stage_1_and_2.py
     bf16       3     2/ranks  4 / ranks              12 / ranks        runtime/zero/stage3.py
     fp32       0     4        4                      8                 torch.optim.AdamW
-    fp32       1, 2  4        4 / ranks              12 / ranks        the weights stand twice
+    fp32       1, 2  4        4 / ranks, and more    12 / ranks        the weights stand twice
     fp32       3     4/ranks  4 / ranks              12 / ranks
 
 bench/sizing.py measures these on the real engine; docs/benchmarks/sizing.md compares them with the published formulas
@@ -165,10 +165,10 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
         stage = 1  # as trainers.engine does
     mixed = sharding.precision == "bf16"
     bucket = min(parameters, BUCKET_ELEMENTS)
-    largest_gradient = (width + 4) * model.embedding_parameters
+    largest_gradient = float((width + 4) * model.embedding_parameters)
     shard = parameters / ranks
 
-    weights, gradients, optimizer = width * parameters, 4 * shard, 12 * shard
+    weights, gradients, optimizer = float(width * parameters), 4 * shard, 12 * shard
     buffers, copies = float(width * bucket), max(4 * shard, largest_gradient)
     if stage == 3:
         kept = model.persistent_parameters if ranks > 1 else 0
@@ -177,16 +177,19 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
         buffers += width * gathered
         copies = 4 * shard + width * bucket
     elif stage == 1 and mixed:
-        gradients = (2 + 4) * parameters
+        gradients = (2 + 4.0) * parameters
         buffers, copies = 0.0, (4 + 2) * bucket  # flattened in fp32, sent in bf16
-    elif stage == 1:
-        buffers += 4 * parameters - gradients  # accumulated whole, reduced at the step's end
     elif stage == 0:
-        gradients, optimizer = 4 * parameters, 8 * parameters
-        buffers, copies = 0.0, 4 * bucket
+        gradients, optimizer = 4.0 * parameters, 8.0 * parameters
+        buffers, copies = 0.0, 4.0 * bucket
+    elif not mixed:
+        # The tensor that a rank's shard begins within is kept whole, and the embeddings come first of all.
+        gradients = 4 * min(float(parameters), shard * (1 + model.embedding_parameters // shard))
+        if stage == 1:
+            buffers += 4 * parameters - gradients  # accumulated whole, reduced at the step's end
 
     ranks_on_node = min(ranks, sharding.gpus_per_node)
-    host = HOST_LOAD_BYTES * parameters * ranks_on_node
+    host = float(HOST_LOAD_BYTES * parameters * ranks_on_node)
     if sharding.offload:
         # Adam's states and fp32 gradients, accumulated apart from those handed to Adam, and a bf16 staging buffer.
         host = max(host, ranks_on_node * (optimizer + 2 * gradients + width * shard))

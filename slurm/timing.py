@@ -7,10 +7,11 @@ states through memory once, and starts every layer's kernels, which is what shor
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from slurm.calibration import Calibration, calibrate
+from slurm.calibration import Calibration, calibrate, left_out_errors
 from slurm.gpus import Gpu
 
 ADAM_TRAFFIC_BYTES = 30
@@ -119,14 +120,23 @@ class Clock:
 
     overall: Calibration = field(default_factory=Calibration)
     groups: dict[str, Calibration] = field(default_factory=dict)
+    error: float | None = None
+    """Median relative error of predicting each finished stage from the others: half of them are closer."""
 
     @classmethod
     def learn(cls, finished: Sequence[Finished]) -> Clock:
-        members: dict[str, list[tuple[float, float]]] = {}
+        overall = calibrate([(stage.expected_s, stage.measured_s) for stage in finished])
+        members: dict[str, list[Finished]] = {}
         for stage in finished:
-            members.setdefault(stage.group, []).append((stage.expected_s, stage.measured_s))
-        groups = {group: calibrate(pairs) for group, pairs in members.items() if len(pairs) >= ENOUGH}
-        return cls(calibrate([pair for pairs in members.values() for pair in pairs]), groups)
+            members.setdefault(stage.group, []).append(stage)
+        groups, errors = {}, []
+        for group, stages in members.items():
+            alike = stages if len(stages) >= ENOUGH else finished
+            if len(stages) >= ENOUGH:
+                groups[group] = calibrate([(stage.expected_s, stage.measured_s) for stage in stages])
+            left_out = left_out_errors([stage.measured_s / stage.expected_s for stage in alike]) if alike[1:] else []
+            errors += [error for stage, error in zip(alike, left_out, strict=False) if stage.group == group]
+        return cls(overall, groups, statistics.median(errors) if errors else None)
 
     def interval_s(self, group: str, expected_s: float) -> tuple[float, float, float]:
         """Low, middle and high seconds of a stage; 8 in 10 of the finished ones lie in such an interval."""
@@ -136,11 +146,3 @@ class Clock:
     def pairs(self) -> int:
         """Finished stages learned from."""
         return self.overall.pairs
-
-    @property
-    def error(self) -> float | None:
-        """Median relative error, each stage predicted from the others: of its group where that is how it is done."""
-        alike = [group for group in self.groups.values() if group.error is not None]
-        if sum(group.pairs for group in alike) < self.pairs:
-            return self.overall.error
-        return sum(group.error * group.pairs for group in alike if group.error is not None) / self.pairs
