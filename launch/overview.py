@@ -33,13 +33,11 @@ def show(plan: Plan, store: Store, prediction: Prediction, console: Console, eve
         seconds = sum(prediction.seconds.get(stage.key, 0.0) for stage in stages)
         table.add_row(name, _count(scale.shape.parameters), *cells, duration(seconds))
     console.print(table)
-    low, total, high = (
-        (sum(values) for values in zip(*prediction.intervals_s.values(), strict=True))
-        if (prediction.intervals_s)
-        else (0.0, 0.0, 0.0)
-    )
+    low, total, high = (sum(stage[place] for stage in prediction.intervals_s.values()) for place in range(3))
     between = f", {duration(low)} to {duration(high)}" if total else ""
-    console.print(f"time   {duration(total)} in one process{between} ({_learned_time(prediction.clock)})")
+    console.print(
+        f"time   {duration(total)} in one process{between} ({_learned_time(prediction.clock)})", soft_wrap=True
+    )
     console.print(f"disk   {_bytes(prediction.disk_bytes)} for the intermediates' encoders")
     if prediction.memory.pairs:
         console.print(f"memory {_learned_memory(prediction.memory)}")
