@@ -1,12 +1,14 @@
-"""Predicted time and disk of a plan: analytic at first, then learned from the store's finished stages."""
+"""Predicted time and disk of a plan: computed at first, then corrected by the store's finished stages."""
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from launch.learned import group_of, learn_memory, learn_time
 from launch.plan import Plan
-from slurm.sizing import EXPORT_BYTES, Work
+from slurm.calibration import Calibration
+from slurm.sizing import EXPORT_BYTES
+from slurm.timing import CPU_CORE, Clock, Speed, Work, expected_s
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import training_files
 from trainers.stage import Stage
@@ -17,56 +19,60 @@ from trainers.tasks.intermediates import MLM
 TYPICAL_TOKENS = {"pair": 40, "span": 160, "choice": 300, "tagging": 30, "retrieval": 25, "mining": 35}
 """Real tokens per example where nothing is known yet (XNLI, SQuAD, HellaSwag, UDPOS, Tatoeba, BUCC with XLM-R's
 vocabulary)."""
-FIRST_GUESS_FLOPS_PER_S = 2e10
-"""One CPU core; a first guess that the first finished stage corrects."""
-FIXED_S = 1.0
-"""A stage's own start and end inside a warm bundle."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What is still to do."""
 
-    seconds: dict[str, float]
-    """Per unfinished stage, one process."""
+    intervals_s: dict[str, tuple[float, float, float]]
+    """Low, middle and high seconds of each unfinished stage."""
     disk_bytes: int
     """Exports of all intermediates of the plan."""
-    learned_from: int
-    """Number of finished stages behind the rate; 0 is a guess for a CPU core."""
+    clock: Clock = field(default_factory=Clock)
+    """What the finished stages taught about time."""
+    memory: Calibration = field(default_factory=Calibration)
+    """What they taught about memory."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The middle of each unfinished stage's interval."""
+        return {key: middle for key, (_, middle, _) in self.intervals_s.items()}
 
 
-def predict(plan: Plan, store: Store, mirror: Mirror) -> Prediction:
-    """Time of each unfinished stage and disk of all."""
+def predict(plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, world_size: int = 1) -> Prediction:
+    """Time of each unfinished stage on `world_size` ranks of `speed` each, and disk of all."""
     works = {stage.key: work_of(stage, plan, mirror) for stage in plan.stages}
-    measured: dict[str, float] = {}
-    for stage in plan.stages:
-        if result := store.entry(stage.key).result:
-            measured[stage.key] = sum(result["seconds"].values())
-    rates = [works[key].flops / max(seconds - FIXED_S, 0.1) for key, seconds in measured.items() if works[key].flops]
-    rate = statistics.median(rates) if rates else FIRST_GUESS_FLOPS_PER_S
-    seconds = {key: FIXED_S + work.flops / rate for key, work in works.items() if key not in measured}
+    clock = learn_time(plan, store, works, speed)
+    intervals = {
+        stage.key: clock.interval_s(group_of(stage), expected_s(works[stage.key], speed, world_size))
+        for stage in plan.stages
+        if not store.entry(stage.key).done
+    }
     disk = sum(
         EXPORT_BYTES * plan.scales[stage.scale.name].shape.parameters
         for stage in plan.stages
         if stage.kind == "intermediate"
     )
-    return Prediction(seconds, disk, len(rates))
+    return Prediction(intervals, disk, clock, learn_memory(plan, store))
 
 
 def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
     """Tokens and parameters of one stage."""
     shape = plan.scales[stage.scale.name].shape
-    training = forward = 0
+    training = forward = steps = 0
 
     def rows(files: Files | None, language: str, limit: int | None) -> int:
         count = mirror.count(files, language) if files else 0
         return min(count, limit) if limit else count
 
+    lengths = []
+
     def tokens(task_name: str, max_length: int) -> int:
-        return min(TYPICAL_TOKENS.get(TASKS[task_name].family, 40), max_length)
+        lengths.append(min(TYPICAL_TOKENS.get(TASKS[task_name].family, 40), max_length))
+        return lengths[-1]
 
     if stage.train:
-        steps = 0
         for one in stage.train:
             if one.task == MLM:
                 continue
@@ -94,4 +100,13 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
         examples = sum(rows(task.test, language, evaluation.max_examples) for language in evaluation.languages)
         sides = 2 if task.family == "retrieval" else 1
         forward += sides * examples * tokens(task.name, evaluation.max_length)
-    return Work(shape.parameters, shape.non_embedding_parameters, training, forward)
+    return Work(
+        parameters=shape.parameters,
+        body_parameters=shape.non_embedding_parameters,
+        layers=shape.layers,
+        hidden=shape.hidden,
+        training_tokens=training,
+        forward_tokens=forward,
+        steps=steps,
+        sequence_tokens=max(lengths, default=0),
+    )

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from launch.costs import Prediction
 from launch.plan import Plan
+from slurm.calibration import Calibration
+from slurm.timing import Clock
 from trainers.store import Store
 
 KINDS = ("intermediate", "target", "retrieval")
@@ -33,22 +35,35 @@ def show(plan: Plan, store: Store, prediction: Prediction, console: Console, eve
         seconds = sum(prediction.seconds.get(stage.key, 0.0) for stage in stages)
         table.add_row(name, _count(scale.shape.parameters), *cells, duration(seconds))
     console.print(table)
-    total = sum(prediction.seconds.values())
-    source = (
-        f"learned from {prediction.learned_from} finished stages"
-        if prediction.learned_from
-        else "a first guess for one CPU core; it learns from the first finished stage"
+    low, total, high = (sum(stage[place] for stage in prediction.intervals_s.values()) for place in range(3))
+    between = f", {duration(low)} to {duration(high)}" if total else ""
+    console.print(
+        f"time   {duration(total)} in one process{between} ({_learned_time(prediction.clock)})", soft_wrap=True
     )
-    console.print(f"time   {duration(total)} in one process ({source})")
     console.print(f"disk   {_bytes(prediction.disk_bytes)} for the intermediates' encoders")
     if search := plan.sweep.search:
         axes = " × ".join(f"{axis} {', '.join(map(str, values))}" for axis, values in search.items())
         console.print(f"search {math.prod(map(len, search.values()))} points: {axes}", soft_wrap=True)
+    if prediction.memory.pairs:
+        console.print(f"memory {_learned_memory(prediction.memory)}")
     for note in plan.notes:
         console.print(f"note   {note}", style="yellow", soft_wrap=True)
     if every_stage:
         for stage in plan.stages:
             console.print(f"{stage.key}  {'done ' if stage.key in done else 'to do'}  {stage.label}", soft_wrap=True)
+
+
+def _learned_time(clock: Clock) -> str:
+    if not clock.pairs:
+        return "a first guess; it learns from the first finished stage"
+    error = f"; half of them within ±{clock.error:.0%}" if clock.error is not None else ""
+    return f"learned from {clock.pairs} finished {'stage' if clock.pairs == 1 else 'stages'}{error}"
+
+
+def _learned_memory(memory: Calibration) -> str:
+    """Before correction: how far the model itself was off."""
+    low, high = (share * memory.factor for share in memory.spread)
+    return f"measured over predicted: {memory.factor:.2f} ({low:.2f} to {high:.2f}) in {memory.pairs} trainings"
 
 
 def duration(seconds: float) -> str:

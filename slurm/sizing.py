@@ -1,37 +1,15 @@
-"""What a stage costs and how many processes a machine holds: arithmetic on counts, bytes and FLOPs.
-
-Sources: 6·N FLOPs per token forward and backward, 2·N forward (Kaplan et al. 2020, N without embeddings);
-16 bytes per parameter for fp32 or mixed-precision Adam (ZeRO, Rajbhandari et al. 2020).
-"""
+"""How many processes one machine holds, side by side, and how large an exported encoder is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-TRAINING_FLOPS = 6
-FORWARD_FLOPS = 2
 ADAM_BYTES = 16
+"""Per parameter, in fp32 on one rank (slurm.memory): weights, gradients, two moments."""
 EXPORT_BYTES = 4
 """An exported encoder is fp32."""
 PROCESS_BYTES = 1 << 30
 """Interpreter, torch and libraries."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """Size of one stage."""
-
-    parameters: int
-    non_embedding_parameters: int
-    training_tokens: int
-    forward_tokens: int
-    """Tokens read without a backward pass: probes and evaluation."""
-
-    @property
-    def flops(self) -> float:
-        """Body FLOPs."""
-        per_parameter = TRAINING_FLOPS * self.training_tokens + FORWARD_FLOPS * self.forward_tokens
-        return float(self.non_embedding_parameters) * per_parameter
 
 
 @dataclass(frozen=True)

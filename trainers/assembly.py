@@ -53,10 +53,11 @@ class Assembly:
 
     def export(self, entry: StageEntry) -> None:
         """Write encoder (whole vocabulary, Hugging Face's format) and heads.  All ranks must call it."""
-        weights = {
-            name: checkpoint.full_weight(self.engine, parameter)
-            for name, parameter in checkpoint.named_parameters(self.engine)
-        }
+        weights: dict[str, Tensor] = {}
+        for name, parameter in checkpoint.named_parameters(self.engine):
+            whole = checkpoint.full_weight(self.engine, parameter)
+            if self.engine.ranks.first:
+                weights[name] = whole.cpu()  # all of XXL at once would take 43 GB of every GPU
         if not self.engine.ranks.first:
             return
         encoder = _below("encoder.", weights)

@@ -19,6 +19,7 @@ from trainers.batches import MICRO_BATCH_COST_TOKENS, MICRO_BATCH_COST_TOKENS_GP
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.heads import Head
+from trainers.memory import held_bytes
 from trainers.quiet_deepspeed import deepspeed
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Recipe, digest
@@ -127,6 +128,11 @@ class Engine:
         """Without a recipe the engine only infers."""
         self.ranks, self.recipe, self.execution = ranks, recipe, execution
         self.device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+        self.largest_micro_batch_tokens = 0
+        """Padded tokens, on this rank."""
+        self._steps, self._held_bytes = 0, 0
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         optimizer = None
         if recipe is not None:
             # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
@@ -195,6 +201,11 @@ class Engine:
             self.deepspeed.set_gradient_accumulation_boundary(number == len(pieces) - 1)
             self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
             loss_sum += losses.detach().double().sum() * bool(len(places))
+            padded = len(units) * int(lengths[units].max())
+            self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, padded)
+        if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
+            self._held_bytes = max(self._held_bytes, self._holds())
+        self._steps += 1
         self.deepspeed.step()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
@@ -219,9 +230,19 @@ class Engine:
         """The maximum of one number over all ranks."""
         if self.ranks.world_size == 1:
             return value
-        largest = torch.tensor(float(value), device=self.device)
+        largest = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return float(largest)
+
+    def peak_memory_bytes(self) -> int:
+        """Of the rank that needed the most: on a GPU what CUDA allocated at the most since this engine was begun, on a
+        CPU the weights, gradients and Adam states.  All ranks must call it."""
+        on_gpu = self.device.type == "cuda"
+        own = torch.cuda.max_memory_allocated() if on_gpu else max(self._held_bytes, self._holds())
+        return int(self.largest_over_ranks(own))
+
+    def _holds(self) -> int:
+        return held_bytes(self.model, *filter(None, (self.deepspeed.optimizer, self.deepspeed.basic_optimizer)))
 
     def close(self) -> None:
         """Give memory back, so that a bundle can build the next stage's engine."""

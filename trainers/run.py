@@ -247,6 +247,7 @@ class _Attempt:
 
     def _write_result(self, outcome: Outcome, evidence: str | None = None) -> Outcome:
         seconds, total = self.watch.seconds, self.watch.total
+        engine = self.parts.engine
         result = {
             "outcome": outcome,
             "evidence": evidence,
@@ -254,6 +255,12 @@ class _Attempt:
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
             "probe_share": round(seconds["probe"] / max(total, 1e-9), 4),
             "tokens_per_s": round(self.tokens / max(seconds["train"], 1e-9), 1),
+            # What a memory model predicts, and what it predicts it from.
+            "peak_memory_bytes": engine.peak_memory_bytes(),
+            "device": engine.device.type,
+            "precision": "bf16" if engine.bf16 else "fp32",
+            "micro_batch_tokens": int(engine.largest_over_ranks(engine.largest_micro_batch_tokens)),
+            "vocabulary": len(self.parts.vocabulary),
         }
         self.ranks.on_first(lambda: self._commit(result))
         if self.ranks.first:

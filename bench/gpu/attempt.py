@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from bench.gpu.measure import MEAN_TOKENS, NO_GPU, Job, Workload
-from slurm.sizing import ADAM_BYTES, TRAINING_FLOPS
+from launch.sizes import model_size
+from slurm.memory import Sharding, peak
 from trainers.batches import batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
@@ -107,7 +108,7 @@ def attempt(job: Job, report: dict[str, Any], write: Callable[[], None]) -> None
     for workload, execution in zip(job.workloads, executions, strict=True):
         # The engine reads both at every step, so one engine serves all batches.
         engine.recipe, engine.execution = recipe.model_copy(update={"batch_size": workload.batch_size}), execution
-        timed = _time_steps(engine, examples, job, parameters)
+        timed = _time_steps(engine, examples, job)
         report["workloads"][workload.name] = {
             **asdict(workload),
             **timed,
@@ -202,7 +203,7 @@ def random_examples(vocabulary: int) -> TokenisedSet:
     return TokenisedSet(ids, starts, labels, np.arange(EXAMPLES, dtype=np.int32), np.zeros((len(ids), 0), np.int32))
 
 
-def _time_steps(engine: Engine, examples: TokenisedSet, job: Job, parameters: int) -> dict[str, Any]:
+def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, Any]:
     """Warm-up steps, then timed ones, each from one idle device to the next."""
     assert engine.recipe is not None
     vocabulary = Vocabulary(None, job.shape["vocabulary"])
@@ -241,16 +242,17 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job, parameters: in
                     "micro_batches": len(pieces),
                 }
             )
-    predicted = ADAM_BYTES * parameters + activation_bytes(Shape(**job.shape), largest, job.activation_checkpointing)
-    peak = torch.cuda.max_memory_allocated() if gpu else None
+    sharding = Sharding(micro_batch_tokens=largest, activation_checkpointing=job.activation_checkpointing)
+    predicted = peak(model_size(Shape(**job.shape)), sharding).allocated
+    measured = torch.cuda.max_memory_allocated() if gpu else None
     memory = {
-        "peak_bytes": peak,
+        "peak_bytes": measured,
         "peak_reserved_bytes": torch.cuda.max_memory_reserved() if gpu else None,
         "between_steps_bytes": torch.cuda.memory_allocated() if gpu else None,
         "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "largest_micro_batch_tokens": largest,
         "predicted_bytes": predicted,
-        "measured_over_predicted": peak / predicted if peak else None,
+        "measured_over_predicted": measured / predicted if measured else None,
     }
     return {"warmup_steps": job.warmup_steps, "steps": steps, "memory": memory}
 
@@ -276,19 +278,7 @@ def _summary(values: list[float]) -> dict[str, float]:
 def step_flops(shape: Shape, tokens: int, squared_lengths: int) -> float:
     """Body FLOPs, forward and backward, of sequences of lengths T: sum of T · (6·N + 12·L·d·T)."""
     attention = 12 * shape.layers * shape.hidden * squared_lengths
-    return float(TRAINING_FLOPS * shape.non_embedding_parameters * tokens + attention)
-
-
-def activation_bytes(shape: Shape, tokens: int, activation_checkpointing: bool) -> int:
-    """bf16 activations of one micro-batch of `tokens` padded tokens (Korthikanti et al. 2022, arXiv 2205.05198).
-
-    34·d bytes a token and layer (their section 4.1 with a feed-forward of 4·d; attention scores are not kept by the
-    kernels used).  With checkpointing every layer keeps its 2·d input, and one layer at a time the rest.
-    """
-    layer = (18 * shape.hidden + 4 * shape.feed_forward) * tokens
-    if not activation_checkpointing:
-        return shape.layers * layer
-    return shape.layers * 2 * shape.hidden * tokens + layer
+    return float(6 * shape.non_embedding_parameters * tokens + attention)
 
 
 if __name__ == "__main__":

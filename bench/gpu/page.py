@@ -67,8 +67,7 @@ def markdown(results: dict[str, Any]) -> str:
     lines += [
         "It counts body FLOPs of real tokens, 6·N + 12·L·d·T a token (N: parameters without embeddings, L layers of"
         " width d, T: tokens of its sequence), and neither padding nor recomputation. Fill is real over padded tokens.",
-        "Predicted memory is 16 bytes a parameter and the activations of the largest micro-batch"
-        " (Korthikanti et al. 2022, without attention scores). Warm-up steps are left out; raw times are in"
-        " results.json.",
+        "Predicted memory is slurm/memory.py's, of the largest micro-batch. Warm-up steps are left out; raw times are"
+        " in results.json.",
     ]
     return "\n".join(lines) + "\n"

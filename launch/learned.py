@@ -1,0 +1,69 @@
+"""What the store's finished stages teach about time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from launch.plan import Plan
+from launch.sizes import model_size
+from slurm.calibration import Calibration, calibrate
+from slurm.memory import MemoryParts, Sharding, peak
+from slurm.timing import Clock, Finished, Speed, Work, expected_s
+from trainers.scales import Shape
+from trainers.store import Store
+from trainers.tasks.intermediates import MLM
+
+
+def learn_time(plan: Plan, store: Store, works: Mapping[str, Work], speed: Speed) -> Clock:
+    """Learn from the plan's finished stages; alike are stages of one scale and kind."""
+    finished = []
+    for stage in plan.stages:
+        result = store.entry(stage.key).result
+        if result is None:
+            continue
+        world_size, execution = _carried_out(store, stage.key)
+        recomputing = bool(execution.get("activation_checkpointing"))
+        expected = expected_s(works[stage.key], speed, world_size, recomputing)
+        finished.append(Finished(group_of(stage), expected, max(sum(result["seconds"].values()), 0.01)))
+    return Clock.learn(finished)
+
+
+def group_of(stage: Any) -> str:
+    """Which stages are alike in time."""
+    return f"{stage.scale.name} {stage.kind}"
+
+
+def learn_memory(plan: Plan, store: Store) -> Calibration:
+    """Compare the memory model with every measured peak of the plan's trainings (older results have none)."""
+    pairs = []
+    for stage in plan.stages:
+        result = store.entry(stage.key).result
+        if result is None or not stage.train or "peak_memory_bytes" not in result:
+            continue
+        shape = plan.scales[stage.scale.name].shape
+        parts, on_gpu = predicted_memory(shape, result, *_carried_out(store, stage.key), MLM in stage.trained)
+        pairs.append((parts.allocated if on_gpu else parts.states, float(result["peak_memory_bytes"])))
+    return calibrate(pairs)
+
+
+def predicted_memory(
+    shape: Shape, result: Mapping[str, Any], world_size: int, execution: Mapping[str, Any], language_model: bool
+) -> tuple[MemoryParts, bool]:
+    """What the model says of a finished stage; and whether a GPU measured it, or its tensors were added up."""
+    precision, on_gpu = result["precision"], result["device"] == "cuda"
+    sharding = Sharding(
+        world_size=world_size,
+        gpus_per_node=world_size,
+        zero_stage=execution["zero_stage"],
+        activation_checkpointing=execution["activation_checkpointing"],
+        micro_batch_tokens=max(1, result["micro_batch_tokens"]),
+        precision=precision,
+    )
+    return peak(model_size(shape, result["vocabulary"], language_model), sharding), on_gpu
+
+
+def _carried_out(store: Store, key: str) -> tuple[int, Mapping[str, Any]]:
+    """World size and execution of the last attempt at a stage."""
+    attempt = store.entry(key).events("attempt")[-1]
+    return attempt["world_size"], attempt["execution"]

@@ -1,0 +1,50 @@
+"""The GPUs that clusters offer, as numbers from their data sheets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One kind of GPU."""
+
+    name: str
+    memory_bytes: int
+    """What the driver offers to CUDA (`torch.cuda.get_device_properties().total_memory`), less than the name says."""
+    flops_per_s: float
+    """Peak dense matrix products, in bf16 where it has it, else in fp32."""
+    bytes_per_s: float
+    """Memory bandwidth."""
+    bf16: bool = True
+    """Without it training runs in fp32: fp16 overflows in XL and XXL."""
+
+    def __post_init__(self) -> None:
+        if min(self.memory_bytes, self.flops_per_s, self.bytes_per_s) <= 0:
+            raise ValueError(f"the GPU {self.name!r} must have memory, FLOP/s and bytes/s above 0, but is {self}")
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("V100-32", int(31.7 * GIB), 15.7e12, 0.90e12, bf16=False),
+        Gpu("A100-40", int(39.4 * GIB), 312e12, 1.56e12),
+        Gpu("A100-80", int(79.2 * GIB), 312e12, 2.04e12),
+        Gpu("H100-80", int(79.1 * GIB), 989e12, 3.35e12),
+        Gpu("H200-141", int(139.8 * GIB), 989e12, 4.80e12),
+    )
+}
+"""NVIDIA's data sheets (SXM versions, without sparsity); memory as PyTorch's messages report it."""
+
+
+def gpu(name: str) -> Gpu:
+    """The GPU of this name.
+
+    Raises:
+        ValueError: it is none of `GPUS`.
+    """
+    if name not in GPUS:
+        raise ValueError(f"no GPU {name!r} is known; known are {', '.join(GPUS)}: name one, or give its numbers")
+    return GPUS[name]

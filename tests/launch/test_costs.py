@@ -1,0 +1,118 @@
+"""What a plan predicts: first from numbers, then from what its finished stages took and held."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from launch.costs import predict, work_of
+from launch.learned import learn_memory
+from launch.overview import show
+from launch.plan import make_plan, mirror_of
+from launch.sizes import model_size
+from launch.sweep import load_sweep
+from slurm.memory import Sharding, peak
+from slurm.timing import CPU_CORE, expected_s
+from trainers.files import write_json
+from trainers.stage import Execution
+from trainers.store import EventLog, Store
+
+VOCABULARY, MICRO_BATCH_TOKENS = 400, 900
+
+
+@pytest.fixture
+def planned(sweep_file):
+    """A plan of nine trainings, its store and its mirror."""
+    sweep = load_sweep(sweep_file(seeds=[1, 2, 3], targets=["xnli"]))
+    return make_plan(sweep), Store(sweep.store), mirror_of(sweep)
+
+
+def finish(planned, keys, slower: float, held: float | None, **attempt) -> None:
+    """Leave results that took `slower` times the expected seconds, and held `held` times the predicted bytes."""
+    plan, store, mirror = planned
+    for key in keys:
+        stage = plan.by_key[key]
+        entry = store.open(stage)
+        log = EventLog(entry)
+        facts = {"world_size": 1, "execution": Execution().model_dump(mode="json"), **attempt}
+        log.write("attempt", **facts)
+        log.close()
+        result = {"outcome": "completed", "evidence": None}
+        result["seconds"] = {"train": slower * expected_s(work_of(stage, plan, mirror), CPU_CORE, facts["world_size"])}
+        if held is not None:
+            size = model_size(plan.scales[stage.scale.name].shape, VOCABULARY)
+            states = peak(size, Sharding(facts["world_size"], precision="fp32")).states
+            result |= {"peak_memory_bytes": int(held * states), "device": "cpu", "precision": "fp32"}
+            result |= {"micro_batch_tokens": MICRO_BATCH_TOKENS, "vocabulary": VOCABULARY}
+        write_json(entry.folder / "result.json", result)
+
+
+def shown(planned) -> str:
+    plan, store, mirror = planned
+    out = io.StringIO()
+    show(plan, store, predict(plan, store, mirror), Console(file=out, width=200), every_stage=False)
+    return out.getvalue()
+
+
+def test_nothing_finished_is_a_guess_with_a_wide_interval(planned):
+    prediction = predict(*planned)
+    assert set(prediction.seconds) == set(planned[0].by_key)
+    for low, middle, high in prediction.intervals_s.values():
+        assert 3 * low == pytest.approx(middle) == pytest.approx(high / 3)
+    assert "a first guess" in shown(planned)
+    assert "memory" not in shown(planned)
+
+
+def test_finished_stages_correct_the_time_and_their_error_is_shown(planned):
+    keys = list(planned[0].by_key)
+    before = predict(*planned).seconds
+    finish(planned, keys[:4], slower=2.5, held=None)
+    after = predict(*planned)
+    assert set(after.seconds) == set(keys[4:])
+    for key in keys[4:]:
+        assert after.seconds[key] == pytest.approx(2.5 * before[key])
+    assert "learned from 4 finished stages; half of them within ±0%" in shown(planned)
+
+
+def test_a_stage_that_several_ranks_ran_says_as_much_of_one(planned):
+    keys = list(planned[0].by_key)
+    before = predict(*planned).seconds
+    finish(planned, keys[:4], slower=1.0, held=None, world_size=4)
+    assert predict(*planned).seconds[keys[5]] == pytest.approx(before[keys[5]])
+
+
+def test_measured_peaks_correct_the_memory_and_older_results_have_none(planned):
+    plan, store, _ = planned
+    keys = list(plan.by_key)
+    finish(planned, keys[:2], slower=1.0, held=None)
+    assert learn_memory(plan, store).pairs == 0
+    finish(planned, keys[2:5], slower=1.0, held=1.07)
+    learned = learn_memory(plan, store)
+    assert learned.pairs == 3
+    assert learned.factor == pytest.approx(1.07, abs=1e-4)
+    assert "measured over predicted: 1.07 (1.07 to 1.07) in 3 trainings" in shown(planned)
+
+
+def test_a_plan_that_is_done_takes_no_time(planned):
+    finish(planned, list(planned[0].by_key), slower=1.0, held=None)
+    assert predict(*planned).seconds == {}
+    assert "time   0 s in one process (learned from 9" in shown(planned)
+
+
+@pytest.mark.slow
+def test_a_real_stage_records_the_peak_that_the_model_predicts(sweep_file, tmp_path: Path):
+    from trainers.context import Context
+    from trainers.run import run
+    from trainers.tracking import Tracking
+
+    sweep = load_sweep(sweep_file(intermediates=["none"], targets=["xnli"]))
+    plan, store, mirror = make_plan(sweep), Store(sweep.store), mirror_of(sweep)
+    context = Context(store, mirror, sweep.execution, Tracking(mode="disabled"))
+    for stage in plan.stages:
+        run(stage, context)
+    learned = learn_memory(plan, store)
+    assert learned.pairs == 1
+    assert learned.factor == pytest.approx(1, abs=0.10)
