@@ -142,7 +142,16 @@ def _plan(chosen: Plan) -> int:
             )
         )
         return 0
-    overview.show(plan, store, predict(plan, store, mirror), console(), chosen.stages)
+    screen = console()
+    if chosen.cluster is None:
+        overview.show(plan, store, predict(plan, store, mirror), screen, chosen.stages)
+        return 0
+    from launch import forecast
+    from slurm.profile import load_profile
+
+    profile = load_profile(chosen.cluster)
+    overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
+    forecast.show(plan, mirror, profile, screen)
     return 0
 
 

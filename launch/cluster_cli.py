@@ -78,10 +78,11 @@ def _submitter(chosen: Submit) -> Submitter:
     profile = load_profile(chosen.cluster)
     sweep, mirror = load(chosen)
     plan = checked_plan(sweep, mirror)
+    placements = {scale: one.placement for scale, one in place(plan, profile).items()}
     code = take_snapshot(sweep.store.resolve())
     if code.dirty and chosen.strict:
         raise SweepError("the code has uncommitted changes; commit them, or submit without --strict")
-    return Submitter(plan, mirror, profile, place(plan, profile), code)
+    return Submitter(plan, mirror, profile, placements, code)
 
 
 def _submit(chosen: Submit, submitter: Submitter) -> list[str]:

@@ -53,6 +53,8 @@ class Plan(Common):
     """List every stage with its key."""
     json: bool = False
     """Print the plan as JSON."""
+    cluster: Path | None = None
+    """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
 
 
 @dataclass

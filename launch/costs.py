@@ -10,6 +10,7 @@ from slurm.calibration import Calibration
 from slurm.sizing import EXPORT_BYTES
 from slurm.timing import CPU_CORE, Clock, Speed, Work, expected_s
 from trainers.data.mirror import Mirror
+from trainers.data.published_rows import expected_rows
 from trainers.data.stagedata import training_files
 from trainers.stage import Stage
 from trainers.store import Store
@@ -63,7 +64,7 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
     training = forward = steps = 0
 
     def rows(files: Files | None, language: str, limit: int | None) -> int:
-        count = mirror.count(files, language) if files else 0
+        count = expected_rows(mirror, files, language) if files else 0
         return min(count, limit) if limit else count
 
     lengths = []

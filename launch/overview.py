@@ -16,15 +16,21 @@ from trainers.store import Store
 KINDS = ("intermediate", "target", "retrieval")
 
 
-def show(plan: Plan, store: Store, prediction: Prediction, console: Console, every_stage: bool) -> None:
-    """Print the plan: counts done and to do per scale and kind, predicted time and disk, notes."""
+def show(
+    plan: Plan, store: Store, prediction: Prediction, console: Console, every_stage: bool, on: str = "process"
+) -> None:
+    """Print the plan: counts done and to do per scale and kind, predicted time and disk, notes.
+
+    Args:
+        on: of what there is one: that is what the prediction is for.
+    """
     done = {stage.key for stage in plan.stages if stage.key not in prediction.seconds}
     table = Table(
         title=f"{plan.sweep.name}: {len(plan.stages)} stages, {plan.trainings} trainings, {len(done)} done",
         title_justify="left",
         title_style="bold",
     )
-    for column in ("scale", "parameters", *KINDS, "to do, one process"):
+    for column in ("scale", "parameters", *KINDS, f"to do, one {on}"):
         table.add_column(column, justify="left" if column == "scale" else "right")
     for name, scale in plan.scales.items():
         stages = [stage for stage in plan.stages if stage.scale.name == name]
@@ -37,10 +43,8 @@ def show(plan: Plan, store: Store, prediction: Prediction, console: Console, eve
     console.print(table)
     low, total, high = (sum(stage[place] for stage in prediction.intervals_s.values()) for place in range(3))
     between = f", {duration(low)} to {duration(high)}" if total else ""
-    console.print(
-        f"time   {duration(total)} in one process{between} ({_learned_time(prediction.clock)})", soft_wrap=True
-    )
-    console.print(f"disk   {_bytes(prediction.disk_bytes)} for the intermediates' encoders")
+    console.print(f"time   {duration(total)} on one {on}{between} ({_learned_time(prediction.clock)})", soft_wrap=True)
+    console.print(f"disk   {bytes_of(prediction.disk_bytes)} for the intermediates' encoders")
     if search := plan.sweep.search:
         axes = " × ".join(f"{axis} {', '.join(map(str, values))}" for axis, values in search.items())
         console.print(f"search {math.prod(map(len, search.values()))} points: {axes}", soft_wrap=True)
@@ -78,5 +82,6 @@ def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.2f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
 
 
-def _bytes(count: float) -> str:
+def bytes_of(count: float) -> str:
+    """1.5 GiB or 200.0 MiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -6,9 +6,11 @@ Every question that the rest of the system has for a scheduler is a function her
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 TIMEOUT_S = 60.0
 IN_LIST = 500
@@ -77,8 +79,8 @@ LOST_ANSWERS = (
 )
 
 
-def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, text: str | None = None) -> str:
-    """What a command prints.
+def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, both: bool = False) -> str:
+    """What a command prints; `both` adds what it says on its error output.
 
     Raises:
         SlurmError: it is not installed, fails, or does not answer in time.
@@ -87,9 +89,7 @@ def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, text: str | None =
     # Without it a client in another language or time format would answer in words that nobody parses.
     environment = {**os.environ, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     try:
-        done = subprocess.run(
-            list(command), capture_output=True, text=True, timeout=timeout_s, env=environment, input=text
-        )
+        done = subprocess.run(list(command), capture_output=True, text=True, timeout=timeout_s, env=environment)
     except FileNotFoundError as error:
         raise SlurmError(
             f"{command[0]} is not on this machine's PATH: run this on a login node of the cluster"
@@ -100,7 +100,7 @@ def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, text: str | None =
         said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
         unsure = any(words in said.lower() for words in LOST_ANSWERS)
         raise SlurmError(f"`{shown} …` failed with {done.returncode}: {said}", unsure=unsure)
-    return done.stdout
+    return done.stdout + done.stderr if both else done.stdout
 
 
 def queue(name_prefix: str = "") -> list[QueuedJob]:
@@ -136,6 +136,17 @@ def ended(name: str) -> list[str]:
     except SlurmError:
         return []
     return [line for line in answer.split() if line]
+
+
+def start_estimate(script: Path) -> str | None:
+    """When SLURM would start the job of a script, e.g. `2026-11-23T08:15:00`; nothing is submitted.
+
+    Raises:
+        SlurmError: it would refuse the job.
+    """
+    said = ask(["sbatch", "--test-only", str(script)], both=True)
+    found = re.search(r"to start at (\S+)", said)
+    return found.group(1) if found else None
 
 
 def cancel(job_ids: Iterable[str]) -> None:

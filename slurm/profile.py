@@ -38,7 +38,7 @@ class Placement(_Settings):
     nodes: int = Field(default=1, ge=1)
     ranks_per_node: int = Field(default=1, ge=1)
     """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
-    zero_stage: Literal[0, 1, 2, 3] = 0
+    zero_stage: int = Field(default=0, ge=0, le=3)
     activation_checkpointing: bool = False
     micro_batch_tokens: int | None = Field(default=None, gt=0)
     """Padded tokens per micro-batch and rank; None is the sweep's own."""

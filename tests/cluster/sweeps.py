@@ -79,10 +79,9 @@ class SmallSweep:
     @property
     def submitter(self) -> Submitter:
         plan = self.plan
+        placements = {scale: one.placement for scale, one in place(plan, self.profile).items()}
         # The tree under test itself, not a copy of its last commit.
-        return Submitter(
-            plan, mirror_of(plan.sweep), self.profile, place(plan, self.profile), Snapshot(CODE, None, False)
-        )
+        return Submitter(plan, mirror_of(plan.sweep), self.profile, placements, Snapshot(CODE, None, False))
 
     def submit(self) -> Submitted:
         return self.submitter.submit()

@@ -114,15 +114,33 @@ def published_rows(dataset: str, config: str, split: str) -> int | None:
     return ROWS.get(f"{dataset} {config} {split}")
 
 
+def expected_rows(mirror: Mirror, files: Files, language: str) -> int:
+    """Rows that the mirror holds in a language; where it holds none yet, about as many as are published."""
+    if held := mirror.count(files, language):
+        return held
+    total = 0
+    for part in files.parts:
+        whole = published_rows(part.dataset, _config(mirror, part, language), mirror.path(part, language).stem) or 0
+        total += whole // LANGUAGES_OF_ONE_FILE if part.language_column or part.language_prefix else whole
+    return total
+
+
+LANGUAGES_OF_ONE_FILE = 15
+"""XNLI's: about as many rows in each."""
+
+
+def _config(mirror: Mirror, files: Files, language: str) -> str:
+    return mirror.path(files, language).parent.relative_to(mirror.root / files.dataset).as_posix()
+
+
 def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) -> Iterator[str]:
     """A sentence for each `<task>/<role>` of which the mirror holds fewer rows than are published."""
     for name, (files, languages) in sorted(needed.items()):
         held = published = 0
-        for path, dataset in {
-            mirror.path(part, one): part.dataset for part in files.parts for one in languages
+        for path, (part, one) in {
+            mirror.path(part, one): (part, one) for part in files.parts for one in languages
         }.items():
-            config = path.parent.relative_to(mirror.root / dataset).as_posix()
-            whole = published_rows(dataset, config, path.stem)
+            whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
             if whole is not None:
                 with suppress(OSError, pa.ArrowInvalid):  # told elsewhere
                     held += pq.read_metadata(path).num_rows
