@@ -13,6 +13,8 @@ from launch.plan import Plan
 from trainers.stage import Stage
 
 Bundles = tuple[tuple[Stage, ...], ...]
+MOST_CALLS = 12
+"""sbatch calls for a sweep, as far as arrays need not be cut: clusters' schedulers ask their users for few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ def make_arrays(
                 parents.append(stage)
             else:
                 children.setdefault(stage.parent, []).append(stage)
-        waves = {parent.key: _cut(children.pop(parent.key, []), seconds, job_s) for parent in parents}
+        most_waves = max(1, MOST_CALLS // len(plan.scales) - 2)  # beside the intermediates and what waits for nothing
+        waves = {parent.key: _waves(children.pop(parent.key, []), seconds, job_s, most_waves) for parent in parents}
         # Arrays that wait for this one cover its first elements: those with most bundles come first.
         parents.sort(key=lambda parent: -len(waves[parent.key]))
         for some in _runs(parents, most_elements):
@@ -80,6 +83,14 @@ def _family(
 
 def _array(scale: str, bundles: Bundles, seconds: Mapping[str, float], after: Array | str | None = None) -> Array:
     return Array(scale, bundles, max(sum(seconds[stage.key] for stage in bundle) for bundle in bundles), after)
+
+
+def _waves(stages: list[Stage], seconds: Mapping[str, float], job_s: float, most: int) -> Bundles:
+    """Bundles of one parent, no more than `most`: each is an element of another array, and so costs a call."""
+    room = max(job_s, sum(seconds[stage.key] for stage in stages) / most)
+    while len(bundles := _cut(stages, seconds, room)) > most:
+        room *= 1.1
+    return bundles
 
 
 def _cut(stages: list[Stage], seconds: Mapping[str, float], job_s: float) -> Bundles:

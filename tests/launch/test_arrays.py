@@ -88,13 +88,22 @@ def test_bundles_are_about_as_long_as_asked():
         assert array.seconds == max(600.0 * len(bundle) for bundle in array.bundles) <= 1800.0
 
 
-def test_a_stage_longer_than_a_job_is_alone():
-    assert all(len(bundle) == 1 for array in arrays_of(PLAN, job_s=60.0) for bundle in array.bundles)
+def test_where_calls_run_out_bundles_grow_instead():
+    # Two scales, twelve calls: each has four waves beside two other arrays.
+    waiting = [array for array in arrays_of(PLAN, job_s=60.0) if isinstance(array.after, Array)]
+    assert max(len(bundle) for array in waiting for bundle in array.bundles) > 1
+    assert max(sum(array.after is first for array in waiting) for first in {array.after for array in waiting}) == 4
+
+
+def test_a_stage_that_waits_for_nothing_and_is_longer_than_a_job_is_alone():
+    free = [array for array in arrays_of(PLAN, job_s=60.0) if array.after is None]
+    assert all(len(bundle) == 1 for array in free for bundle in array.bundles)
 
 
 def test_a_thousand_stages_take_at_most_twelve_calls():
     plan = make_plan(grid(scales=("base", "large", "xl", "xxl"), seeds=(1, 2, 3)))
     assert len(plan.stages) > 1000
+    assert len(arrays_of(plan, job_s=60.0)) <= 12
     assert len(arrays_of(plan, job_s=math.inf)) <= 12
 
 

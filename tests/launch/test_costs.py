@@ -99,7 +99,7 @@ def test_measured_peaks_correct_the_memory_and_older_results_have_none(planned):
 def test_a_plan_that_is_done_takes_no_time(planned):
     finish(planned, list(planned[0].by_key), slower=1.0, held=None)
     assert predict(*planned).seconds == {}
-    assert "time   0 s in one process (learned from 9" in shown(planned)
+    assert "time   0 s on one process (learned from 9" in shown(planned)
 
 
 @pytest.mark.slow
