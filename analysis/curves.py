@@ -1,8 +1,9 @@
-"""Retention curves of every arm, head and language, and their trend over scale."""
+"""Retention curves of every arm, probed task, head and language, and their trend over scale."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from analysis import retention
-from analysis.measurements import Arm, Measurements
+from analysis.measurements import Arm, Measurements, path
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
 from trainers.tasks.languages import ENGLISH
 
@@ -20,12 +21,12 @@ HEADS = ("stored", "refit")
 
 @dataclass(frozen=True)
 class Curve:
-    """R(τ) of one arm, through one head, in one language."""
+    """R(τ) of one arm's probed task, through one head, in one language."""
 
     arm: Arm
     head: str
     task: str
-    """The probed task: the intermediate, or in other languages its multilingual form."""
+    """The probed task: the intermediate, or one of its tasks."""
     language: str
     seeds: tuple[int, ...]
     steps: Floats
@@ -48,14 +49,33 @@ class Curve:
     final_samples: Floats
     """[B] resamples of R(T), drawn alike for all curves."""
 
+    @property
+    def subject(self) -> str:
+        """What is retained, as a person calls it: `mnli`, or of an intermediate of several tasks `all9 · mnli`."""
+        return f"{self.arm.intermediate} · {self.task}" if len(self.arm.probed) > 1 else self.arm.intermediate
+
+    @property
+    def same_task(self) -> bool:
+        """The target trains on the probed task itself: a longer training of it, and no test of retention."""
+        return self.task == self.arm.trained
+
+    @property
+    def path(self) -> str:
+        """What a person calls the curve, e.g. `mnli → pawsx`."""
+        return path(self.subject, self.arm.targets) + " (same task)" * self.same_task
+
+    @property
+    def training(self) -> tuple[str, tuple[str, ...]]:
+        """Intermediate and targets: the training in which this was probed, at whatever scale."""
+        return self.arm.intermediate, self.arm.targets
+
 
 @dataclass(frozen=True)
 class Trend:
     """Slope of R(T) on log10(non-embedding parameters), English."""
 
-    arm: Arm
+    smallest: Curve
     """That of the smallest scale."""
-    head: str
     scales: tuple[str, ...]
     seeds: int
     """Of the scale that has the fewest."""
@@ -68,7 +88,10 @@ class Trend:
 
 @dataclass(frozen=True)
 class HeadComparison:
-    """Did the head fail, or was the representation lost?  Mean R(T) of one scale's trainings, English."""
+    """Did the head fail, or was the representation lost?  Mean R(T) of one scale's trainings, English.
+
+    Each training counts once, however many of its intermediate's tasks are probed; so it does in pooled slopes.
+    """
 
     scale: str
     trainings: int
@@ -90,22 +113,23 @@ def retention_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap:
 
 
 def scale_trends(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Trend]:
-    """One trend per intermediate, targets and head with a defined English R(T) at two scales or more."""
-    groups: dict[tuple[str, tuple[str, ...], str], list[Curve]] = {}
+    """One trend per training, probed task and head with a defined English R(T) at two scales or more."""
+    groups: dict[tuple, list[Curve]] = {}
     for curve in curves:
         if curve.language == ENGLISH and not curve.undefined:
-            groups.setdefault((curve.arm.intermediate, curve.arm.targets, curve.head), []).append(curve)
+            groups.setdefault((*curve.training, curve.task, curve.head), []).append(curve)
     return [_trend(group, bootstrap) for group in groups.values() if _sizes(group) > 1]
 
 
 def pooled_slopes(trends: Sequence[Trend], bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """Head → the mean of its trends' overall slopes, of targets with another task than the intermediate's."""
+    """Head → the mean of its trends' overall slopes, of targets with another task than the probed one."""
     pooled = {}
     for head in HEADS:
-        own = [trend for trend in trends if trend.head == head and not trend.arm.same_task]
+        own = [trend for trend in trends if trend.smallest.head == head and not trend.smallest.same_task]
         if own:
-            samples = np.mean([trend.samples for trend in own], axis=0)
-            pooled[head] = bootstrap.estimate(float(np.mean([trend.overall.value for trend in own])), samples)
+            shares = _shares([trend.smallest for trend in own])
+            value = shares @ [trend.overall.value for trend in own]
+            pooled[head] = bootstrap.estimate(value, shares @ [trend.samples for trend in own])
     return pooled
 
 
@@ -113,28 +137,48 @@ def head_comparisons(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Head
     """One per scale, over the English curves that are defined through both heads; same-task trainings left out."""
     pairs: dict[str, dict[tuple, dict[str, Curve]]] = {}
     for curve in curves:
-        if curve.language == ENGLISH and not curve.undefined and not curve.arm.same_task:
-            by_training = pairs.setdefault(curve.arm.scale, {})
-            by_training.setdefault((curve.arm.intermediate, curve.arm.targets), {})[curve.head] = curve
+        if curve.language == ENGLISH and not curve.undefined and not curve.same_task:
+            pairs.setdefault(curve.arm.scale, {}).setdefault((*curve.training, curve.task), {})[curve.head] = curve
     found = []
-    for scale, by_training in pairs.items():
-        both = [heads for heads in by_training.values() if len(heads) == len(HEADS)]
+    for scale, probed in pairs.items():
+        both = [heads for heads in probed.values() if len(heads) == len(HEADS)]
         if both:
-            value = {head: np.mean([heads[head].final.value for heads in both]) for head in HEADS}
-            samples = {head: np.mean([heads[head].final_samples for heads in both], axis=0) for head in HEADS}
-            stored, refit = (bootstrap.estimate(float(value[head]), samples[head]) for head in HEADS)
-            difference = bootstrap.estimate(
-                float(value["refit"] - value["stored"]), samples["refit"] - samples["stored"]
-            )
-            found.append(HeadComparison(scale, len(both), stored, refit, difference))
+            shares = _shares([heads["stored"] for heads in both])
+            value = {head: shares @ [heads[head].final.value for heads in both] for head in HEADS}
+            samples = {head: shares @ [heads[head].final_samples for heads in both] for head in HEADS}
+            stored, refit = (bootstrap.estimate(value[head], samples[head]) for head in HEADS)
+            difference = bootstrap.estimate(value["refit"] - value["stored"], samples["refit"] - samples["stored"])
+            trainings = len({heads["stored"].training for heads in both})
+            found.append(HeadComparison(scale, trainings, stored, refit, difference))
     return found
+
+
+def final_means(curves: Sequence[Curve], bootstrap: Bootstrap) -> dict[tuple[Arm, str], Estimate]:
+    """Arm and head → R(T) in English, the mean over those of its probed tasks where it is defined."""
+    groups: dict[tuple[Arm, str], list[Curve]] = {}
+    for curve in curves:
+        if curve.language == ENGLISH and not curve.undefined:
+            groups.setdefault((curve.arm, curve.head), []).append(curve)
+    return {
+        name: bootstrap.estimate(
+            float(np.mean([curve.final.value for curve in group])),
+            np.mean([curve.final_samples for curve in group], axis=0),
+        )
+        for name, group in groups.items()
+    }
+
+
+def _shares(curves: Sequence[Curve]) -> Floats:
+    """What each curve counts in a mean in which each training counts once."""
+    probed = Counter(curve.training for curve in curves)
+    return np.array([1 / probed[curve.training] for curve in curves]) / len(probed)
 
 
 def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurements, bootstrap: Bootstrap) -> Curve:
     keys = arm.ordered_keys
     steps = measurements.steps(keys, head, task, language)
-    scores = measurements.scores(keys, head, task, language, steps)
-    by_seed, samples = scores.mean(axis=1), bootstrap.means(scores)  # [seeds, τ], [B, τ]
+    found = measurements.examples(keys, head, task, language, steps)
+    by_seed, samples = found.by_seed, bootstrap.means(found)  # [seeds, τ], [B, τ]
     base, base_samples = _base(arm, head, task, language, measurements, bootstrap)
 
     total = by_seed.mean(axis=0)
@@ -185,8 +229,8 @@ def _base(
     parents = [arm.parents[seed] or "" for seed in arm.seeds]
     if not measurements.steps(parents, "untouched", task, language):
         return np.full(len(arm.seeds), np.nan), np.full(bootstrap.resamples, np.nan)
-    scores = measurements.scores(parents, "untouched", task, language, [0])
-    return scores.mean(axis=1)[:, 0], bootstrap.means(scores)[:, 0]
+    found = measurements.examples(parents, "untouched", task, language, [0])
+    return found.by_seed[:, 0], bootstrap.means(found)[:, 0]
 
 
 def _estimate(measure: Callable[[Floats], Floats], total: Floats, samples: Floats, bootstrap: Bootstrap) -> Estimate:
@@ -204,8 +248,7 @@ def _trend(group: list[Curve], bootstrap: Bootstrap) -> Trend:
         families.setdefault(curve.arm.layer_norm, []).append(curve)
     within = {family: _slope(members, bootstrap)[0] for family, members in families.items() if _sizes(members) > 1}
     return Trend(
-        group[0].arm,
-        group[0].head,
+        group[0],
         tuple(curve.arm.scale for curve in group),
         min(len(curve.seeds) for curve in group),
         overall,

@@ -77,10 +77,12 @@ def gain_by_language(study: Study, sweep: str) -> list[Drawing]:
 
 
 def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
-    """One figure a retrieval task; one panel a scale, one line an intermediate."""
+    """One figure a retrieval task; one panel a scale, one line an intermediate, and a dashed one of normed states."""
     drawings = []
     for task in distinct(curve.task for curve in study.layers):
-        curves = [curve for curve in study.layers if curve.task == task]
+        curves, normed = (
+            [curve for curve in found if curve.task == task] for found in (study.layers, study.normed_layers)
+        )
         scales = [scale for scale in study.scales if any(curve.arm.scale == scale for curve in curves)]
         names = sorted({curve.arm.intermediate for curve in curves}, key=lambda name: (name != "none", name))
         colour = {"none": "#000000", **colours([name for name in names if name != "none"])}
@@ -91,29 +93,32 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
                 band(panel, curve.layers, curve.low, curve.high, colour[name])
                 panel.plot(curve.layers, curve.value, _line(names, name), color=colour[name], marker=".")
                 panel.axvline(curve.compared_layer, color=GREY, linestyle=":", linewidth=0.8)
+            for curve in (curve for curve in normed if curve.arm.scale == scale):
+                panel.plot(curve.layers, curve.value, "--", color=colour[curve.arm.intermediate], linewidth=0.8)
             panel.set_title(scale)
             panel.set_ylim(0, 1.03)
             panel.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         label(axes, "layer (0: embeddings; dotted: compared)", "score, mean over languages")
-        legend(
-            figure,
-            [
-                Line2D(
-                    [],
-                    [],
-                    color=colour[name],
-                    linestyle=_line(names, name),
-                    marker=".",
-                    label="before phase 2" if name == "none" else f"after {name}",
-                )
-                for name in names
-            ],
-        )
+        handles = [
+            Line2D(
+                [],
+                [],
+                color=colour[name],
+                linestyle=_line(names, name),
+                marker=".",
+                label="before phase 2" if name == "none" else f"after {name}",
+            )
+            for name in names
+        ]
+        dashed = Line2D([], [], color=GREY, linestyle="--", linewidth=0.8, label="after the final LayerNorm")
+        legend(figure, [*handles, dashed] if normed else handles)
         title(figure, sweep, f"{task} retrieval before and after phase 2", study)
         caption = (
             f"{task} (sentence vectors are mean-pooled states, compared by cosine), "
             "by layer, mean over languages, with 95 % intervals: what intermediate training does to "
             "multilinguality before any target is trained."
+            + " Thin and dashed: the same states after the encoder’s final LayerNorm, which in a pre-LN encoder no "
+            "layer’s residuals have been through." * bool(normed)
         )
         drawings.append(Drawing(f"retrieval-{task}", caption, figure))
     return drawings

@@ -69,7 +69,9 @@ def _scale(study: Study) -> Iterator[str]:
             "more, and a target that trains on another task than the intermediate's."
         )
     for head, slope in study.pooled_slopes.items():
-        slopes = [trend.overall for trend in study.trends if trend.head == head and not trend.arm.same_task]
+        own = [trend for trend in study.trends if trend.smallest.head == head and not trend.smallest.same_task]
+        trainings = len({trend.smallest.training for trend in own})
+        probed = f" and their {len(own)} probed tasks" if len(own) > trainings else ""
         verdict = _verdict(
             slope,
             "larger encoders retain more",
@@ -78,8 +80,9 @@ def _scale(study: Study) -> Iterator[str]:
         )
         yield (
             f"{HEAD_NAMES[head]}, final English retention changes by {said(slope, sign=True)} per tenfold "
-            f"non-embedding parameters: {verdict}. That is the mean of {_number(len(slopes), 'training')} "
-            f"(intermediate → target, of different tasks); of these, it {_tally(slopes)}."
+            f"non-embedding parameters: {verdict}. That is the mean of {_number(trainings, 'training')} "
+            f"(intermediate → target, of different tasks){probed}; of these, it "
+            f"{_tally([trend.overall for trend in own])}."
         )
     families = dict(study.stages.drop_nulls("layer_norm").select("scale", "layer_norm").iter_rows())
     if study.trends and len(set(families.values())) > 1:

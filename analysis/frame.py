@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
+from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.tasks import TASKS
 
@@ -48,6 +49,7 @@ SCHEMA: dict[str, Any] = {
 STAGE_SCHEMA: dict[str, Any] = {
     **IDENTITY,
     "targets": pl.List(pl.String),
+    "probed": pl.List(pl.String),
     "parent": pl.String,
     "retry": pl.Int64,
     "first_attempt": pl.String,
@@ -58,31 +60,13 @@ STAGE_SCHEMA: dict[str, Any] = {
     "tokens": pl.Int64,
     "tokens_per_s": pl.Float64,
 }
-"""One row per stage.  `first_attempt` is the key of the stage that it repeats, its own if none; `seconds` is the sum
-over the stage's parts, null while it has no result."""
+"""One row per stage.  `probed` are the intermediate's tasks that are probed; `first_attempt` is the key of the stage
+that it repeats, its own if none; `seconds` is the sum over the stage's parts, null while it has no result."""
 
 SEPARATOR = " · "
 """Between the settings of a variant."""
 _SORT = ["kind", "non_embedding_parameters", "scale", "intermediate", "variant", "trained", "seed", "key"]
 _POINT = ["measure", "task", "language", "metric", "at"]
-
-
-class Measured(NamedTuple):
-    """One value, as a stage wrote it."""
-
-    at: int
-    measure: str
-    task: str
-    language: str
-    metric: str
-    value: float
-    examples: int
-    chance: float
-
-    @property
-    def point(self) -> tuple[int, str, str, str, str]:
-        """What may be measured again after a crash; then the later value counts."""
-        return self.at, self.measure, self.task, self.language, self.metric
 
 
 @dataclass(frozen=True)
@@ -94,8 +78,8 @@ class Record:
     """`trainers.scales.Scale.facts`; empty where no attempt got so far."""
     result: Mapping[str, Any] | None
     """The content of result.json; None while the stage runs."""
-    measured: Iterable[Measured]
-    """In the order in which it was written."""
+    measured: Iterable[tuple[int, Score]]
+    """What was measured at which step or layer, in the order in which it was written."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     begun: bool = True
 
@@ -142,11 +126,11 @@ def tidy(records: Iterable[Record]) -> pl.DataFrame:
     """One row per measured value (`SCHEMA`), of repeated measurements the last, in canonical order."""
     parts = []
     for record in records:
-        last = {measured.point: measured for measured in record.measured}
+        # What was measured again after a crash counts as it was measured last.
+        last = {(at, score.curve): (at, *score) for at, score in record.measured}
         if last:
-            values = pl.DataFrame(
-                list(last.values()), schema={name: SCHEMA[name] for name in Measured._fields}, orient="row"
-            )
+            schema = {name: SCHEMA[name] for name in ("at", *Score._fields)}
+            values = pl.DataFrame(list(last.values()), schema=schema, orient="row")
             parts.append(
                 values.with_columns(
                     pl.lit(value, IDENTITY[name]).alias(name) for name, value in record.identity.items()
@@ -166,6 +150,7 @@ def stage_table(records: Iterable[Record]) -> pl.DataFrame:
             {
                 **record.identity,
                 "targets": [evaluation.task for evaluation in record.stage.evaluate],
+                "probed": [probe.task for probe in record.stage.probes],
                 "parent": record.stage.parent,
                 "retry": record.stage.retry,
                 "first_attempt": record.stage.first_attempt,

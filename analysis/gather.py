@@ -14,8 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis.frame import Measured, Record, tidy
+from analysis.frame import Record, tidy
 from analysis.wandb_files import Fragment, read_runs
+from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 from trainers.tracking import step_axis
@@ -27,8 +28,10 @@ EXAMPLE_SCHEMA: dict[str, Any] = {
     "at": pl.Int64,
     "example": pl.Int64,
     "score": pl.Float64,
+    "weight": pl.Float64,
 }
-"""One row per example of a measurement.  `at` is null for `zero_shot`, which is measured once, at the end."""
+"""One row per example of a measurement; the weighted mean of its scores is the value measured.  `at` is null for
+`zero_shot`, which is measured once, at the end."""
 
 _PROBE = "probe-step-"
 _LAYER = "-layer"
@@ -86,7 +89,7 @@ def _store_record(entry: StageEntry) -> Record:
         if event.get("event") == "attempt":
             scale = event["scale"]
         elif event.get("event") == "measured":
-            measured.append(Measured(*(event[name] for name in Measured._fields)))
+            measured.append((event["at"], Score(*(event[name] for name in Score._fields))))
     return Record(stage, scale, entry.result, measured, _provenance(entry))
 
 
@@ -143,7 +146,8 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
     for row in (row for fragment in fragments for row in fragment.history):
         for name in row.keys() & curves.keys():
             measure, task, language, metric = name.split("/", 3)
-            measured.append(Measured(row[axis], measure, task, language, metric, float(row[name]), **curves[name]))
+            score = Score(measure, task, language, metric, float(row[name]), **curves[name])
+            measured.append((row[axis], score))
     return Record(stage, config["scale"], summary if "outcome" in summary else None, measured)
 
 
@@ -163,7 +167,10 @@ def per_example(root: Path, key: str) -> pl.DataFrame:
 
 
 def _examples(path: Path) -> pl.DataFrame:
-    """One predictions file; its name, `<task>[-normed][-layerNN]-<language>` or the step, tells what columns do not."""
+    """One predictions file; its name, `<task>[-normed][-layerNN]-<language>` or the step, tells what columns do not.
+
+    A file without weights is of examples that weigh alike.
+    """
     if path.stem.startswith(_PROBE):
         facts: dict[str, Any] = {"at": int(path.stem.removeprefix(_PROBE))}
     else:
@@ -176,8 +183,11 @@ def _examples(path: Path) -> pl.DataFrame:
             "language": language,
             "at": int(layer) if layer else None,
         }
-    table = pl.read_parquet(path, columns=[name for name in EXAMPLE_SCHEMA if name not in facts])
-    return table.select(
+    table = pl.scan_parquet(path)
+    if "weight" not in table.collect_schema():
+        facts["weight"] = 1.0
+    columns = [
         (pl.lit(facts[name]) if name in facts else pl.col(name)).cast(kind).alias(name)
         for name, kind in EXAMPLE_SCHEMA.items()
-    )
+    ]
+    return table.select(columns).collect()

@@ -9,10 +9,13 @@ import numpy as np
 import polars as pl
 
 from analysis.frame import primary
-from analysis.statistics import Floats
+from analysis.statistics import Examples, Floats
 from trainers.tasks.languages import ENGLISH
 
 MEAN_TOLERANCE = 1e-6
+
+NOTHING: Floats = np.empty((2, 0))
+"""Scores and weights of no examples."""
 
 Point = tuple[str, str, str, str, int]
 """Stage key, measure, task, language, at."""
@@ -30,8 +33,8 @@ class Arm:
     """The point of a search; "" without one."""
     trained: str
     targets: tuple[str, ...]
-    same_task: bool
-    """The target trains on the intermediate's own task: that is a longer training of it, not a test of retention."""
+    probed: tuple[str, ...]
+    """The tasks of the intermediate whose retention is measured."""
     keys: dict[int, str] = field(default_factory=dict, compare=False)
     """Seed → stage key, of the stages that completed."""
     parents: dict[int, str | None] = field(default_factory=dict, compare=False)
@@ -49,7 +52,7 @@ class Arm:
     @property
     def path(self) -> str:
         """What a person calls the training, e.g. `mnli → pawsx`."""
-        return path(self.intermediate, self.targets) + " (same task)" * self.same_task
+        return path(self.intermediate, self.targets)
 
 
 def path(intermediate: str, targets: Sequence[str]) -> str:
@@ -69,13 +72,11 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
         ValueError: two stages differ in nothing that an arm knows: the stages are of more than one sweep.
     """
     columns = ["scale", "non_embedding_parameters", "layer_norm", "intermediate", "variant", "trained"]
-    trained = dict(stages.select("key", "trained").iter_rows())
     found: dict[tuple, Arm] = {}
     for row in usable(stages).filter(pl.col("kind") == kind).iter_rows(named=True):
         name = {column: row[column] for column in columns}
-        same_task = bool(row["trained"]) and row["trained"] in trained.get(row["parent"], "").split("+")
         arm = found.setdefault(
-            (*name.values(), *row["targets"]), Arm(**name, targets=tuple(row["targets"]), same_task=same_task)
+            (*name.values(), *row["targets"]), Arm(**name, targets=tuple(row["targets"]), probed=tuple(row["probed"]))
         )
         if row["seed"] in arm.keys:
             raise ValueError(
@@ -98,7 +99,7 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
 
 
 class Measurements:
-    """Looks up primary-metric values, and single examples' scores where the store has them."""
+    """Looks up primary-metric values, and single examples where the store has them."""
 
     def __init__(self, frame: pl.DataFrame, examples: Iterable[tuple[str, pl.DataFrame]] = ()) -> None:
         """
@@ -116,19 +117,22 @@ class Measurements:
             self._steps.setdefault((key, measure, task, language), []).append(at)
             self._values[key, measure, task, language, at] = value
             self._chances[key, measure, task, language] = chance
-        self._examples = {point: scores for point, scores in self._by_point(examples) if self._agrees(point, scores)}
+        self._examples = {point: found for point, found in self._by_point(examples) if self._agrees(point, found)}
 
     def _by_point(self, examples: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[tuple[Point, Floats]]:
+        """[2, examples] scores and weights of each point."""
         for key, table in examples:
-            grouped = table.group_by("measure", "task", "language", "at", maintain_order=True).agg("score")
-            for measure, task, language, at, scores in grouped.iter_rows():
+            grouped = table.group_by("measure", "task", "language", "at", maintain_order=True).agg("score", "weight")
+            for measure, task, language, at, scores, weights in grouped.iter_rows():
                 if at is None:  # zero_shot: measured once, at T
                     at = max(self.steps([key], measure, task, language), default=0)
-                yield (key, measure, task, language, at), np.array(scores)
+                yield (key, measure, task, language, at), np.array([scores, weights])
 
-    def _agrees(self, point: Point, scores: Floats) -> bool:
-        """Only of a mean over examples can examples be resampled (not of entity F1, nor of a torn write)."""
-        return point in self._values and abs(float(scores.mean()) - self._values[point]) < MEAN_TOLERANCE
+    def _agrees(self, point: Point, found: Floats) -> bool:
+        """Only of a weighted mean over examples can examples be resampled (not of mining's F1, nor of a torn write)."""
+        scores, weights = found[:, None]  # of one seed
+        value = Examples(scores, weights).by_seed[0]
+        return point in self._values and abs(value - self._values[point]) < MEAN_TOLERANCE
 
     @property
     def has_examples(self) -> bool:
@@ -148,10 +152,11 @@ class Measurements:
     def chance(self, key: str, measure: str, task: str, language: str) -> float:
         return self._chances[key, measure, task, language]
 
-    def scores(self, keys: Sequence[str], measure: str, task: str, language: str, steps: Sequence[int]) -> Floats:
+    def examples(self, keys: Sequence[str], measure: str, task: str, language: str, steps: Sequence[int]) -> Examples:
         """[seeds, examples, steps]; where examples are missing or not the same ones, their mean as the only one."""
         points = [[(key, measure, task, language, at) for at in steps] for key in keys]
-        counts = {len(self._examples.get(point, ())) for row in points for point in row}
+        found = [[self._examples.get(point, NOTHING) for point in row] for row in points]
+        counts = {one.shape[1] for row in found for one in row}
         if len(counts) == 1 and counts != {0}:
-            return np.stack([np.stack([self._examples[point] for point in row], axis=-1) for row in points])
-        return np.array([[[self._values[point] for point in row]] for row in points])
+            return Examples(*np.array(found).transpose(2, 0, 3, 1))  # from [seeds, steps, 2, examples]
+        return Examples.alike(np.array([[[self._values[point] for point in row]] for row in points]))

@@ -10,7 +10,11 @@ import numpy as np
 from analysis.measurements import Arm, Measurements
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
 
-MEASURE = "retrieval"
+PLAIN, NORMED = "retrieval", "retrieval_normed"
+"""On the hidden states as they are; and after the final LayerNorm, where the encoder has one (pre-LN: XL, XXL)."""
+
+Measured = tuple[str, str]
+"""Measure and task."""
 
 
 @dataclass(frozen=True)
@@ -33,48 +37,50 @@ class LayerCurve:
 
 
 def layer_curves(
-    arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap, depth: float
+    arms: Sequence[Arm], measure: str, measurements: Measurements, bootstrap: Bootstrap, depth: float
 ) -> list[LayerCurve]:
-    """One curve per scale, intermediate and retrieval task.
+    """One curve per scale, intermediate and retrieval task that have the measure.
 
     Args:
+        measure: `PLAIN` or `NORMED`.
         depth: share of the layers at which encoders are compared.
     """
     before = {(arm.scale, arm.targets): arm for arm in arms if arm.intermediate == "none"}
     return [
-        _curve(arm, task, before.get((arm.scale, arm.targets)), measurements, bootstrap, depth)
+        _curve(arm, (measure, task), before.get((arm.scale, arm.targets)), measurements, bootstrap, depth)
         for arm in arms
-        for task in dict(measurements.pairs(arm.ordered_keys, MEASURE))
+        for task in dict(measurements.pairs(arm.ordered_keys, measure))
     ]
 
 
 def _curve(
-    arm: Arm, task: str, before: Arm | None, measurements: Measurements, bootstrap: Bootstrap, depth: float
+    arm: Arm, what: Measured, before: Arm | None, measurements: Measurements, bootstrap: Bootstrap, depth: float
 ) -> LayerCurve:
-    languages = _languages(arm, task, measurements)
-    layers = measurements.steps(arm.ordered_keys, MEASURE, task, languages[0])
-    value, samples = _means(arm, task, languages, layers, measurements, bootstrap)
+    languages = _languages(arm, what, measurements)
+    layers = measurements.steps(arm.ordered_keys, *what, languages[0])
+    value, samples = _means(arm, what, languages, layers, measurements, bootstrap)
     low, high = bootstrap.interval(samples)
     compared, change = round(depth * layers[-1]), UNDEFINED
     if before is not None and before is not arm:
-        shared = [language for language in languages if language in _languages(before, task, measurements)]
+        shared = [language for language in languages if language in _languages(before, what, measurements)]
         if shared:
-            first, first_samples = _means(before, task, shared, [compared], measurements, bootstrap)
-            after, after_samples = _means(arm, task, shared, [compared], measurements, bootstrap)
+            first, first_samples = _means(before, what, shared, [compared], measurements, bootstrap)
+            after, after_samples = _means(arm, what, shared, [compared], measurements, bootstrap)
             change = bootstrap.estimate(float(after[0] - first[0]), (after_samples - first_samples)[:, 0])
     return LayerCurve(
-        arm, task, tuple(languages), np.array(layers, dtype=np.float64), value, low, high, compared, change
+        arm, what[1], tuple(languages), np.array(layers, dtype=np.float64), value, low, high, compared, change
     )
 
 
-def _languages(arm: Arm, task: str, measurements: Measurements) -> list[str]:
-    return [language for name, language in measurements.pairs(arm.ordered_keys, MEASURE) if name == task]
+def _languages(arm: Arm, what: Measured, measurements: Measurements) -> list[str]:
+    measure, task = what
+    return [language for name, language in measurements.pairs(arm.ordered_keys, measure) if name == task]
 
 
 def _means(
-    arm: Arm, task: str, languages: list[str], layers: list[int], measurements: Measurements, bootstrap: Bootstrap
+    arm: Arm, what: Measured, languages: list[str], layers: list[int], measurements: Measurements, bootstrap: Bootstrap
 ) -> tuple[Floats, Floats]:
     """[layers] and [B, layers], over languages."""
-    scores = [measurements.scores(arm.ordered_keys, MEASURE, task, language, layers) for language in languages]
-    samples = np.mean([bootstrap.means(part) for part in scores], axis=0)
-    return np.mean([part.mean(axis=(0, 1)) for part in scores], axis=0), samples
+    found = [measurements.examples(arm.ordered_keys, *what, language, layers) for language in languages]
+    samples = np.mean([bootstrap.means(part) for part in found], axis=0)
+    return np.mean([part.by_seed.mean(axis=0) for part in found], axis=0), samples

@@ -47,30 +47,27 @@ SHIFTS = {"stored": 0.96, "refit": 1.04}
 
 
 def retention_by_step(study: Study, sweep: str) -> list[Drawing]:
-    """Rows: intermediates; columns: targets; English."""
-    curves = [curve for curve in study.curves if curve.language == ENGLISH]
-    if not curves:
-        return []
-    rows, columns = (
-        distinct(curve.arm.intermediate for curve in curves),
-        distinct(curve.arm.targets for curve in curves),
-    )
-    figure, axes = panels(len(rows), len(columns), sharey=True)
-    for row, intermediate in enumerate(rows):
-        for column, targets in enumerate(columns):
-            here = [curve for curve in curves if (curve.arm.intermediate, curve.arm.targets) == (intermediate, targets)]
-            _retention_panel(axes[row, column], study, here, _heading(here, intermediate, targets))
-    _finish_retention(figure, axes, study, curves)
-    title(figure, sweep, "what is left of the intermediate task (English)", study)
-    return [Drawing("retention", _retention_caption("English"), figure)]
+    """Rows: what is retained; columns: targets; English."""
+    drawings = []
+    for name, curves in _sheets(curve for curve in study.curves if curve.language == ENGLISH):
+        rows, columns = distinct(curve.subject for curve in curves), distinct(curve.arm.targets for curve in curves)
+        figure, axes = panels(len(rows), len(columns), sharey=True)
+        for row, subject in enumerate(rows):
+            for column, targets in enumerate(columns):
+                here = [curve for curve in curves if (curve.subject, curve.arm.targets) == (subject, targets)]
+                _retention_panel(axes[row, column], study, here, _heading(here, subject, targets))
+        _finish_retention(figure, axes, study, curves)
+        title(figure, sweep, "what is left of the intermediate task (English)", study)
+        drawings.append(Drawing(f"retention{name}", _retention_caption("English"), figure))
+    return drawings
 
 
 def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
-    """One figure an intermediate.  Rows: languages other than English in which it is defined; columns: targets."""
+    """One figure a probed task.  Rows: languages other than English in which it is defined; columns: targets."""
     drawings = []
     curves = [curve for curve in study.curves if curve.language != ENGLISH]
-    for intermediate in distinct(curve.arm.intermediate for curve in curves):
-        own = [curve for curve in curves if curve.arm.intermediate == intermediate]
+    for subject in distinct(curve.subject for curve in curves):
+        own = [curve for curve in curves if curve.subject == subject]
         rows = distinct(curve.language for curve in own if not curve.undefined)
         if not rows:
             continue
@@ -80,14 +77,14 @@ def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
         for row, language in enumerate(rows):
             for column, targets in enumerate(columns):
                 here = [curve for curve in own if (curve.arm.targets, curve.language) == (targets, language)]
-                heading = f"{language} · {_heading(here, intermediate, targets)}"
+                heading = f"{language} · {_heading(here, subject, targets)}"
                 _retention_panel(axes[row, column], study, here, heading)
         _finish_retention(figure, axes, study, own)
-        title(figure, sweep, f"what is left of {intermediate} in other languages (zero-shot)", study)
+        title(figure, sweep, f"what is left of {subject} in other languages (zero-shot)", study)
         drawings.append(
             Drawing(
-                f"retention-by-language-{intermediate}",
-                _retention_caption(f"{intermediate} in languages never trained on")
+                f"retention-by-language-{subject.replace(' · ', '-')}",
+                _retention_caption(f"{subject} in languages never trained on")
                 + (f" Not defined at any scale: {', '.join(nowhere)}." if nowhere else ""),
                 figure,
             )
@@ -96,18 +93,17 @@ def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
 
 
 def retention_by_scale(study: Study, sweep: str) -> list[Drawing]:
-    """R(T) against non-embedding parameters.  Rows: intermediates; columns: targets; English."""
-    curves = [curve for curve in study.curves if curve.language == ENGLISH and not curve.undefined]
-    if not curves:
-        return []
-    rows, columns = (
-        distinct(curve.arm.intermediate for curve in curves),
-        distinct(curve.arm.targets for curve in curves),
-    )
+    """R(T) against non-embedding parameters.  Rows: what is retained; columns: targets; English."""
+    defined = (curve for curve in study.curves if curve.language == ENGLISH and not curve.undefined)
+    return [_scale_figure(study, sweep, name, curves) for name, curves in _sheets(defined)]
+
+
+def _scale_figure(study: Study, sweep: str, name: str, curves: Sequence[Curve]) -> Drawing:
+    rows, columns = distinct(curve.subject for curve in curves), distinct(curve.arm.targets for curve in curves)
     figure, axes = panels(len(rows), len(columns), sharex=True, sharey=True)
-    for row, intermediate in enumerate(rows):
+    for row, subject in enumerate(rows):
         for column, targets in enumerate(columns):
-            _scale_panel(axes[row, column], study, curves, intermediate, targets)
+            _scale_panel(axes[row, column], study, curves, subject, targets)
             log_parameters(axes[row, column], [curve.arm.non_embedding_parameters for curve in curves])
     _limit(axes, [value for curve in curves for value in (curve.final.value, curve.final.low, curve.final.high)])
     label(axes, "non-embedding parameters", "retention R(T)")
@@ -117,8 +113,8 @@ def retention_by_scale(study: Study, sweep: str) -> list[Drawing]:
         [
             *scale_handles(study, [curve.arm.scale for curve in curves]),
             *(
-                Line2D([], [], color=GREY, marker=MARKERS.get(name, "o"), linestyle="", label=f"{name}-LN")
-                for name in family
+                Line2D([], [], color=GREY, marker=MARKERS.get(member, "o"), linestyle="", label=f"{member}-LN")
+                for member in family
             ),
             Line2D([], [], color=GREY, linestyle="-", label="stored head"),
             Line2D([], [], color=GREY, linestyle="--", markerfacecolor="white", marker="o", label="refit head"),
@@ -130,10 +126,18 @@ def retention_by_scale(study: Study, sweep: str) -> list[Drawing]:
         "head; open: refit head. Bars are 95 % intervals over seeds and examples; slopes are per tenfold "
         "parameters. LayerNorm placement changes with scale in XLM-R, so compare within a marker first."
     )
-    return [Drawing("retention-by-scale", caption, figure)]
+    return Drawing(f"retention-by-scale{name}", caption, figure)
 
 
 # -- panels ---------------------------------------------------------------------------------------------------
+
+
+def _sheets(curves: Iterable[Curve]) -> list[tuple[str, list[Curve]]]:
+    """The curves of one figure each, and the end of its name: intermediates of one task together, others alone."""
+    sheets: dict[str, list[Curve]] = {}
+    for curve in curves:
+        sheets.setdefault(f"-{curve.arm.intermediate}" if len(curve.arm.probed) > 1 else "", []).append(curve)
+    return sorted(sheets.items())
 
 
 def _retention_panel(panel: Axes, study: Study, curves: Sequence[Curve], heading: str) -> None:
@@ -145,30 +149,35 @@ def _retention_panel(panel: Axes, study: Study, curves: Sequence[Curve], heading
             panel.plot(x, curve.by_seed.T, line, color=own, linewidth=0.5, alpha=0.35)
         band(panel, x, curve.low, curve.high, own, BAND_STRENGTH[curve.head])
         panel.plot(x, curve.value, line, color=own)
-    lines = [heading, *_undefined_notes(curves)]
+    lines = [*_wrapped(heading), *_undefined_notes(curves)]
     if not curves:
         say(panel, "no run has completed above chance")
         panel.set_xticks([])
     elif all(curve.undefined for curve in curves):
         say(panel, "R is undefined: its denominator is not above 0")
-        lines = [heading]
+        lines = _wrapped(heading)
     panel.set_title("\n".join(lines))
     if curves:
         log_steps(panel, max(curve.steps[-1] for curve in curves))
 
 
-def _heading(curves: Sequence[Curve], intermediate: str, targets: Sequence[str]) -> str:
-    return curves[0].arm.path if curves else path(intermediate, targets)
+def _heading(curves: Sequence[Curve], subject: str, targets: Sequence[str]) -> str:
+    return curves[0].path if curves else path(subject, targets)
 
 
 def _undefined_notes(curves: Sequence[Curve]) -> list[str]:
-    """E.g. `refit undefined: base, large`, in lines as wide as a panel."""
+    """E.g. `refit undefined: base, large`."""
     notes = []
     for head in HEAD_LINES:
         scales = [curve.arm.scale for curve in curves if curve.head == head and curve.undefined]
         if scales:
-            notes += textwrap.wrap(f"{head} undefined: {', '.join(scales)}", int(PANEL_WIDTH * 16))
+            notes += _wrapped(f"{head} undefined: {', '.join(scales)}")
     return notes
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines as wide as a panel."""
+    return textwrap.wrap(text, int(PANEL_WIDTH * 16))
 
 
 def _finish_retention(figure: Figure, axes: np.ndarray, study: Study, curves: Sequence[Curve]) -> None:
@@ -182,38 +191,32 @@ def _finish_retention(figure: Figure, axes: np.ndarray, study: Study, curves: Se
     legend(figure, [*plain, *handles])
 
 
-def _scale_panel(panel: Axes, study: Study, curves: Sequence[Curve], intermediate: str, targets: tuple) -> None:
+def _scale_panel(panel: Axes, study: Study, curves: Sequence[Curve], subject: str, targets: tuple) -> None:
     colour = colours(study.scales)
     _reference_lines(panel)
-    lines = [
-        _heading(
-            [curve for curve in curves if (curve.arm.intermediate, curve.arm.targets) == (intermediate, targets)],
-            intermediate,
-            targets,
-        )
-    ]
+    own = [curve for curve in curves if (curve.subject, curve.arm.targets) == (subject, targets)]
+    lines = _wrapped(_heading(own, subject, targets))
     for head, line in HEAD_LINES.items():
-        name = (intermediate, targets, head)
-        here = [curve for curve in curves if (curve.arm.intermediate, curve.arm.targets, curve.head) == name]
+        here = [curve for curve in own if curve.head == head]
         x = np.array([curve.arm.non_embedding_parameters for curve in here]) * SHIFTS[head]
         panel.plot(x, [curve.final.value for curve in here], line, color=GREY, linewidth=0.8)
         for place, curve in zip(x, here, strict=True):
-            own = colour[curve.arm.scale]
+            shade = colour[curve.arm.scale]
             panel.errorbar(
                 place,
                 curve.final.value,
                 whiskers(curve.final),
-                color=own,
+                color=shade,
                 elinewidth=1,
                 zorder=3,
                 marker=MARKERS.get(curve.arm.layer_norm, "o"),
                 markersize=5,
-                markerfacecolor=own if head == "stored" else "white",
+                markerfacecolor=shade if head == "stored" else "white",
             )
         lines += [
             f"slope, {head}: {shown(trend.overall, sign=True, digits=2)}"
             for trend in study.trends
-            if (trend.arm.intermediate, trend.arm.targets, trend.head) == name
+            if (trend.smallest.subject, trend.smallest.arm.targets, trend.smallest.head) == (subject, targets, head)
         ]
     if not panel.containers:
         say(panel, "R(T) is undefined at every scale")

@@ -6,18 +6,16 @@ did not diverge, of these the highest mean.  Retrieval has no development score 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from analysis.curves import Curve
 from analysis.frame import primary, settings
 from analysis.measurements import Arm, Measurements, usable
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate
 from analysis.transfer import Scores, languages_by_target
-from trainers.tasks.languages import ENGLISH
 
 DEVELOPMENT = "development"
 _ARM = ["kind", "scale", "intermediate", "trained", "ends"]
@@ -33,7 +31,7 @@ class PointScore:
     zero_shot: Estimate
     """Mean over the target's languages, English included, then over targets; undefined for an intermediate."""
     retention: Estimate
-    """R(T) of the intermediate through its stored head, English; undefined where it was not probed."""
+    """R(T) of the intermediate through its stored head, English, of several tasks the mean; undefined if not probed."""
     best: bool
     """Of its training's points, the one with the highest development score."""
 
@@ -88,7 +86,7 @@ def compared(stages: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
 
 def point_scores(
     found: Sequence[Arm],
-    curves: Sequence[Curve],
+    finals: Mapping[tuple[Arm, str], Estimate],
     best: Sequence[str],
     measurements: Measurements,
     bootstrap: Bootstrap,
@@ -97,16 +95,15 @@ def point_scores(
 
     Args:
         found: intermediates and targets at every point.
-        curves: of these arms.
+        finals: of these arms and more, `analysis.curves.final_means`.
         best: `best_keys`.
     """
-    retained = {curve.arm: curve.final for curve in curves if curve.head == "stored" and curve.language == ENGLISH}
     return [
         PointScore(
             arm,
             _development(arm, measurements, bootstrap),
             _zero_shot(arm, measurements, bootstrap),
-            retained.get(arm, UNDEFINED),
+            finals.get((arm, "stored"), UNDEFINED),
             bool(arm.variant) and set(arm.ordered_keys) <= set(best),
         )
         for arm in found
@@ -127,15 +124,15 @@ def numbers(values: Iterable[str]) -> list[float]:
 
 
 def _development(arm: Arm, measurements: Measurements, bootstrap: Bootstrap) -> Estimate:
-    scores = [
-        measurements.scores(arm.ordered_keys, DEVELOPMENT, task, language, steps[-1:])[..., 0]
+    found = [
+        measurements.examples(arm.ordered_keys, DEVELOPMENT, task, language, steps[-1:])
         for task, language in measurements.pairs(arm.ordered_keys, DEVELOPMENT)
         if (steps := measurements.steps(arm.ordered_keys, DEVELOPMENT, task, language))
     ]
-    if not scores:
+    if not found:
         return UNDEFINED
-    mean = np.mean([part.mean() for part in scores])
-    return bootstrap.estimate(float(mean), np.mean([bootstrap.means(part) for part in scores], axis=0))
+    mean = np.mean([part.by_seed.mean() for part in found])
+    return bootstrap.estimate(float(mean), np.mean([bootstrap.means(part)[:, 0] for part in found], axis=0))
 
 
 def _zero_shot(arm: Arm, measurements: Measurements, bootstrap: Bootstrap) -> Estimate:

@@ -47,6 +47,29 @@ class Estimate:
 UNDEFINED = Estimate(math.nan)
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Scores of single examples and their weights; the score of all is the weighted mean.
+
+    Weights of 1 make it accuracy, a sentence's words accuracy over words, and a sentence's predicted and gold chunks
+    micro F1, Σ 2 · right / Σ (predicted + gold): what a resample of examples scores is computed alike for all.
+    """
+
+    scores: Floats
+    weights: Floats
+    """Both [seeds, examples, ...]."""
+
+    @classmethod
+    def alike(cls, scores: Floats) -> Examples:
+        """Examples that weigh alike."""
+        return cls(scores, np.ones_like(scores))
+
+    @property
+    def by_seed(self) -> Floats:
+        """[seeds, ...]"""
+        return _weighted((self.weights * self.scores).sum(axis=1), self.weights.sum(axis=1))
+
+
 class Bootstrap:
     """Draws seeds and examples with replacement; equal counts get equal draws, whatever is asked first.
 
@@ -65,20 +88,21 @@ class Bootstrap:
         self._root = int(rng.integers(2**63))
         self._weights: dict[tuple[int, int], Floats] = {}
 
-    def means(self, scores: Floats) -> Floats:
-        """The mean over seeds and examples, in every resample.
-
-        Args:
-            scores: [seeds, examples, ...].
+    def means(self, examples: Examples) -> Floats:
+        """The score over seeds and examples, in every resample.
 
         Returns:
             [B, ...]; NaN where there is nothing to draw from (one seed and one example).
         """
-        seeds, examples = scores.shape[:2]
-        if seeds < 2 and examples < 2:
-            return np.full((self.resamples, *scores.shape[2:]), np.nan)
-        over_examples = np.tensordot(self._draw(1, examples), scores, axes=(1, 1))
-        return np.einsum("bs,bs...->b...", self._draw(0, seeds), over_examples)
+        seeds, count, *further = examples.scores.shape
+        if seeds < 2 and count < 2:
+            return np.full((self.resamples, *further), np.nan)
+        drawn = self._draw(1, count)
+        totals, weights = (
+            np.tensordot(drawn, summed, axes=(1, 1))
+            for summed in (examples.weights * examples.scores, examples.weights)
+        )
+        return np.einsum("bs,bs...->b...", self._draw(0, seeds), _weighted(totals, weights))
 
     def estimate(self, value: float | Floats, samples: Floats) -> Estimate:
         """`value` with the percentile interval of its resamples [B]."""
@@ -101,6 +125,11 @@ class Bootstrap:
             drawn = rng.multinomial(count, np.full(count, 1 / count), size=self.resamples)
             self._weights[level, count] = drawn / count
         return self._weights[level, count]
+
+
+def _weighted(totals: Floats, weights: Floats) -> Floats:
+    """0 where nothing weighs: F1 without any chunk."""
+    return totals / np.where(weights == 0, 1, weights)
 
 
 def p_value(estimate: Estimate, samples: Floats) -> float:

@@ -15,6 +15,7 @@ from analysis.curves import (
     Curve,
     HeadComparison,
     Trend,
+    final_means,
     head_comparisons,
     pooled_slopes,
     retention_curves,
@@ -22,7 +23,7 @@ from analysis.curves import (
 )
 from analysis.frame import Record, stage_table, tidy
 from analysis.measurements import Arm, Measurements, arms, usable
-from analysis.multilinguality import LayerCurve, layer_curves
+from analysis.multilinguality import NORMED, PLAIN, LayerCurve, layer_curves
 from analysis.search import PointScore, best_keys, compared, last_attempts, point_scores
 from analysis.statistics import Bootstrap, Estimate
 from analysis.transfer import Cell, MeanGain, cells, mean_gains
@@ -45,9 +46,13 @@ class Study:
     pooled_slopes: dict[str, Estimate]
     """Head → mean slope over all trends."""
     heads: list[HeadComparison]
+    finals: dict[tuple[Arm, str], Estimate]
+    """Arm and head → R(T) in English, the mean over its probed tasks where it is defined."""
     cells: list[Cell]
     mean_gains: list[MeanGain]
     layers: list[LayerCurve]
+    normed_layers: list[LayerCurve]
+    """Of pre-LN encoders, whose residuals no LayerNorm has touched: retrieval after the final one."""
     points: list[PointScore]
     """Of a search; empty without one."""
     has_examples: bool
@@ -94,13 +99,14 @@ def analyse(
     measurements = Measurements(frame, examples)
     last = last_attempts(stages)
     ends = compared(stages, frame)
-    targets, at_all_points = arms(ends, "target"), arms(last, "target")
+    targets, at_all_points, retrieved = arms(ends, "target"), arms(last, "target"), arms(ends, "retrieval")
     every_curve = retention_curves(at_all_points, measurements, bootstrap)
     curves = [curve for curve in every_curve if curve.arm in targets]
+    finals = final_means(every_curve, bootstrap)
     points: list[PointScore] = []
     if (stages["variant"] != "").any():
         found = [*arms(last, "intermediate"), *at_all_points]
-        points = point_scores(found, every_curve, best_keys(stages, frame), measurements, bootstrap)
+        points = point_scores(found, finals, best_keys(stages, frame), measurements, bootstrap)
     trends = scale_trends(curves, bootstrap)
     table = cells(targets, measurements, bootstrap)
     return Study(
@@ -112,9 +118,11 @@ def analyse(
         trends,
         pooled_slopes(trends, bootstrap),
         head_comparisons(curves, bootstrap),
+        finals,
         cells=table,
         mean_gains=mean_gains(table, bootstrap),
-        layers=layer_curves(arms(ends, "retrieval"), measurements, bootstrap, retrieval_depth),
+        layers=layer_curves(retrieved, PLAIN, measurements, bootstrap, retrieval_depth),
+        normed_layers=layer_curves(retrieved, NORMED, measurements, bootstrap, retrieval_depth),
         points=points,
         has_examples=measurements.has_examples,
     )

@@ -38,17 +38,12 @@ class Table:
 def cell_table(study: Study) -> Table:
     """Every planned or begun cell; diverged and unfinished stages are counted and never averaged in."""
     computed = {(cell.arm.scale, cell.arm.intermediate, cell.target): cell for cell in study.cells}
-    finals = {
-        (curve.arm.scale, curve.arm.intermediate, curve.arm.trained, curve.head): curve.final
-        for curve in study.curves
-        if curve.language == ENGLISH
-    }
     order = {scale: place for place, scale in enumerate(study.scales)}
     groups = (
         study.compared.filter(pl.col("kind") == "target")
         .explode("targets")
         .drop_nulls("targets")
-        .group_by("scale", "intermediate", "targets", "trained")
+        .group_by("scale", "intermediate", "targets")
         .agg(*OUTCOME_COUNTS)
         .sort(
             pl.col("scale").replace_strict(order, return_dtype=pl.Int64),
@@ -58,7 +53,7 @@ def cell_table(study: Study) -> Table:
         )
     )
     rows = []
-    for scale, intermediate, target, trained, completed, *counts in groups.iter_rows():
+    for scale, intermediate, target, completed, *counts in groups.iter_rows():
         cell = computed.get((scale, intermediate, target))
         rows.append(
             (
@@ -67,10 +62,7 @@ def cell_table(study: Study) -> Table:
                 target,
                 *_seeds(len(cell.seeds) if cell else 0, completed, *counts),
                 *_scores(cell),
-                *(
-                    shown(finals[name]) if (name := (scale, intermediate, trained, head)) in finals else DASH
-                    for head in HEADS
-                ),
+                *(shown(study.finals.get((cell.arm, head), UNDEFINED)) if cell else DASH for head in HEADS),
             )
         )
     return Table(
@@ -160,7 +152,7 @@ def retention_table(study: Study) -> Table:
     rows = [
         (
             curve.arm.scale,
-            curve.arm.path,
+            curve.path,
             curve.head,
             str(len(curve.seeds)),
             shown(curve.final),
@@ -196,8 +188,8 @@ def trend_table(study: Study) -> Table:
     families = sorted({family for trend in study.trends for family in trend.within})
     rows = [
         (
-            trend.arm.path,
-            trend.head,
+            trend.smallest.path,
+            trend.smallest.head,
             ", ".join(trend.scales),
             str(trend.seeds),
             shown(trend.overall, sign=True),

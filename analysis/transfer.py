@@ -119,10 +119,10 @@ class Scores:
         by_language = []
         for language in languages:
             steps = measurements.steps(keys, MEASURE, target, language)[-1:]
-            by_language.append(measurements.scores(keys, MEASURE, target, language, steps)[..., 0])
-        self.by_seed: Floats = np.stack([scores.mean(axis=1) for scores in by_language], axis=-1)  # [seeds, languages]
+            by_language.append(measurements.examples(keys, MEASURE, target, language, steps))
+        self.by_seed: Floats = np.concatenate([found.by_seed for found in by_language], axis=-1)  # [seeds, languages]
         self.value: Floats = self.by_seed.mean(axis=0)
-        self.samples: Floats = np.stack([bootstrap.means(scores) for scores in by_language], axis=-1)
+        self.samples: Floats = np.concatenate([bootstrap.means(found) for found in by_language], axis=-1)
 
 
 def _cell(

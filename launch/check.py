@@ -96,7 +96,7 @@ def length_problems(plan: Plan) -> Iterator[str]:
         usable = plan.scales[stage.scale.name].shape.positions - 2  # XLM-R counts from padding_idx + 1 = 2
         read: list[tuple[str, Recipe | Evaluation | Probe]] = [(one.task, one) for one in stage.evaluate]
         read += [(training.task, training.recipe) for training in stage.train]
-        read += [(stage.probe.task, stage.probe)] if stage.probe is not None else []
+        read += [(probe.task, probe) for probe in stage.probes]
         for task, lengths in read:
             if lengths.max_length > usable:
                 yield (
@@ -126,7 +126,7 @@ def store_problems(sweep: Sweep) -> list[str]:
 def _needed(plan: Plan) -> Needed:
     needed: Needed = {}
     for stage in plan.stages:
-        for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probe).items():
+        for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probes).items():
             before = needed.get(name, (files, ()))[1]  # another stage may read it in other languages
             needed[name] = files, tuple(dict.fromkeys((*before, *languages)))
     return needed

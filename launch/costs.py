@@ -43,7 +43,7 @@ class Prediction:
 
 def predict(plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, world_size: int = 1) -> Prediction:
     """Time of each unfinished stage on `world_size` ranks of `speed` each, and disk of all."""
-    works = {stage.key: work_of(stage, plan, mirror) for stage in plan.stages}
+    works = {key: work_of(stage, plan, mirror) for key, stage in plan.by_key.items()}
     clock = learn_time(plan, store, works, speed)
     intervals = {
         stage.key: clock.interval_s(group_of(stage), expected_s(works[stage.key], speed, world_size))
@@ -90,8 +90,8 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
             whole = steps / (1 - stage.mixing.mlm_share * (MLM in stage.trained))
             capped = min(whole, stage.mixing.max_steps or whole)
             training, steps = int(training * capped / steps), int(capped)
-        if stage.probe is not None:
-            probe, probings = stage.probe, steps.bit_length() + 2 if stage.kind == "target" else 2
+        probings = steps.bit_length() + 2 if stage.kind == "target" else 2
+        for probe in stage.probes:
             elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English
             forward += int(
                 probings * (probe.examples + probe.refit_examples + elsewhere) * tokens(probe.task, probe.max_length)

@@ -69,7 +69,7 @@ def needed_splits(sweep: Sweep) -> list[Split]:
     mirror = Mirror(empty)
     found: dict[Split, None] = {}
     for stage in make_plan(alone).stages:
-        for files, languages in needed_files(stage.train, stage.evaluate, stage.probe).values():
+        for files, languages in needed_files(stage.train, stage.evaluate, stage.probes).values():
             for part in files.all_files:
                 for language in languages:
                     path = mirror.path(part, language)

@@ -97,13 +97,16 @@ class _Planner:
     def _add_arm(self, scale: Scale, intermediate: Intermediate, seed: int) -> None:
         name = intermediate.name
         parent = self._add(self._intermediate(scale, intermediate, seed)) if intermediate.tasks else None
-        if parent is not None and parent.probe is None:
-            self.notes.append(f"{name} is several tasks: what is retained of it is not probed")
+        if parent is not None and len(parent.probes) > 1:
+            self.notes.append(
+                f"{name} is {len(parent.probes)} tasks, which share the examples of its probes: each has fewer, and "
+                "so wider intervals, than in an arm of its own"
+            )
         for training_task, targets in self.trained_targets.items():
             if training_task in intermediate.tasks:
                 self.notes.append(
                     f"{name} holds the training set of {', '.join(targets)}: that arm trains on "
-                    "it twice, and retention is measured on the target's own task"
+                    f"it twice, and retention of {training_task} is measured on the target's own task"
                 )
             self._add(self._target(scale, name, seed, parent, training_task, targets))
         for target in self.retrieved_targets:
@@ -133,8 +136,8 @@ class _Planner:
         ]
         if intermediate.mlm:
             train.append(Training(task=MLM, languages=self._text_languages, recipe=self._recipe("intermediate", MLM)))
-        probe = self._probe(intermediate.probed) if intermediate.probed else None
-        return self._stage("intermediate", scale, intermediate.name, seed, None, tuple(train), (), probe)
+        probes = tuple(self._probe(task, among=len(intermediate.probed)) for task in intermediate.probed)
+        return self._stage("intermediate", scale, intermediate.name, seed, None, tuple(train), (), probes)
 
     @cached_property
     def _text_languages(self) -> tuple[str, ...]:
@@ -156,12 +159,12 @@ class _Planner:
         targets: tuple[str, ...],
     ) -> Stage:
         evaluate = tuple(self._evaluation(target) for target in targets)
-        probe = parent.probe if parent else None
+        probes = parent.probes if parent else ()
         train = (Training(task=training_task, recipe=self._recipe("target", training_task)),)
-        return self._stage("target", scale, intermediate, seed, parent, train, evaluate, probe)
+        return self._stage("target", scale, intermediate, seed, parent, train, evaluate, probes)
 
     def _retrieval(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, target: str) -> Stage:
-        return self._stage("retrieval", scale, intermediate, seed, parent, (), (self._evaluation(target),), None)
+        return self._stage("retrieval", scale, intermediate, seed, parent, (), (self._evaluation(target),), ())
 
     def _stage(
         self,
@@ -172,7 +175,7 @@ class _Planner:
         parent: Stage | None,
         train: tuple[Training, ...],
         evaluate: tuple[Evaluation, ...],
-        probe: Probe | None,
+        probes: tuple[Probe, ...],
     ) -> Stage:
         return Stage(
             kind=kind,
@@ -180,7 +183,7 @@ class _Planner:
             train=train,
             evaluate=evaluate,
             seed=seed,
-            probe=probe,
+            probes=probes,
             parent=parent.key if parent else None,
             intermediate=intermediate,
             variant=self._variant(kind, parent, train, evaluate),
@@ -188,7 +191,7 @@ class _Planner:
             development_examples=self.sweep.evaluation.development_examples,
             data={
                 name: self._fingerprint(files, languages)
-                for name, (files, languages) in needed_files(train, evaluate, probe).items()
+                for name, (files, languages) in needed_files(train, evaluate, probes).items()
             },
         )
 
@@ -222,12 +225,12 @@ class _Planner:
             overflow=recipe.overflow,
         )
 
-    def _probe(self, intermediate: str) -> Probe:
-        recipe, sizes = self._recipe("intermediate", intermediate), self.sweep.probe.of(intermediate)
-        other = TASKS[intermediate].multilingual
+    def _probe(self, task: str, among: int) -> Probe:
+        recipe, sizes = self._recipe("intermediate", task), self.sweep.probe.of(task, among)
+        other = TASKS[task].multilingual
         languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
         return Probe(
-            task=intermediate,
+            task=task,
             languages=tuple(language for language in languages if language != ENGLISH),
             examples=sizes.examples,
             examples_other=sizes.examples_other,

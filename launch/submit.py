@@ -216,7 +216,7 @@ def execution_at(execution: Execution, placement: Placement) -> Execution:
 
 def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
     """Pending elements of this sweep that hold only stages which are no longer in it: id → what they would train."""
-    wanted = {stage.key for stage in plan.stages}
+    wanted = set(plan.by_key)
     pending = {job.name: job for job in jobs}
     found: dict[str, str] = {}
     for folder in array_folders(store):

@@ -33,6 +33,10 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
 
 
+FEWEST_PROBED = 8
+"""A task that shares its probes with others keeps so many examples, if it has so many: of fewer nothing can be told."""
+
+
 class ProbeSizes(Frozen):
     """On how much retention is measured; the same examples for every scale and seed."""
 
@@ -45,7 +49,12 @@ class ProbeSizes(Frozen):
 
 
 class ProbeSettings(ProbeSizes):
-    """Sizes of all probes, and of those that differ."""
+    """Sizes of all probes, and of those that differ.
+
+    Of an intermediate of n tasks each gets 1/n of its sizes, so that probing it costs what probing one of them does.
+    The price is precision: each task's intervals are √n times as wide.  Its refit head sees fewer examples, too, so
+    that P compares with P(0) and P_base of the same arm, and not with another arm's P.
+    """
 
     by_task: dict[str, ProbeSizes] = Field(default_factory=dict)
     """Sizes for one intermediate task: a question with its document costs as much as several sentence pairs."""
@@ -53,12 +62,16 @@ class ProbeSettings(ProbeSizes):
     @field_validator("by_task")
     @classmethod
     def _known_tasks(cls, sizes: dict[str, ProbeSizes]) -> dict[str, ProbeSizes]:
-        _known(tuple(sizes), intermediate_names(), "an intermediate")
+        _known(
+            tuple(sizes), [name for name, task in TASKS.items() if task.role == "intermediate"], "an intermediate task"
+        )
         return sizes
 
-    def of(self, intermediate: str) -> ProbeSizes:
-        """The sizes that hold for one intermediate task."""
-        return self.by_task.get(intermediate, self)
+    def of(self, task: str, among: int = 1) -> ProbeSizes:
+        """The sizes that hold for one intermediate task, probed together with `among` - 1 others."""
+        own = self.by_task.get(task, self)
+        sizes = {name: getattr(own, name) for name in ProbeSizes.model_fields}
+        return ProbeSizes(**{name: min(size, max(FEWEST_PROBED, -(-size // among))) for name, size in sizes.items()})
 
 
 class EvaluationSettings(Frozen):

@@ -39,7 +39,8 @@ class Assembly:
     all_embeddings: Tensor
     """The untrimmed word embeddings, [full vocabulary, hidden]."""
     engine: Engine
-    prober: Prober | None
+    probers: tuple[Prober, ...]
+    """One for each probed task."""
     batches: StepBatches
     source: Path
     """The encoder folder that the stage starts from."""
@@ -96,13 +97,11 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
     if MLM in heads:
         load_language_model_head(source, heads[MLM])
     engine = Engine(StageModel(encoder, heads), stage.recipe, execution, ranks)
-    prober = None
-    if stage.probe is not None and data.refit is not None:
-        task = data.tasks[stage.probe.task]
-        stored_head = _stored_head(parent, task, encoder) if parent else None
-        prober = Prober(task, data.probe, data.refit.examples, stored_head)
+    probers = tuple(
+        Prober(probe, _stored_head(parent, probe.task, encoder) if parent else None) for probe in data.probes
+    )
     batches = StepBatches(stage, data.train, MaskVocabulary(mask_id(source), len(all_embeddings)))
-    return Assembly(data, vocabulary, all_embeddings, engine, prober, batches, source)
+    return Assembly(data, vocabulary, all_embeddings, engine, probers, batches, source)
 
 
 def _new_head(task: Task, encoder: Any) -> Head:

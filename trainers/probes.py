@@ -1,4 +1,4 @@
-"""Probes: what is left of the intermediate task in the encoder, at chosen steps of target training.
+"""Probes: what is left of an intermediate task in the encoder, at chosen steps of target training.
 
 The stored head is re-attached without training (A); a linear head is refitted to frozen features (P).  One
 forward pass of the encoder serves both.  Definitions: DESIGN §6, analysis/retention.py.
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.data.stagedata import LabelledSet
+from trainers.data.stagedata import ProbeSets
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.engine import Batch, Engine
 from trainers.evaluate import DecodedRows, outputs
 from trainers.heads import Head, linear_head
 from trainers.scores import Score
-from trainers.tasks import Task, family
+from trainers.tasks import family
 
 RIDGE = 1e-3
 """L2 penalty of the refit head, on standardised features."""
@@ -48,23 +48,21 @@ class Probing:
 
     scores: list[Score]
     examples: pl.DataFrame
-    """One row per (measure, task, language, example): its score on the primary metric, for the bootstrap."""
+    """One row per (measure, task, language, example): its score on the primary metric and weight, for the bootstrap."""
 
 
 class Prober:
     """Measures A and P of one intermediate task with everything but the encoder held fixed."""
 
-    def __init__(self, task: Task, sets: list[LabelledSet], refit: TokenisedSet, stored_head: Head | None) -> None:
+    def __init__(self, probe: ProbeSets, stored_head: Head | None) -> None:
         """
         Args:
-            task: the intermediate task.
-            sets: development examples, English first; other languages come from the task's multilingual form.
-            refit: English training examples of the refit head.
+            probe: the task, and what it is probed with.
             stored_head: the head trained in phase 2; None before there is one.
         """
-        self.task, self.sets, self.refit = task, sets, refit
+        self.task, self.sets, self.refit = probe.task, probe.measured, probe.refit.examples
         self.stored_head = stored_head
-        self.chances = [family(probe.task).chance(probe) for probe in sets]
+        self.chances = [family(one.task).chance(one) for one in self.sets]
 
     def measure(
         self,
@@ -109,6 +107,7 @@ class Prober:
                         language=pl.lit(probe.language),
                         example="example",
                         score="score",
+                        weight="weight" if "weight" in frame.columns else pl.lit(1.0),
                     )
                 )
                 scores += [

@@ -38,17 +38,7 @@ class Recorder:
     def measured(self, scores: list[Score], at: int) -> None:
         """Scores at a step (or, for retrieval, at a layer)."""
         for score in scores:
-            self.event(
-                "measured",
-                at=at,
-                measure=score.measure,
-                task=score.task,
-                language=score.language,
-                metric=score.metric,
-                value=score.value,
-                examples=score.examples,
-                chance=score.chance,
-            )
+            self.event("measured", at=at, **score._asdict())
         if self.tracker is None:
             return
         for score in scores:

@@ -176,8 +176,9 @@ class _Attempt:
                 if stop:
                     self.recorder.event("ended", outcome="preempted", step=done)
                     return "preempted"
-        if stage.kind == "intermediate" and self.parts.prober is not None:
-            self.parts.prober.stored_head = self.parts.trained_head(self.parts.prober.task.name)
+        if stage.kind == "intermediate":
+            for prober in self.parts.probers:
+                prober.stored_head = self.parts.trained_head(prober.task.name)
             self._probe(total)
         return "completed"
 
@@ -189,12 +190,14 @@ class _Attempt:
             self._probe(0)
 
     def _probe(self, step: int, **measures: Any) -> None:
-        if self.parts.prober is None:
+        if not self.parts.probers:
             return
         with self.watch("probe"):
-            probing = self.parts.prober.measure(self.parts.engine, self.parts.vocabulary, **measures)
-            self._write_examples(f"probe-step-{step:09d}", probing.examples)
-            self.recorder.measured(probing.scores, at=step)
+            found = [
+                prober.measure(self.parts.engine, self.parts.vocabulary, **measures) for prober in self.parts.probers
+            ]
+            self._write_examples(f"probe-step-{step:09d}", pl.concat([one.examples for one in found]))
+            self.recorder.measured([score for one in found for score in one.scores], at=step)
 
     def _save_checkpoint(self, step: int) -> None:
         with self.watch("save"):
@@ -264,7 +267,7 @@ class _Attempt:
         }
         self.ranks.on_first(lambda: self._commit(result))
         if self.ranks.first:
-            probing = f", probing {result['probe_share']:.1%} of it" if self.stage.probe else ""
+            probing = f", probing {result['probe_share']:.1%} of it" if self.stage.probes else ""
             print(f"{self.stage.label}  {outcome} in {total:.1f} s{probing}", flush=True)
         return outcome
 

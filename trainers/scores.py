@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """What was measured, on what, and what a constant answer would have got."""
 
     measure: str
-    """untouched, stored, refit (probes), development, zero_shot or retrieval."""
+    """untouched, stored, refit (probes), development, zero_shot, retrieval or retrieval_normed."""
     task: str
     language: str
     metric: str

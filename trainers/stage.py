@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainers.tasks.languages import ENGLISH
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 KEY_DIGITS = 16
 
 _COSMETIC = "cosmetic"
@@ -145,7 +145,7 @@ SHARED_BY_TASKS = ("warmup", "weight_decay", "adam_betas", "adam_epsilon", "grad
 
 
 class Probe(Frozen):
-    """How retention of the intermediate task is measured: the same examples for every scale and seed."""
+    """How retention of one intermediate task is measured: the same examples for every scale and seed."""
 
     task: str
     """The intermediate task."""
@@ -189,8 +189,8 @@ class Stage(Frozen):
     """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
     seed: int = Field(ge=0, lt=2**63)
     """Decides heads, data order and dropout (with `retry`); 0 where nothing is random."""
-    probe: Probe | None = None
-    """What is probed: for an intermediate its own task, for a target its parent's; None after several tasks."""
+    probes: tuple[Probe, ...] = ()
+    """What is probed, one task each: for an intermediate its own tasks, for a target its parent's."""
     development_examples: int = Field(default=500, gt=0)
     """English development examples of the training task; at or below their majority class a run has diverged."""
     data: dict[str, str]
@@ -203,6 +203,17 @@ class Stage(Frozen):
     variant: dict[str, Setting] = Cosmetic(default_factory=dict)
     """What the sweep's search sets for this stage and its parent; the recipes hold it, this is for people to read."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, content: Any) -> Any:
+        found = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+        if found != SCHEMA_VERSION:
+            raise ValueError(
+                f"it is of version {found}, and this program reads version {SCHEMA_VERSION}: "
+                "read it with the program that wrote it, or run the sweep anew"
+            )
+        return content
+
     @model_validator(mode="after")
     def _whole(self) -> Stage:
         if (self.mixing is None) != (len(self.train) < 2):
@@ -212,6 +223,9 @@ class Stage(Frozen):
             if len(set(values.values())) > 1:
                 found = ", ".join(f"{task} {value}" for task, value in values.items())
                 raise ValueError(f"one optimizer trains all tasks, so their {field} must be the same: {found}")
+        probed = [probe.task for probe in self.probes]
+        if len(set(probed)) < len(probed):
+            raise ValueError(f"a task is probed in one way, but found {', '.join(probed)}")
         if self.kind == "retrieval" and self.train:
             raise ValueError("a retrieval stage trains nothing")
         if self.kind != "retrieval" and not self.train:

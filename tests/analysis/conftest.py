@@ -24,3 +24,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     root = tmp_path_factory.mktemp("store")
     keys = fakes.write_study(root)
     return Built(root, keys, fakes.study_of(root))
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two scales, two targets, and an intermediate of two tasks beside one of one."""
+    root = tmp_path_factory.mktemp("several")
+    for stage in fakes.stages((0, 1), ("none", "mnli", fakes.SEVERAL)):
+        if stage.scale.name != "medium" and stage.kind != "retrieval" and stage.ending in ("", "pawsx", "xnli"):
+            fakes.write_stage(root, stage)
+    return fakes.study_of(root)

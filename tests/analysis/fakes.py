@@ -3,7 +3,8 @@
     3 scales × {none, mnli, squad} × {xnli, pawsx, xquad} + Tatoeba, 3 seeds: 120 stages
 
 Truth: A(τ) falls from A(0) to c + kept · (A(0) − c), where `kept` grows with scale; the representation keeps more
-than the head; an intermediate adds GAIN to English and half of it to every other language.
+than the head; an intermediate adds GAIN to English and half of it to every other language; of several tasks at once,
+squad is kept by half; after their final LayerNorm, pre-LN encoders retrieve better by NORMED.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from analysis.gather import per_example, store_records
 from analysis.statistics import Bootstrap
 from analysis.study import Study, analyse
 from trainers.files import write_json
-from trainers.stage import Evaluation, Probe, Recipe, ScaleId, Stage, Training
+from trainers.stage import Evaluation, Mixing, Probe, Recipe, ScaleId, Stage, Training
 from trainers.store import EventLog, Store
 from trainers.tasks import TASKS
 
@@ -29,16 +30,18 @@ SCALES = {"small": 200_000, "medium": 600_000, "large": 2_000_000}
 KEPT = {"small": 0.2, "medium": 0.5, "large": 0.8}
 REPRESENTATION_KEPT = {"small": 0.6, "medium": 0.75, "large": 0.9}
 LAYER_NORM = {"small": "post", "medium": "post", "large": "pre"}
-INTERMEDIATES = {"none": (), "mnli": ("mnli",), "squad": ("squad",)}
-MULTILINGUAL = {"mnli": "xnli", "squad": "xquad"}
+INTERMEDIATES = ("none", "mnli", "squad")
+SEVERAL = "mnli+squad"
+"""An intermediate of two tasks, which is not in the study unless it is asked for."""
 TARGETS = {"xnli": "mnli", "pawsx": "pawsx", "xquad": "squad"}
 """Target → the task that is trained on."""
 LANGUAGES = ("en", "de", "ru", "sw", "zh")
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 100)
 LAYERS = 4
 EXAMPLES = 400
-CHANCE, LEARNED, BASE, PLAIN, GAIN = 0.4, 0.8, 0.5, 0.6, 0.1
+CHANCE, LEARNED, BASE, PLAIN, GAIN, NORMED = 0.4, 0.8, 0.5, 0.6, 0.1, 0.15
 RECIPE = Recipe(batch_size=32, epochs=1, learning_rate=1e-4, max_length=64)
+MIXING = Mixing(max_steps=STEPS[-1])
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,17 @@ class Point:
         return (difficulty < self.value + 0.01 * (seed % 3 - 1) - 1e-9).astype(np.float64)
 
 
-def stages(seeds: tuple[int, ...] = (0, 1, 2)) -> list[Stage]:
+def stages(seeds: tuple[int, ...] = (0, 1, 2), intermediates: tuple[str, ...] = INTERMEDIATES) -> list[Stage]:
     """Intermediates first, then targets, then retrieval, as a plan orders them."""
     found: list[Stage] = []
     for scale in SCALES:
         parents = {
-            (name, seed): _intermediate(scale, name, seed) for name in INTERMEDIATES if name != "none" for seed in seeds
+            (name, seed): _intermediate(scale, name, seed) for name in intermediates if name != "none" for seed in seeds
         }
         found += parents.values()
         found += [
             _target(scale, name, target, seed, parents.get((name, seed)))
-            for name in INTERMEDIATES
+            for name in intermediates
             for target in TARGETS
             for seed in seeds
         ]
@@ -84,16 +87,19 @@ def _common(scale: str, intermediate: str) -> dict[str, Any]:
     }
 
 
-def _probe(task: str) -> Probe:
-    return Probe(task=task, languages=LANGUAGES[1:], examples=EXAMPLES, examples_other=EXAMPLES, max_length=64)
+def _probes(intermediate: str) -> tuple[Probe, ...]:
+    sizes = {"examples": EXAMPLES, "examples_other": EXAMPLES}
+    tasks = intermediate.split("+")
+    return tuple(Probe(task=task, languages=LANGUAGES[1:], max_length=64, **sizes) for task in tasks)
 
 
 def _intermediate(scale: str, name: str, seed: int) -> Stage:
     return Stage(
         kind="intermediate",
-        train=tuple(Training(task=task, recipe=RECIPE) for task in INTERMEDIATES[name]),
+        train=tuple(Training(task=task, recipe=RECIPE) for task in name.split("+")),
+        mixing=MIXING if "+" in name else None,
         seed=seed,
-        probe=_probe(name),
+        probes=_probes(name),
         **_common(scale, name),
     )
 
@@ -105,7 +111,7 @@ def _target(scale: str, name: str, target: str, seed: int, parent: Stage | None)
         seed=seed,
         evaluate=(Evaluation(task=target, languages=LANGUAGES, max_length=64),),
         parent=parent.key if parent else None,
-        probe=_probe(name) if parent else None,
+        probes=_probes(name) if parent else (),
         **_common(scale, name),
     )
 
@@ -136,23 +142,27 @@ def truth(stage: Stage) -> Iterator[Point]:
     """What the stage would measure if there were no seeds."""
     scale, name = stage.scale.name, stage.intermediate
     if stage.kind == "intermediate":
-        for task, language in _probed(name):
+        for task, language in _probed(stage):
             yield Point(0, "untouched", task, language, BASE)
             yield Point(STEPS[-1], "stored", task, language, LEARNED)
             yield Point(STEPS[-1], "refit", task, language, LEARNED)
-        yield Point(STEPS[-1], "development", name, "en", LEARNED)
+        for task in stage.trained:
+            yield Point(STEPS[-1], "development", task, "en", LEARNED)
         return
     if stage.kind == "retrieval":
         for layer in range(LAYERS + 1):
             for language in LANGUAGES[1:]:
-                yield Point(layer, "retrieval", "tatoeba", language, 0.2 + 0.1 * layer - 0.05 * (name != "none"))
+                score = 0.2 + 0.1 * layer - 0.05 * (name != "none")
+                yield Point(layer, "retrieval", "tatoeba", language, score)
+                if LAYER_NORM[scale] == "pre":
+                    yield Point(layer, "retrieval_normed", "tatoeba", language, score + NORMED)
         return
-    if stage.probe:
-        for task, language in _probed(name):
-            for at in STEPS:
-                yield Point(at, "stored", task, language, CHANCE + decay(KEPT[scale], at) * (LEARNED - CHANCE))
-                kept = decay(REPRESENTATION_KEPT[scale], at)
-                yield Point(at, "refit", task, language, BASE + kept * (LEARNED - BASE))
+    for task, language in _probed(stage):
+        share = 0.5 if (name, task) == (SEVERAL, "squad") else 1.0
+        for at in STEPS:
+            yield Point(at, "stored", task, language, CHANCE + decay(share * KEPT[scale], at) * (LEARNED - CHANCE))
+            kept = decay(share * REPRESENTATION_KEPT[scale], at)
+            yield Point(at, "refit", task, language, BASE + kept * (LEARNED - BASE))
     yield Point(STEPS[-1], "development", stage.trained[0], "en", PLAIN)
     for evaluation in stage.evaluate:
         for language in LANGUAGES:
@@ -166,8 +176,8 @@ def decay(kept: float, at: int) -> float:
     return kept + (1 - kept) * 2 ** (-at / 8) if at < STEPS[-1] else kept
 
 
-def _probed(intermediate: str) -> list[tuple[str, str]]:
-    return [(intermediate, "en"), *((MULTILINGUAL[intermediate], language) for language in LANGUAGES[1:])]
+def _probed(stage: Stage) -> list[tuple[str, str]]:
+    return [(probe.task, language) for probe in stage.probes for language in LANGUAGES]
 
 
 def write_stage(root: Path, stage: Stage, outcome: str = "completed") -> None:
@@ -203,8 +213,9 @@ def write_stage(root: Path, stage: Stage, outcome: str = "completed") -> None:
             tables.setdefault(f"probe-step-{point.at:09d}", []).append(table)
         elif point.measure == "zero_shot":
             tables[f"{point.task}-{point.language}"] = [table]
-        elif point.measure == "retrieval":
-            tables[f"{point.task}-layer{point.at:02d}-{point.language}"] = [table]
+        elif point.measure.startswith("retrieval"):
+            normed = "-normed" * (point.measure == "retrieval_normed")
+            tables[f"{point.task}{normed}-layer{point.at:02d}-{point.language}"] = [table]
     log.close()
     entry.predictions.mkdir(exist_ok=True)
     for name, parts in tables.items():

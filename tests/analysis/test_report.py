@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import fakes
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.figures import SECTIONS
+from analysis.figures import SECTIONS, retrieval_by_layer
 from analysis.findings import answers, shown
 from analysis.plotting import save, seeds_note, style
 from analysis.report import write_report
+from analysis.retention_figures import retention_by_language, retention_by_scale, retention_by_step
 from analysis.statistics import Estimate
 from analysis.tables import cell_table, duration, trouble_table
 from trainers.stage import ScaleId
@@ -129,7 +131,7 @@ def test_hostile_names_and_texts_are_escaped_everywhere(tmp_path):
         update={"intermediate": HOSTILE, "scale": ScaleId(fingerprint="f", name=HOSTILE, source="s")}
     )
     fakes.SCALES[HOSTILE], fakes.LAYER_NORM[HOSTILE], fakes.KEPT[HOSTILE] = 10**6, HOSTILE, 0.5
-    fakes.REPRESENTATION_KEPT[HOSTILE], fakes.MULTILINGUAL[HOSTILE] = 0.5, "xnli"
+    fakes.REPRESENTATION_KEPT[HOSTILE] = 0.5
     try:
         probed = [(fakes.Point(at, "stored", "mnli", language, 0.8)) for at in fakes.STEPS for language in ("en", "de")]
         with pytest.MonkeyPatch.context() as patch:
@@ -137,7 +139,7 @@ def test_hostile_names_and_texts_are_escaped_everywhere(tmp_path):
             patch.setattr(fakes, "PROVENANCE", {**fakes.PROVENANCE, "host": HOSTILE, "devices": [HOSTILE]})
             fakes.write_stage(tmp_path / "store", hostile)
     finally:
-        for table in (fakes.SCALES, fakes.LAYER_NORM, fakes.KEPT, fakes.REPRESENTATION_KEPT, fakes.MULTILINGUAL):
+        for table in (fakes.SCALES, fakes.LAYER_NORM, fakes.KEPT, fakes.REPRESENTATION_KEPT):
             table.pop(HOSTILE)
     path = write_report(tmp_path / "store", [hostile.key], tmp_path / "out", HOSTILE, planned=[hostile], resamples=50)
     text = path.read_text()
@@ -185,6 +187,56 @@ def test_figures_of_many_panels_keep_their_texts_apart(built):
                 for place, (text, box) in enumerate(boxes):
                     hidden = [str(other) for other, its_box in boxes[place + 1 :] if box.overlaps(its_box)]
                     assert not hidden, (drawing.name, str(text), hidden)
+
+
+def test_an_intermediate_of_several_tasks_has_figures_of_its_own(several):
+    with style():
+        drawings = {
+            drawing.name: drawing.figure
+            for draw in (retention_by_step, retention_by_scale, retention_by_language)
+            for drawing in draw(several, "s")
+        }
+    assert set(drawings) == {
+        "retention",
+        "retention-mnli+squad",
+        "retention-by-scale",
+        "retention-by-scale-mnli+squad",
+        "retention-by-language-mnli",
+        "retention-by-language-mnli+squad-mnli",
+        "retention-by-language-mnli+squad-squad",
+    }
+    titles = [panel.get_title() for panel in drawings["retention"].axes]
+    assert titles == ["mnli → pawsx", "mnli → xnli (same task)"]
+    titles = [panel.get_title().replace("\n", " ") for panel in drawings["retention-mnli+squad"].axes]
+    assert titles == [
+        "mnli+squad · mnli → pawsx",
+        "mnli+squad · mnli → xnli (same task)",
+        "mnli+squad · squad → pawsx",
+        "mnli+squad · squad → xnli",
+    ]
+
+
+def test_retrieval_after_the_final_layer_norm_is_drawn_dashed_beside_the_plain_one(built):
+    (drawing,) = retrieval_by_layer(built.study, "s")
+    plain, normed = (
+        [curve.value.tolist() for curve in found if curve.arm.scale == "large"]
+        for found in (built.study.layers, built.study.normed_layers)
+    )
+    for panel in drawing.figure.axes:
+        lines = {
+            style: [line.get_ydata().tolist() for line in panel.lines if line.get_linestyle() == style]
+            for style in ("-", "--")
+        }
+        assert len(lines["-"]) == 3
+        assert bool(lines["--"]) == (panel.get_title() == "large")
+        if lines["--"]:
+            assert (lines["-"], lines["--"]) == (plain, normed)
+    (legend,) = drawing.figure.legends
+    assert "after the final LayerNorm" in [text.get_text() for text in legend.get_texts()]
+    assert "Thin and dashed" in drawing.caption
+    (without,) = retrieval_by_layer(replace(built.study, normed_layers=[]), "s")
+    assert "dashed" not in without.caption
+    assert len(without.figure.legends[0].get_texts()) == len(legend.get_texts()) - 1
 
 
 def test_saved_figures_are_deterministic_and_dateless(built, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics import Bootstrap, Estimate, holm, interquartile_mean, p_value
+from analysis.statistics import Bootstrap, Estimate, Examples, holm, interquartile_mean, p_value
+from trainers.tasks import chunks
 
 
 def bootstrap(seed: int = 0, resamples: int = 1000) -> Bootstrap:
@@ -18,7 +19,7 @@ def bootstrap(seed: int = 0, resamples: int = 1000) -> Bootstrap:
 
 def test_resampled_means_centre_on_the_mean_and_keep_further_axes():
     scores = np.random.default_rng(1).random((3, 200, 4))
-    samples = bootstrap().means(scores)
+    samples = bootstrap().means(Examples.alike(scores))
     assert samples.shape == (1000, 4)
     np.testing.assert_allclose(samples.mean(axis=0), scores.mean(axis=(0, 1)), atol=0.01)
 
@@ -27,9 +28,9 @@ def test_resampled_means_are_those_of_drawn_seeds_and_examples():
     """Every resample weighs whole seeds and whole examples: of outer-product scores it is the product of means."""
     seeds, examples = np.array([1.0, 2, 5]), np.array([0.1, 0.2, 0.7, 1.0])
     strap = bootstrap()
-    samples = strap.means(np.outer(seeds, examples))
-    by_seed = strap.means(np.repeat(seeds[:, None], 4, axis=1))
-    by_example = strap.means(np.repeat(examples[None], 3, axis=0))
+    samples = strap.means(Examples.alike(np.outer(seeds, examples)))
+    by_seed = strap.means(Examples.alike(np.repeat(seeds[:, None], 4, axis=1)))
+    by_example = strap.means(Examples.alike(np.repeat(examples[None], 3, axis=0)))
     np.testing.assert_allclose(samples, by_seed * by_example)
 
 
@@ -38,7 +39,7 @@ def test_the_interval_covers_the_truth_nearly_as_often_as_it_says():
     hits = 0
     for _ in range(200):
         scores = 0.5 + rng.normal(0, 0.1, (8, 1)) + rng.normal(0, 0.3, (1, 60)) + rng.normal(0, 0.1, (8, 60))
-        low, high = Bootstrap(rng, 300).interval(Bootstrap(rng, 300).means(scores))
+        low, high = Bootstrap(rng, 300).interval(Bootstrap(rng, 300).means(Examples.alike(scores)))
         hits += low <= 0.5 <= high
     assert 0.87 <= hits / 200 <= 0.99
 
@@ -48,22 +49,51 @@ def test_pairing_narrows_the_interval_of_a_difference():
     without = (rng.random((3, 300)) < 0.5).astype(float)
     via = np.clip(without + (rng.random((3, 300)) < 0.05), 0, 1)
     strap = bootstrap()
-    paired = np.std(strap.means(via) - strap.means(without))
-    unpaired = np.std(strap.means(via) - bootstrap(seed=9).means(without))
+    paired = np.std(strap.means(Examples.alike(via)) - strap.means(Examples.alike(without)))
+    unpaired = np.std(strap.means(Examples.alike(via)) - bootstrap(seed=9).means(Examples.alike(without)))
     assert paired < unpaired / 2
 
 
 def test_equal_seeds_give_equal_draws_in_whatever_order_they_are_asked():
     small, large = np.random.default_rng(4).random((2, 50)), np.random.default_rng(5).random((3, 80))
     first, second = bootstrap(), bootstrap()
-    one, two = first.means(small), first.means(large)
-    np.testing.assert_array_equal(second.means(large), two)
-    np.testing.assert_array_equal(second.means(small), one)
+    one, two = first.means(Examples.alike(small)), first.means(Examples.alike(large))
+    np.testing.assert_array_equal(second.means(Examples.alike(large)), two)
+    np.testing.assert_array_equal(second.means(Examples.alike(small)), one)
+
+
+sentences = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=2, max_size=12)
+
+
+@given(sentences)
+def test_f1_of_drawn_sentences_is_that_of_their_summed_chunks(rows):
+    """Σ 2 · right / Σ (predicted + gold): what `chunks` counts for the drawn sentences together."""
+    counts = np.array([(right, right + wrong, right + missed) for right, wrong, missed in rows])
+    scores, weights = chunks.f1_of_each(counts)
+    examples = Examples(scores[None], weights[None].astype(float))
+    assert examples.by_seed[0] == pytest.approx(chunks.precision_recall_f1(counts)[2])
+    strap = bootstrap(resamples=20)
+    drawn = np.round(strap._draw(1, len(counts)) * len(counts)).astype(int)
+    expected = [chunks.precision_recall_f1(np.repeat(counts, times, axis=0))[2] for times in drawn]
+    np.testing.assert_allclose(strap.means(examples), expected, atol=1e-12)
+
+
+def test_weights_may_differ_by_seed_and_step_and_the_mean_over_seeds_is_of_whole_scores():
+    scores, weights = np.random.default_rng(8).random((2, 3, 40, 2))
+    found = Examples(scores, weights)
+    for seed in range(3):
+        for step in range(2):
+            alone = np.average(scores[seed, :, step], weights=weights[seed, :, step])
+            assert found.by_seed[seed, step] == pytest.approx(alone)
+    strap = bootstrap()
+    by_seed = [strap.means(Examples(scores[[seed]], weights[[seed]])) for seed in range(3)]
+    drawn = np.einsum("bs,sbt->bt", strap._draw(0, 3), by_seed)
+    np.testing.assert_allclose(strap.means(found), drawn)
 
 
 def test_one_seed_and_one_example_have_no_interval():
     strap = bootstrap()
-    samples = strap.means(np.array([[0.7]]))
+    samples = strap.means(Examples.alike(np.array([[0.7]])))
     estimate = strap.estimate(0.7, samples)
     assert math.isnan(estimate.low)
     assert not estimate.differs_from_zero
@@ -74,7 +104,7 @@ def test_one_seed_and_one_example_have_no_interval():
 def test_the_estimate_of_a_constant_has_no_width(values):
     strap = Bootstrap(np.random.default_rng(0), 50)
     scores = np.full((2, len(values)), values[0])
-    estimate = strap.estimate(values[0], strap.means(scores))
+    estimate = strap.estimate(values[0], strap.means(Examples.alike(scores)))
     assert estimate.low == pytest.approx(values[0])
     assert estimate.high == pytest.approx(values[0])
 

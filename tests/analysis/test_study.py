@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fakes
 import numpy as np
+import polars as pl
 import pytest
 from fakes import study_of
 
+from analysis.findings import answers
 from analysis.gather import gather_store, per_example, store_records
 from analysis.measurements import Measurements
 from analysis.statistics import Bootstrap
 from analysis.study import analyse
-from trainers.tasks import ENGLISH
+from analysis.tables import cell_table, retention_table
+from trainers.tasks import ENGLISH, chunks
 
 
 def small(intermediates=("none", "mnli"), seeds=(0, 1)):
@@ -50,7 +53,7 @@ def test_larger_scales_are_found_to_retain_more(built):
 
 
 def test_a_target_on_the_intermediates_own_task_is_marked_and_left_out_of_the_means(built):
-    same = {curve.arm.path for curve in built.study.curves if curve.arm.same_task}
+    same = {curve.path for curve in built.study.curves if curve.same_task}
     assert same == {"mnli → xnli (same task)", "squad → xquad (same task)"}
     assert all(heads.trainings == 4 for heads in built.study.heads)
 
@@ -72,6 +75,85 @@ def test_retrieval_falls_by_the_truth(built):
         assert curve.change.below_zero
         assert curve.change.value == pytest.approx(-0.05, abs=0.011)  # `none` has one seed, and its shift
         assert curve.compared_layer == 2  # 7/12 of 4
+
+
+def test_retrieval_after_the_final_layer_norm_is_a_curve_of_its_own(built):
+    assert {curve.arm.scale for curve in built.study.normed_layers} == {"large"}, "the only pre-LN scale"
+    plain = {curve.arm: curve for curve in built.study.layers}
+    for curve in built.study.normed_layers:
+        np.testing.assert_allclose(curve.value - plain[curve.arm].value, fakes.NORMED, atol=0.005)
+
+
+def test_each_task_of_an_intermediate_of_several_has_curves_of_its_own(several):
+    found = {
+        (curve.subject, curve.arm.scale, curve.head): curve.final.value
+        for curve in several.curves
+        if curve.language == ENGLISH and curve.arm.targets == ("pawsx",)
+    }
+    shares = {"mnli": 1.0, "mnli+squad · mnli": 1.0, "mnli+squad · squad": 0.5}
+    kept = {"stored": fakes.KEPT, "refit": fakes.REPRESENTATION_KEPT}
+    assert found == {
+        (subject, scale, head): pytest.approx(share * by_scale[scale], abs=0.02)
+        for subject, share in shares.items()
+        for scale in ("small", "large")
+        for head, by_scale in kept.items()
+    }
+    assert {curve.language for curve in several.curves if curve.subject == "mnli+squad · squad"} == set(fakes.LANGUAGES)
+
+
+def test_only_the_task_that_the_target_trains_on_is_the_same_task(several):
+    same = {curve.path for curve in several.curves if curve.same_task}
+    assert same == {"mnli → xnli (same task)", "mnli+squad · mnli → xnli (same task)"}
+
+
+def test_a_training_counts_once_however_many_of_its_tasks_are_probed(several):
+    """→ pawsx of mnli and of mnli+squad (the mean of its two tasks), → xnli of mnli+squad's squad alone."""
+    for heads in several.heads:
+        kept = fakes.KEPT[heads.scale]
+        assert heads.trainings == 3
+        assert heads.stored.value == pytest.approx(np.mean([kept, 0.75 * kept, 0.5 * kept]), abs=0.02)
+    slope = several.pooled_slopes["stored"].value
+    assert slope == pytest.approx(np.mean([1, 0.75, 0.5]) * (fakes.KEPT["large"] - fakes.KEPT["small"]), abs=0.03)
+
+
+def test_the_table_of_cells_shows_the_mean_over_the_probed_tasks_and_the_others_each(several):
+    cells = {row[:3]: row[-2] for row in cell_table(several).rows}
+    kept = fakes.KEPT["large"]
+    for name, expected in (("mnli", kept), (fakes.SEVERAL, 0.75 * kept)):
+        assert float(cells["large", name, "pawsx"].split()[0]) == pytest.approx(expected, abs=0.02)
+    trainings = [row[1] for row in retention_table(several).rows if row[0] == "large" and row[2] == "stored"]
+    assert trainings == [
+        "mnli → pawsx",
+        "mnli → xnli (same task)",
+        "mnli+squad · mnli → pawsx",
+        "mnli+squad · squad → pawsx",
+        "mnli+squad · mnli → xnli (same task)",
+        "mnli+squad · squad → xnli",
+    ]
+
+
+def test_the_answer_says_how_many_tasks_were_probed(several):
+    (sentence,) = (one for one in answers(several) if one.startswith("With the stored head"))
+    assert "the mean of 3 trainings (intermediate → target, of different tasks) and their 4 probed tasks" in sentence
+
+
+def test_examples_of_weighted_scores_are_resampled(tmp_path):
+    """F1 of names: each sentence's, weighed by its chunks; without weights the mean is another, and is not used."""
+    stage = next(stage for stage in fakes.stages((0,)) if stage.kind == "target")
+    fakes.write_stage(tmp_path, stage)
+    counts = np.array([(1, 2, 1), (3, 3, 4), (0, 0, 0), (0, 1, 2)])
+    scores, weights = chunks.f1_of_each(counts)
+    point = {"measure": "zero_shot", "task": "panx", "language": "en", "at": 100}
+    value = {"metric": "f1", "value": chunks.precision_recall_f1(counts)[2], "examples": 4, "chance": 0.0}
+    fakes.append_measured(tmp_path, stage.key, **point, **value)
+    path = tmp_path / "stages" / stage.key / "predictions" / "panx-en.parquet"
+    table = pl.DataFrame({"example": range(4), "score": scores, "weight": weights.astype(float)})
+    for written, resampled in ((table, 4), (table.drop("weight"), 1)):
+        written.write_parquet(path)
+        found = Measurements(gather_store(tmp_path), [(stage.key, per_example(tmp_path, stage.key))])
+        examples = found.examples([stage.key], "zero_shot", "panx", "en", [100])
+        assert examples.scores.shape == (1, resampled, 1)
+        assert examples.by_seed[0, 0] == pytest.approx(value["value"])
 
 
 def test_diverged_runs_are_never_averaged_in(tmp_path):
@@ -137,8 +219,9 @@ def test_examples_that_do_not_average_to_the_value_are_not_resampled(tmp_path):
     point = (stage.key, "stored", "mnli", "en", 100)
     other = frame.with_columns(value=frame["value"] + 0.01)
     examples = [(stage.key, per_example(tmp_path, stage.key))]
-    assert Measurements(frame, examples).scores([point[0]], *point[1:4], [100]).shape == (1, fakes.EXAMPLES, 1)
-    assert Measurements(other, examples).scores([point[0]], *point[1:4], [100]).shape == (1, 1, 1)
+    for table, count in ((frame, fakes.EXAMPLES), (other, 1)):
+        found = Measurements(table, examples).examples([point[0]], *point[1:4], [100])
+        assert found.scores.shape == found.weights.shape == (1, count, 1)
 
 
 def test_stages_of_two_sweeps_are_not_mixed_up(tmp_path):

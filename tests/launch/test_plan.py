@@ -67,8 +67,34 @@ def test_targets_probe_their_parents_task(sweep_file):
     plan = make_plan(load_sweep(sweep_file()))
     for stage in plan.stages:
         if stage.kind == "target":
-            assert (stage.probe and stage.probe.task) == (None if stage.intermediate == "none" else "mnli")
-    assert next(s for s in plan.stages if s.probe).probe.languages == ("de",)
+            assert [probe.task for probe in stage.probes] == ([] if stage.intermediate == "none" else ["mnli"])
+    assert next(s for s in plan.stages if s.probes).probes[0].languages == ("de",)
+
+
+@pytest.mark.parametrize(
+    ("intermediate", "probed"),
+    [
+        ("all9", list(ALL_NINE)),
+        ("mnli+squad+mlm", ["mnli", "squad"]),
+        ("mnli+mlm", ["mnli"]),
+        ("mnli@de-ru", ["mnli"]),
+    ],
+)
+def test_every_task_of_an_intermediate_is_probed_in_its_own_stage_and_in_its_targets(intermediate, probed):
+    plan = make_plan(grid(intermediates=(intermediate,), targets=("pawsx",)))
+    for stage in plan.stages:
+        assert [probe.task for probe in stage.probes] == probed
+
+
+def test_tasks_of_one_intermediate_share_the_sizes_of_its_probes():
+    probe = {"by_task": {"squad": {"examples": 300, "examples_other": 5, "refit_examples": 9}}}
+    single, several = (
+        {one.task: one for one in make_plan(grid(intermediates=(name,), probe=probe)).stages[0].probes}
+        for name in ("mnli", "mnli+squad+ccg")
+    )
+    assert (single["mnli"].examples, single["mnli"].examples_other, single["mnli"].refit_examples) == (500, 100, 500)
+    sizes = {task: (one.examples, one.examples_other, one.refit_examples) for task, one in several.items()}
+    assert sizes == {"mnli": (167, 34, 167), "ccg": (167, 34, 167), "squad": (100, 5, 8)}
 
 
 def test_a_task_has_a_recipe_of_its_own_in_each_phase():

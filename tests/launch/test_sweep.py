@@ -31,7 +31,7 @@ def test_command_line_changes_win(sweep_file, tmp_path):
     [
         ({"seedz": [1]}, "seedz: unknown key; did you mean 'seeds'?"),
         ({"probe": {"exampels": 3}}, "probe.exampels: unknown key; did you mean 'examples'?"),
-        ({"probe": {"by_task": {"squat": {}}}}, "'squat' is not an intermediate: did you mean 'squad'?"),
+        ({"probe": {"by_task": {"squat": {}}}}, "'squat' is not an intermediate task: did you mean 'squad'?"),
         ({"targets": ["xnly"]}, "targets: 'xnly' is not a target: did you mean 'xnli'?"),
         ({"intermediates": ["squadd"]}, "did you mean 'squad'?"),
         ({"scales": ["sandbox-x"]}, "'sandbox-x' is not a scale: did you mean"),

@@ -95,8 +95,8 @@ def still_stages(mirror: Mirror, encoder_folder: Callable[..., Path]) -> tuple[S
     what they measure can be compared exactly between numbers of ranks."""
     span = plan_stages(mirror, encoder_folder("pre"), "none", "xquad", learning_rate=1e-30, max_steps=2)
     retrieval = plan_stages(mirror, encoder_folder("pre"), "none", "tatoeba")
-    pair = plan_stages(mirror, encoder_folder("post"), "mnli", "pawsx", learning_rate=1e-30, max_steps=2)
-    return (*span, *retrieval, *pair)
+    probed = plan_stages(mirror, encoder_folder("post"), "mnli+squad+ccg", "pawsx", learning_rate=1e-30, max_steps=2)
+    return (*span, *retrieval, *probed)
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,15 @@ def test_counts_are_per_sentence_and_their_sum_is_the_score(corpus):
     np.testing.assert_array_equal(twice, np.concatenate([found, found]))
 
 
+@given(st.one_of(corpora(NER), corpora(UPOS)))
+def test_f1_over_all_is_the_mean_of_the_sentences_f1_weighed_by_their_chunks(corpus):
+    gold, predicted = corpus
+    scores, weights = chunks.f1_of_each(chunks.counts(gold, predicted))
+    alone = [chunks.f1([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
+    np.testing.assert_allclose(scores, alone)
+    assert (scores * weights).sum() == pytest.approx(chunks.f1(gold, predicted) * weights.sum())
+
+
 @given(corpora(UPOS))
 def test_a_right_answer_scores_one(corpus):
     gold, _ = corpus

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainers.stages import STEPS, losses, measurements, plan_stages, run_here, weights
-from trainers.data.stagedata import LabelledSet, StageData
+from trainers.data.stagedata import LabelledSet, ProbeSets, StageData
 from trainers.encoder import Vocabulary, load_encoder
 from trainers.engine import Engine, StageModel
 from trainers.probes import Prober, all_language_steps, probe_steps
@@ -19,7 +21,6 @@ from trainers.ranks import Ranks, connect
 from trainers.scales import SANDBOX_ENCODERS
 from trainers.stage import Execution
 from trainers.store import Store
-from trainers.tasks import TASKS
 
 
 @given(st.integers(1, 100_000))
@@ -60,6 +61,39 @@ def test_retention_starts_where_the_intermediate_ended(
     assert {at for at, measure, *_ in ended if measure == "untouched"} == {0}
 
 
+def test_each_of_several_tasks_is_probed_with_the_head_that_was_trained_on_it(mirror, encoder_folder, store):
+    """A(0) and P(0) of a target are the last ones of its intermediate, task by task; P_base is there for each."""
+    trained, target = plan_stages(mirror, encoder_folder("post"), "mnli+squad+ccg", "pawsx")
+    for stage in (trained, target):
+        run_here(stage, store, mirror)
+    assert [probe.examples for probe in target.probes] == [8, 8, 8], "24 of one task, shared by three"
+    ended, started = (measurements(store.entry(stage.key)) for stage in (trained, target))
+    last = max(at for at, *_ in ended)
+    at_end = {tuple(name): value for (at, *name), value in ended.items() if at == last and name[0] != "development"}
+    at_start = {tuple(name): value for (at, *name), value in started.items() if at == 0}
+    assert at_start == at_end
+    spoken = {(task, language) for _, task, language, _ in at_start}
+    assert spoken == {(task, language) for task in ("mnli", "squad") for language in ("en", "de")} | {("ccg", "en")}
+    untouched = {(task, language) for at, measure, task, language, _ in ended if (at, measure) == (0, "untouched")}
+    assert untouched == spoken
+    for name in spoken:
+        heads = {measure for measure, *what, _ in at_start if tuple(what) == name}
+        assert heads == {"stored", "refit"}
+
+
+def test_the_weighted_mean_of_probed_examples_is_what_was_measured(mirror, encoder_folder, store):
+    """Also of CCG, whose accuracy is over words: an example is a sentence."""
+    stage, *_ = plan_stages(mirror, encoder_folder("post"), "mnli+ccg", "pawsx")
+    run_here(stage, store, mirror)
+    entry = store.entry(stage.key)
+    for at in {at for at, measure, *_ in measurements(entry) if measure == "refit"}:
+        frame = pl.read_parquet(entry.predictions / f"probe-step-{at:09d}.parquet")
+        assert set(frame["task"]) == {"mnli", "ccg"}
+        for (measure, task, language), rows in frame.group_by("measure", "task", "language"):
+            mean = np.average(rows["score"], weights=rows["weight"])
+            assert measurements(entry)[at, measure, task, language, "accuracy"] == pytest.approx(mean)
+
+
 def test_english_is_probed_at_every_probe_step_and_other_languages_at_every_other(mirror, arm, store):
     for stage in arm:
         run_here(stage, store, mirror)
@@ -77,7 +111,7 @@ def test_probing_does_not_change_training(mirror, arm, tmp_path, place):
     """Losses with and without probes are identical; the vocabulary is left whole, as probes add rows to it."""
     stage = arm[place]
     execution = Execution(trim_vocabulary=False, checkpoint_every_s=1e9)
-    silent = stage.model_copy(update={"probe": None})
+    silent = stage.model_copy(update={"probes": ()})
     stores = []
     for variant in (stage, silent):
         store = Store(tmp_path / variant.key)
@@ -96,7 +130,7 @@ def test_probing_does_not_change_training(mirror, arm, tmp_path, place):
 
 def test_with_a_trimmed_vocabulary_probing_changes_no_loss_beyond_rounding(mirror, arm, tmp_path):
     found = []
-    for variant in (arm[0], arm[0].model_copy(update={"probe": None})):
+    for variant in (arm[0], arm[0].model_copy(update={"probes": ()})):
         store = Store(tmp_path / variant.key)
         run_here(variant, store, mirror)
         found.append(losses(store.entry(variant.key)))
@@ -116,12 +150,13 @@ def probing(mirror, encoder_folder, tmp_path):
         folder = folder or encoder_folder("post")
         (stage, *_) = plan_stages(mirror, folder, intermediate, probe={"refit_examples": examples})
         data = StageData.load(stage, mirror, tmp_path, Path(stage.scale.source))
-        refit = relabel(data.refit) if relabel else data.refit
+        (probe,) = data.probes
+        refit = relabel(probe.refit) if relabel else probe.refit
         encoder = load_encoder(folder, Execution())
         vocabulary = Vocabulary(data.token_ids, encoder.config.vocab_size)
         vocabulary.trim(encoder)
         engines.append(Engine(StageModel(encoder, {}), None, Execution(), Ranks()))
-        prober = Prober(TASKS[intermediate], [refit], refit.examples, None)
+        prober = Prober(ProbeSets(probe.task, (refit,), refit), None)
         return {score.metric: score.value for score in prober.measure(engines[-1], vocabulary, stored_as=None).scores}
 
     yield measure
@@ -136,7 +171,6 @@ def test_refit_head_separates_what_is_linearly_separable(probing):
 
 def test_refit_head_finds_a_class_that_the_features_tell(probing):
     """Classes by the sequence's length, which positions tell every encoder: three hundred examples, 32 features."""
-    import numpy as np
     import pyarrow as pa
 
     def by_length(refit: LabelledSet) -> LabelledSet:

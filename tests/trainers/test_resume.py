@@ -15,6 +15,8 @@ from tests.trainers.stages import (
     Work,
     assert_same_to_the_last_bit,
     losses,
+    measurements,
+    plan_stages,
     run_here,
     wait_for_step,
     weights,
@@ -104,6 +106,19 @@ def test_preempted_run_saves_and_resumes_bit_for_bit(tmp_path, mirror, arm, undi
         assert [event["step"] for event in entry.events("checkpoint")] == [step]
         assert entry.events("ended")[-1]["outcome"] == "preempted"
         run_here(stage, store, mirror)
+        assert_same_to_the_last_bit(entry, undisturbed.entry(stage.key))
+
+
+def test_preempted_probes_of_several_tasks_are_those_of_the_undisturbed_run(tmp_path, mirror, encoder_folder):
+    undisturbed, preempted = Store(tmp_path / "undisturbed"), Store(tmp_path / "preempted")
+    for stage in plan_stages(mirror, encoder_folder("post"), "mnli+squad"):
+        run_here(stage, undisturbed, mirror)
+        asked = iter(range(2 * STEPS))
+        stopped = run_here(stage, preempted, mirror, should_stop=lambda asked=asked: next(asked) == STEPS // 2)
+        assert stopped == "preempted"
+        run_here(stage, preempted, mirror)
+        entry = preempted.entry(stage.key)
+        assert {task for _, measure, task, *_ in measurements(entry) if measure == "stored"} == {"mnli", "squad"}
         assert_same_to_the_last_bit(entry, undisturbed.entry(stage.key))
 
 

@@ -27,7 +27,7 @@ FIXED = Stage(
     evaluate=(Evaluation(task="pawsx", languages=("en", "de"), max_length=128),),
     parent="fedcba9876543210",
     seed=1,
-    probe=Probe(task="mnli", languages=("de",), max_length=128),
+    probes=(Probe(task="mnli", languages=("de",), max_length=128), Probe(task="squad", max_length=128)),
     data={"pawsx/train": "aa", "pawsx/test": "bb"},
     intermediate="mnli",
     variant={"target.learning_rate": 2e-5},
@@ -37,7 +37,7 @@ OTHERS: dict[type, Any] = {int: lambda value: value + 1, float: lambda value: va
 
 def test_key_is_the_same_in_every_version():
     """If this fails, results of older versions are not found any more: raise SCHEMA_VERSION and say so."""
-    assert FIXED.key == "22041024711ee2ce"
+    assert FIXED.key == "3af7ab44d61e7f08"
 
 
 def others(model: Frozen) -> list[tuple[str, Frozen]]:
@@ -100,7 +100,7 @@ def test_all_fields_were_tried():
     assert tried >= {f"train.{name}" for name in Training.model_fields if name != "recipe"}
     assert tried >= {f"mixing.{name}" for name in Mixing.model_fields}
     assert tried >= {f"evaluate.{name}" for name in Evaluation.model_fields}
-    assert tried >= {f"probe.{name}" for name in Probe.model_fields}
+    assert tried >= {f"probes.{name}" for name in Probe.model_fields}
     assert {name.split(".")[0] for name in tried} == set(Stage.model_fields)
 
 
@@ -139,6 +139,8 @@ def test_planned_stages_survive_their_own_json(arm):
         ({"train": ()}, "mixed|no task"),
         ({"train": (TRAINING, OTHER_DECAY)}, "weight_decay must be the same: pawsx 0.01, mnli 0.5"),
         ({"kind": "retrieval"}, "trains nothing"),
+        ({"probes": FIXED.probes[:1] * 2}, "probed in one way, but found mnli, mnli"),
+        ({"schema_version": 2}, "of version 2, and this program reads version 3"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"colour": "red"}, "Extra inputs"),
         ({"kind": "other"}, "kind"),

@@ -59,6 +59,18 @@ def test_every_word_gets_a_label_and_split_sentences_are_joined_again(rows):
     assert metrics["accuracy"] == 1.0
 
 
+@settings(max_examples=50, deadline=None)
+@given(sentences, st.randoms(use_true_random=False))
+@pytest.mark.parametrize("metric", ["f1", "accuracy"])
+def test_sentences_average_by_their_weights_to_the_primary_metric(metric, rows, random):
+    found = labelled(table(*rows), task=replace(PANX, metric=metric))
+    answers = gold_rows(found)
+    answers[:, :] = [[label if random.random() < 0.5 else random.randrange(7) for label in row] for row in answers]
+    metrics, frame = tagging.score(found, answers)
+    total = (frame["score"] * frame["weight"]).sum()
+    assert total == pytest.approx(metrics[metric] * frame["weight"].sum())
+
+
 def test_an_untokenisable_word_becomes_unk_and_keeps_its_label():
     found = labelled(table([("", "B-PER"), ("Anna", "O")]))
     assert found.examples.ids[1] == 3

@@ -296,8 +296,9 @@ def test_vocabulary_of_a_stage_is_every_token_of_every_set(mirror, arm, store, e
     _, target = arm
     data = StageData.load(target, mirror, store.tokenised, encoder_folder())
     used = set(data.token_ids.tolist())
+    (probe,) = data.probes
     assert list(data.train) == ["pawsx"]
-    sets = [*data.development.values(), *data.evaluations, *data.probe, data.refit]
+    sets = [*data.development.values(), *data.evaluations, *probe.measured, probe.refit]
     assert [(labelled.task.name, labelled.language) for labelled in sets] == [
         ("pawsx", "en"),
         ("pawsx", "en"),

@@ -22,7 +22,7 @@ class DataError(ValueError):
     """The mirror's data are not what the stage was planned with, or not what its tasks expect."""
 
 
-def needed_files(train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], probe: Probe | None) -> Needed:
+def needed_files(train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], probes: tuple[Probe, ...]) -> Needed:
     """The splits that a stage reads, as `<task>/<role>` → (files, languages)."""
     needed: Needed = {}
 
@@ -40,7 +40,7 @@ def needed_files(train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], 
         need(f"{task.name}/test", task.test, evaluation.languages)
         if task.family == "mining":
             need(f"{task.name}/development", task.development, evaluation.languages)
-    if probe is not None:
+    for probe in probes:
         task = TASKS[probe.task]
         need(f"{task.name}/train", task.train, (ENGLISH,))
         need(f"{task.name}/development", task.development, (ENGLISH,))
@@ -75,6 +75,17 @@ class LabelledSet:
     """What a threshold is chosen on (mining)."""
 
 
+@dataclass(frozen=True)
+class ProbeSets:
+    """What one intermediate task is probed with."""
+
+    task: Task
+    measured: tuple[LabelledSet, ...]
+    """Development examples: English first, then the other languages."""
+    refit: LabelledSet
+    """English training examples."""
+
+
 @dataclass
 class StageData:
     """The sets of one stage."""
@@ -83,17 +94,16 @@ class StageData:
     """Training examples by task, all languages together."""
     development: dict[str, LabelledSet] = field(default_factory=dict)
     evaluations: list[LabelledSet] = field(default_factory=list)
-    probe: list[LabelledSet] = field(default_factory=list)
-    """English first, then the other languages."""
-    refit: LabelledSet | None = None
+    probes: list[ProbeSets] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     """The tasks trained on and probed, with the classes that their training rows tell."""
 
     @property
     def token_ids(self) -> np.ndarray:
         """Every token id that occurs in any of the sets, sorted."""
-        labelled = [*self.development.values(), *self.evaluations, *self.probe, *([self.refit] if self.refit else [])]
+        labelled = [*self.development.values(), *self.evaluations]
         labelled += [one.development for one in self.evaluations if one.development]
+        labelled += [one for probe in self.probes for one in (*probe.measured, probe.refit)]
         sets = [*self.train.values(), *(one.examples for one in labelled)]
         return np.unique(np.concatenate([np.unique(one.ids) for one in sets]))
 
@@ -104,7 +114,7 @@ class StageData:
         Raises:
             DataError: files are missing or have changed since the plan, or a row is malformed.
         """
-        for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probe).items():
+        for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probes).items():
             if missing := [path for language in languages for path in mirror.missing(files, language)]:
                 raise DataError(f"{name}: {missing[0]} does not exist or lacks the language; run `retain check`")
             found = mirror.fingerprint(files, languages)
@@ -135,21 +145,9 @@ class StageData:
                 reader.read_test(task, language, _lengths(evaluation), evaluation.max_examples)
                 for language in evaluation.languages
             ]
-        if stage.probe is not None:
-            data._load_probe(stage.probe, reader)
+        data.probes = [reader.read_probe(probe) for probe in stage.probes]
+        data.tasks |= {probe.task.name: probe.task for probe in data.probes}
         return data
-
-    def _load_probe(self, probe: Probe, reader: _Reader) -> None:
-        task, lengths = reader.with_labels(TASKS[probe.task]), _lengths(probe)
-        self.tasks[task.name] = task
-        self.probe = [reader.read(task, task.development, ENGLISH, lengths, probe.examples)]
-        if probe.languages and probe.examples_other:
-            other = TASKS[task.multilingual]
-            self.probe += [
-                reader.read(other, other.development, language, lengths, probe.examples_other)
-                for language in probe.languages
-            ]
-        self.refit = reader.read(task, task.train, ENGLISH, lengths, probe.refit_examples)
 
 
 @dataclass(frozen=True)
@@ -183,6 +181,17 @@ class _Reader:
         if task.development is None:
             return found
         return replace(found, development=self.read(task, task.development, language, lengths, None))
+
+    def read_probe(self, probe: Probe) -> ProbeSets:
+        task, lengths = self.with_labels(TASKS[probe.task]), _lengths(probe)
+        measured = [self.read(task, task.development, ENGLISH, lengths, probe.examples)]
+        if probe.languages and probe.examples_other:
+            other = TASKS[task.multilingual]
+            measured += [
+                self.read(other, other.development, language, lengths, probe.examples_other)
+                for language in probe.languages
+            ]
+        return ProbeSets(task, tuple(measured), self.read(task, task.train, ENGLISH, lengths, probe.refit_examples))
 
 
 def _lengths(source: Recipe | Evaluation | Probe) -> Lengths:

@@ -61,7 +61,7 @@ def f1(gold: Sentences, predicted: Sentences) -> float:
 
 
 def precision_recall_f1(counts: np.ndarray) -> tuple[float, float, float]:
-    """Precision, recall and F1 over the sentences of `counts`' rows, [n, 3], which a bootstrap may resample.
+    """Precision, recall and F1 over the sentences of `counts`' rows, [n, 3].
 
     Each is 0 where it would divide by 0.
     """
@@ -69,6 +69,15 @@ def precision_recall_f1(counts: np.ndarray) -> tuple[float, float, float]:
     precision = right / answered if answered else 0.0
     recall = right / expected if expected else 0.0
     return precision, recall, 2 * precision * recall / (precision + recall) if right else 0.0
+
+
+def f1_of_each(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of each sentence, [n], and its weight: F1 over any of them is their weighted mean.
+
+    F1 = Σ 2 · right / Σ (predicted + gold), so a sentence weighs as much as it has predicted and gold chunks.
+    """
+    weights = counts[:, 1:].sum(1)
+    return 2 * counts[:, 0] / np.maximum(weights, 1), weights
 
 
 def token_accuracy(gold: Sentences, predicted: Sentences) -> float:

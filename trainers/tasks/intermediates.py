@@ -34,9 +34,9 @@ class Intermediate:
     mlm: bool = False
 
     @property
-    def probed(self) -> str | None:
-        """The task whose retention is measured: the only one."""
-        return next(iter(self.tasks)) if len(self.tasks) == 1 else None
+    def probed(self) -> tuple[str, ...]:
+        """The tasks whose retention is measured: each, in English also where it was trained on in translation."""
+        return tuple(self.tasks)
 
 
 class UnknownName(ValueError):

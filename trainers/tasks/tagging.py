@@ -117,8 +117,8 @@ def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float],
         decoded: [n, most words in a sequence] the class of each word of each sequence.
 
     Returns:
-        {metric: value in [0, 1]}, and one row per sentence: example, prediction and gold (tags), score (its token
-        accuracy).
+        {metric: value in [0, 1]}, and one row per sentence: example, prediction and gold (tags), score (the primary
+        metric of it alone) and weight, with which the sentences' scores average to that of all.
     """
     task, examples = labelled.task, labelled.examples
     gold = tags_of(task, labelled.table)
@@ -128,11 +128,25 @@ def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float],
     default = next((name for name in DEFAULT_CLASSES if name in task.labels), task.labels[0])
     for row, tags in enumerate(gold):
         predicted[row] += [default] * (len(tags) - len(predicted[row]))
-    shares = [chunks.token_accuracy([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
+    scores, weights = _of_each(task.metric, gold, predicted)
     frame = pl.DataFrame(
-        {"example": np.arange(len(gold)), "prediction": predicted, "gold": gold, "score": np.array(shares)}
+        {
+            "example": np.arange(len(gold)),
+            "prediction": predicted,
+            "gold": gold,
+            "score": scores,
+            "weight": weights.astype(np.float64),
+        }
     )
     return _metrics(gold, predicted), frame
+
+
+def _of_each(metric: str, gold: list[list[str]], predicted: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """[n] the metric of each sentence, and its weight: chunks for F1, words for accuracy."""
+    if metric == "f1":
+        return chunks.f1_of_each(chunks.counts(gold, predicted))
+    shares = [chunks.token_accuracy([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
+    return np.array(shares), np.array([len(tags) for tags in gold])
 
 
 def _metrics(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
