@@ -23,7 +23,9 @@ from trainers.files import writing
 from trainers.stage import Overflow, digest
 from trainers.tasks import Files, Task, family
 
-FORMAT = 3
+FORMAT = 4
+BEGIN, END, UNKNOWN = 0, 2, 3
+"""XLM-R's `<s>`, `</s>` and `<unk>`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class TokenisedSet:
         sequences = self.sequences(units)
         lengths = self.sequence_lengths[sequences]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        tokens = np.repeat(self.starts[sequences] - starts[:-1], lengths) + np.arange(starts[-1])
+        tokens = ranges(self.starts[sequences], lengths)
         return TokenisedSet(self.ids[tokens], starts, self.targets[units], self.example[units], self.marks[tokens])
 
     @classmethod
@@ -123,6 +125,12 @@ class TokenisedSet:
     @classmethod
     def open(cls, folder: Path) -> TokenisedSet:
         return cls(**{field.name: np.load(folder / f"{field.name}.npy", mmap_mode="r") for field in fields(cls)})
+
+
+def ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`counts[i]` numbers from `first[i]` on, for each i in turn: the places of runs in a flat array."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(first - before, counts) + np.arange(counts.sum())
 
 
 @dataclass(frozen=True)
