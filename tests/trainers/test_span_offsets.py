@@ -18,7 +18,7 @@ from trainers.heads import SpanHead
 from trainers.tasks import span
 
 TRAPS = {
-    "combining mark": ["и\u0306", "e\u0301", "n\u0303", "か\u3099", "a\u0323\u0302"],
+    "combining mark": ["и\u0306", "e\u0301", "n\u0303", "か\u3099", "a\u0323\u0302", "e\u0301\u0323"],
     "mark beyond the basic plane": ["\U00011099\U000110ba", "\U0001e900\U0001e944", "\U0001d158\U0001d165"],
     "vowel that composes but is no mark of its class": [
         "\u09ac\u09c7\u09be",

@@ -8,6 +8,7 @@ Spans come from the tokenizer's offsets on the original text, so nothing is re-a
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,16 +69,17 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     documents = _documents(contexts, tokenizer)
     ids, targets, example, marks = [], [], [], []
     for row, (head, context, gold) in enumerate(zip(heads, contexts, golds, strict=True)):
-        start = locate_answer(context, gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
         before, document = [BEGIN, *head, END, END], documents[context]
+        first, last = _answer_tokens(document.covered, context, gold)
         for window in _windows(len(document.ids), lengths.max_length - len(before) - 1, lengths.doc_stride):
             sequence = [*before, *document.ids[window], END]
             covered = np.full((len(sequence), 2), -1, np.int32)
             covered[len(before) : -1] = document.covered[window]
+            shift = len(before) - window.start
             ids.append(sequence)
             marks.append(covered)
             example.append(row)
-            targets.append((0, 0) if start is None else _token_span(covered, start, start + len(gold["text"][0])))
+            targets.append((first + shift, last + shift) if window.start <= first <= last < window.stop else (0, 0))
     return TokenisedSet.from_lists(ids, targets, example, marks, target_width=2)
 
 
@@ -105,7 +107,7 @@ def _covered(context: str, offsets: list[tuple[int, int]]) -> np.ndarray:
 
     The tokenizer's offsets leave that out: in decomposed text the breve of й, the vowel of 한, the second half of ো.
     """
-    covered = np.array(offsets, np.int32).reshape(-1, 2)
+    covered = np.fromiter(itertools.chain.from_iterable(offsets), np.int32, 2 * len(offsets)).reshape(-1, 2)
     ends, following = covered[:, 1], np.append(covered[1:, 0], len(context))
     for token in np.flatnonzero(ends < following):
         end = ends[token]
@@ -122,13 +124,16 @@ def _windows(count: int, room: int, stride: int) -> Iterator[slice]:
     yield slice(first, count)
 
 
-def _token_span(covered: np.ndarray, start: int, end: int) -> tuple[int, int]:
-    """First and last token that cover characters [start, end); (0, 0) unless the window holds them all."""
-    first, last = covered.T
-    inside = np.flatnonzero((first >= 0) & (last > start) & (first < end))
-    if not len(inside) or first[inside[0]] > start or last[inside[-1]] < end:
-        return 0, 0
-    return int(inside[0]), int(inside[-1])
+def _answer_tokens(covered: np.ndarray, context: str, gold: dict[str, list]) -> tuple[int, int]:
+    """First and last token of the context that cover the first gold answer; (-1, -1) where none do."""
+    start = locate_answer(context, gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
+    if start is None:
+        return -1, -1
+    end = start + len(gold["text"][0])
+    first = int(np.searchsorted(covered[:, 1], start, "right"))
+    last = int(np.searchsorted(covered[:, 0], end, "left")) - 1
+    whole = first <= last and covered[first, 0] <= start and end <= covered[last, 1]
+    return (first, last) if whole else (-1, -1)
 
 
 def chance(labelled: LabelledSet) -> float:
