@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -131,3 +132,53 @@ def test_chance_is_the_score_of_the_commonest_tag():
     assert tagging.chance(found) == 0.0, "F1 of answering O"
     accuracy = LabelledSet(replace(PANX, metric="accuracy"), "en", found.table, found.examples)
     assert tagging.chance(accuracy) == pytest.approx(2 / 3)
+
+
+TRAPS = [
+    *WORDS,
+    "👩\u200d👧",
+    "и\u0306",
+    "\U0001e900\U0001e944",
+    "ﬁ½",
+    "ＡＢ",
+    "שָׁ",
+    "\ufeff",
+    " ",
+    "a b",
+    "Krokodil" * 9,
+    "<unk>",
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(TRAPS), st.sampled_from(PANX.labels)), max_size=20), max_size=5),
+    st.sampled_from(["split", "truncate"]),
+)
+def test_sequences_are_the_words_tokenised_one_by_one(sentences, overflow):
+    """Written again word by word: `<s> words </s>`, a new sequence where the next word does not fit."""
+    rows = pa.table(
+        {
+            "tokens": pa.array([[word for word, _ in one] for one in sentences], pa.list_(pa.string())),
+            "ner_tags": pa.array([[tag for _, tag in one] for one in sentences], pa.list_(pa.string())),
+        }
+    )
+    room = SHORT.max_length - 2
+    expected = []
+    TOKENIZER.no_truncation()
+    for row, sentence in enumerate(sentences):
+        parts: list[list[tuple[list[int], str]]] = [[]]
+        for word, tag in sentence:
+            ids = (TOKENIZER.encode(word, add_special_tokens=False).ids or [3])[:room]
+            if sum(len(one) for one, _ in parts[-1]) + len(ids) > room:
+                parts.append([])
+            parts[-1].append((ids, tag))
+        for part in parts if overflow == "split" else parts[:1]:
+            marks = [[-1, -1]]
+            for number, (ids, tag) in enumerate(part):
+                marks += [[number, PANX.labels.index(tag)], *[[-1, -1]] * (len(ids) - 1)]
+            expected.append((row, [0, *(i for ids, _ in part for i in ids), 2], [*marks, [-1, -1]], [len(part)]))
+    found = tagging.encode(PANX, rows, TOKENIZER, replace(SHORT, overflow=overflow))
+    marks = [found.marks[first:last].tolist() for first, last in pairwise(found.starts)]
+    sequences = [found.sequence(number).tolist() for number in range(len(found))]
+    assert list(zip(found.example.tolist(), sequences, marks, found.targets.tolist(), strict=True)) == expected

@@ -12,7 +12,9 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +25,9 @@ from trainers.files import writing
 from trainers.stage import Overflow, digest
 from trainers.tasks import Files, Task, family
 
-FORMAT = 3
+FORMAT = 4
+BEGIN, END, UNKNOWN = 0, 2, 3
+"""XLM-R's `<s>`, `</s>` and `<unk>`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class TokenisedSet:
         sequences = self.sequences(units)
         lengths = self.sequence_lengths[sequences]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        tokens = np.repeat(self.starts[sequences] - starts[:-1], lengths) + np.arange(starts[-1])
+        tokens = ranges(self.starts[sequences], lengths)
         return TokenisedSet(self.ids[tokens], starts, self.targets[units], self.example[units], self.marks[tokens])
 
     @classmethod
@@ -123,6 +127,12 @@ class TokenisedSet:
     @classmethod
     def open(cls, folder: Path) -> TokenisedSet:
         return cls(**{field.name: np.load(folder / f"{field.name}.npy", mmap_mode="r") for field in fields(cls)})
+
+
+def ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`counts[i]` numbers from `first[i]` on, for each i in turn: the places of runs in a flat array."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(first - before, counts) + np.arange(counts.sum())
 
 
 @dataclass(frozen=True)
@@ -208,6 +218,7 @@ def tokenised(
     limit: int | None,
 ) -> TokenisedSet:
     """The tokenised rows of one split, from the cache or built into it."""
+    content = _tokenizer_hash(tokenizer_folder)
     name = digest(
         {
             "format": FORMAT,
@@ -216,7 +227,7 @@ def tokenised(
             "language": language,
             "limit": limit,
             "data": mirror.fingerprint(files, (language,)),
-            "tokenizer": _tokenizer_hash(tokenizer_folder),
+            "tokenizer": content,
             "labels": task.labels,
             **asdict(lengths),
         }
@@ -224,7 +235,7 @@ def tokenised(
     folder = cache / f"{task.name}-{files.split.format(language=language)}-{language}-{name}"
     if not folder.is_dir():
         table = rows(mirror, task, files, language, limit)
-        encoded = family(task).encode(task, table, load_tokenizer(tokenizer_folder), lengths)
+        encoded = family(task).encode(task, table, _loaded(tokenizer_folder, content), lengths)
         building = cache / f".{folder.name}.{uuid.uuid4().hex[:8]}"
         with writing(folder):
             try:
@@ -236,6 +247,12 @@ def tokenised(
                 if not folder.is_dir():  # else another process was first: its set is the same
                     raise
     return TokenisedSet.open(folder)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, content: str) -> Any:
+    """The tokenizer, once for all the languages of a stage: XLM-R's 250,000 pieces take a second to load."""
+    return load_tokenizer(folder)
 
 
 def _tokenizer_hash(folder: Path) -> str:

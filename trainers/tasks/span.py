@@ -8,23 +8,24 @@ Spans come from the tokenizer's offsets on the original text, so nothing is re-a
 
 from __future__ import annotations
 
+import itertools
 import re
-import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.data.tokenise import BEGIN, END, Lengths, TokenisedSet
 from trainers.tasks import Task, answers
 
 if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
 
 MAX_QUESTION_TOKENS = 64
-_MARK = re.compile("[" + "".join(chr(c) for c in range(0x10000) if unicodedata.combining(chr(c))) + "]")
-"""A combining mark (of the basic plane: those beyond it are of scripts that XLM-R never saw)."""
+_NO_SPACES = re.compile(r"\S*")
 
 
 def locate_answer(context: str, text: str, start: int) -> int | None:
@@ -61,55 +62,78 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
 
     Targets are the first and last token of the first gold answer; token 0 in windows that do not hold it.
     """
-    questions, contexts, answers = (table[column].to_pylist() for column in task.columns)
+    questions, contexts, golds = (table[column].to_pylist() for column in task.columns)
     budget = question_budget(lengths)
     tokenizer.no_truncation()
-    heads = [
-        _truncated(text, encoding, budget)
-        for text, encoding in zip(questions, tokenizer.encode_batch(questions, add_special_tokens=False), strict=True)
-    ]
-    tokenizer.enable_truncation(lengths.max_length, stride=lengths.doc_stride, strategy="only_second")
+    heads = [encoding.ids[:budget] for encoding in tokenizer.encode_batch_fast(questions, add_special_tokens=False)]
+    documents = _documents(contexts, tokenizer)
     ids, targets, example, marks = [], [], [], []
-    for row, encoding in enumerate(tokenizer.encode_batch(list(zip(heads, contexts, strict=True)))):
-        gold = answers[row]
-        start = locate_answer(contexts[row], gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
-        for window in [encoding, *encoding.overflowing]:
-            covered = _covered(window, contexts[row])
-            ids.append(window.ids)
+    for row, (head, context, gold) in enumerate(zip(heads, contexts, golds, strict=True)):
+        before, document = [BEGIN, *head, END, END], documents[context]
+        first, last = _answer_tokens(document.covered, context, gold)
+        for window in _windows(len(document.ids), lengths.max_length - len(before) - 1, lengths.doc_stride):
+            sequence = [*before, *document.ids[window], END]
+            covered = np.full((len(sequence), 2), -1, np.int32)
+            covered[len(before) : -1] = document.covered[window]
+            shift = len(before) - window.start
+            ids.append(sequence)
             marks.append(covered)
             example.append(row)
-            targets.append((0, 0) if start is None else _token_span(covered, start, start + len(gold["text"][0])))
+            targets.append((first + shift, last + shift) if window.start <= first <= last < window.stop else (0, 0))
     return TokenisedSet.from_lists(ids, targets, example, marks, target_width=2)
 
 
-def _covered(window, context: str) -> np.ndarray:
-    """[L, 2] characters of the context that each token covers, -1 outside it."""
-    covered = np.array(window.offsets, np.int32)
-    covered[[sequence != 1 for sequence in window.sequence_ids]] = -1
-    if _MARK.search(context):
-        covered[:, 1] = [_past_marks(context, end) if end >= 0 else end for end in covered[:, 1].tolist()]
+@dataclass(frozen=True)
+class Document:
+    """A context's tokens."""
+
+    ids: list[int]
+    covered: np.ndarray
+    """[L, 2] int32 characters of the context that each token covers, first and last+1."""
+
+
+def _documents(contexts: list[str], tokenizer) -> dict[str, Document]:
+    """Each distinct context tokenised once, however many questions it has."""
+    distinct = list(dict.fromkeys(contexts))
+    encodings = tokenizer.encode_batch(distinct, add_special_tokens=False)
+    return {
+        context: Document(encoding.ids, _covered(context, encoding.offsets))
+        for context, encoding in zip(distinct, encodings, strict=True)
+    }
+
+
+def _covered(context: str, offsets: list[tuple[int, int]]) -> np.ndarray:
+    """[L, 2] the offsets, where a token also covers what normalisation composed with its last character.
+
+    The tokenizer's offsets leave that out: in decomposed text the breve of й, the vowel of 한, the second half of ো.
+    """
+    covered = np.fromiter(itertools.chain.from_iterable(offsets), np.int32, 2 * len(offsets)).reshape(-1, 2)
+    ends, following = covered[:, 1], np.append(covered[1:, 0], len(context))
+    for token in np.flatnonzero(ends < following):
+        end = ends[token]
+        ends[ends == end] += len(_NO_SPACES.findall(context, end, following[token])[0])
     return covered
 
 
-def _truncated(question: str, encoding, budget: int) -> str:
-    """The question cut to its first tokens, as SQuAD's reference code does (max_query_length 64)."""
-    return question if len(encoding.ids) <= budget else question[: encoding.offsets[budget - 1][1]]
+def _windows(count: int, room: int, stride: int) -> Iterator[slice]:
+    """Runs of `room` of `count` tokens that begin `stride` tokens before the last one's end; one where all fit."""
+    first = 0
+    while first + room < count:
+        yield slice(first, first + room)
+        first += room - stride
+    yield slice(first, count)
 
 
-def _past_marks(text: str, end: int) -> int:
-    """`end` moved past combining marks: normalisation folds them into the letter before, offsets leave them out."""
-    while end < len(text) and unicodedata.combining(text[end]):
-        end += 1
-    return end
-
-
-def _token_span(covered: np.ndarray, start: int, end: int) -> tuple[int, int]:
-    """First and last token that cover characters [start, end); (0, 0) unless the window holds them all."""
-    first, last = covered.T
-    inside = np.flatnonzero((first >= 0) & (last > start) & (first < end))
-    if not len(inside) or first[inside[0]] > start or last[inside[-1]] < end:
-        return 0, 0
-    return int(inside[0]), int(inside[-1])
+def _answer_tokens(covered: np.ndarray, context: str, gold: dict[str, list]) -> tuple[int, int]:
+    """First and last token of the context that cover the first gold answer; (-1, -1) where none do."""
+    start = locate_answer(context, gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
+    if start is None:
+        return -1, -1
+    end = start + len(gold["text"][0])
+    first = int(np.searchsorted(covered[:, 1], start, "right"))
+    last = int(np.searchsorted(covered[:, 0], end, "left")) - 1
+    whole = first <= last and covered[first, 0] <= start and end <= covered[last, 1]
+    return (first, last) if whole else (-1, -1)
 
 
 def chance(labelled: LabelledSet) -> float:

@@ -14,15 +14,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from trainers.data.tokenise import Lengths, TokenisedSet
+from trainers.data.tokenise import BEGIN, END, UNKNOWN, Lengths, TokenisedSet, ranges
 from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task, chunks
 
 if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
 
-BEGIN, END, UNKNOWN = 0, 2, 3
-"""XLM-R's `<s>`, `</s>` and `<unk>`."""
 NO_CLASS = -1
 """Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
 DEFAULT_CLASSES = ("O", "X")
@@ -65,28 +63,56 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
 
     Marks are, where a word begins, its number in the sequence and its class; targets the number of words with a class.
     """
-    tokenizer.no_truncation()
-    class_of = {name: number for number, name in enumerate(task.labels)}
     sentences, tags = table[task.columns[0]].to_pylist(), tags_of(task, table)
-    encodings = tokenizer.encode_batch_fast([w for words in sentences for w in words], add_special_tokens=False)
-    pieces = iter([encoding.ids or [UNKNOWN] for encoding in encodings])
     room = lengths.max_length - 2
-    ids, marks, targets, example = [], [], [], []
-    for row, names in enumerate(tags):
-        labels = [class_of.get(name, NO_CLASS) for name in names]
-        words = [next(pieces)[:room] for _ in names]  # a longer word is cut to fit
-        for first, last in _parts([len(word) for word in words], room, lengths.overflow):
-            part, classes = words[first:last], np.array(labels[first:last], np.int32)
-            sequence = [BEGIN, *itertools.chain.from_iterable(part), END]
-            told = np.full((len(sequence), 2), -1, np.int32)
-            begins = 1 + np.cumsum([0, *map(len, part)])[:-1]
-            told[begins, 0] = np.arange(last - first)
-            told[begins, 1] = classes
-            ids.append(sequence)
-            marks.append(told)
-            targets.append((int((classes != NO_CLASS).sum()),))
-            example.append(row)
-    return TokenisedSet.from_lists(ids, targets, example, marks)
+    pieces = _pieces(list(itertools.chain.from_iterable(sentences)), tokenizer, room)
+    runs = _runs(list(map(len, sentences)), pieces.sequence_lengths.tolist(), room, lengths.overflow)
+    example, first, counts = np.array(runs, np.int64).reshape(-1, 3).T
+    held = ranges(first, counts)  # all words, but for the tails of truncated sentences
+    class_of = {name: number for number, name in enumerate(task.labels)}
+    classes = np.array([class_of.get(name, NO_CLASS) for names in tags for name in names], np.int32)[held]
+    ids, starts, begins = _framed(pieces.take(held), counts)
+    marks = np.full((len(ids), 2), -1, np.int32)
+    marks[begins] = np.stack([ranges(np.zeros_like(counts), counts), classes], 1)
+    sequence = np.repeat(np.arange(len(counts)), counts)
+    targets = np.bincount(sequence[classes != NO_CLASS], minlength=len(counts))[:, None]
+    return TokenisedSet(ids, starts, targets.astype(np.int32), example.astype(np.int32), marks)
+
+
+def _pieces(words: list[str], tokenizer, room: int) -> TokenisedSet:
+    """Each word's tokens as a sequence, at most `room`; each distinct word is tokenised once."""
+    tokenizer.no_truncation()
+    number = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    encodings = tokenizer.encode_batch_fast(list(number), add_special_tokens=False)
+    ids = [encoding.ids[:room] or [UNKNOWN] for encoding in encodings]
+    distinct = TokenisedSet.from_lists(ids, [()] * len(ids), list(range(len(ids))), target_width=0)
+    return distinct.take(np.array([number[word] for word in words], np.int64))
+
+
+def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int, int]]:
+    """(sentence, its first word, number of words) of each sequence.
+
+    Args:
+        words: of each sentence.
+        sizes: of each word of all sentences, in tokens.
+    """
+    found, begin = [], 0
+    for row, count in enumerate(words):
+        parts = _parts(sizes[begin : begin + count], room, overflow)
+        found += [(row, begin + first, last - first) for first, last in parts]
+        begin += count
+    return found
+
+
+def _framed(pieces: TokenisedSet, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`<s> words </s>` for `counts[i]` words in turn: ids [N], where sequences start [S + 1] and words begin [W]."""
+    edges = np.concatenate([[0], np.cumsum(counts)])
+    starts = pieces.starts[edges] + 2 * np.arange(len(edges))
+    begins = pieces.starts[:-1] + 2 * np.repeat(np.arange(len(counts)), counts) + 1
+    ids = np.full(starts[-1], BEGIN, np.int32)
+    ids[ranges(begins, pieces.sequence_lengths)] = pieces.ids
+    ids[starts[1:] - 1] = END
+    return ids, starts, begins
 
 
 def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int]]:
