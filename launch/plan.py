@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from launch.search import Point, book_of, deciding, points
+from launch.parts import Parts
+from launch.search import Point, deciding, points
 from launch.sweep import Sweep
 from trainers.data.mirror import Mirror
-from trainers.data.stagedata import needed_files
-from trainers.recipes import Phase, recipe_for
+from trainers.recipes import Phase
 from trainers.scales import Scale, locate
-from trainers.stage import Evaluation, Kind, Mixing, Probe, Recipe, ScaleId, Stage, Training
+from trainers.stage import Evaluation, Kind, Probe, ScaleId, Stage, Training
 from trainers.tasks import TASKS
 from trainers.tasks.intermediates import MLM, Intermediate, parse_intermediate
-from trainers.tasks.languages import ENGLISH
 
 READING = ("max_length", "doc_stride", "overflow")
 """Fields of a recipe that decide how a task is read where it is only evaluated, too."""
@@ -82,14 +81,13 @@ class _Planner:
 
     def __post_init__(self) -> None:
         self.mirror = mirror_of(self.sweep)
-        self.point: Point = {}  # of the search, at which `_recipe` gives the recipes
-        self._fingerprints: dict[tuple, str] = {}
+        self.parts = Parts(self.sweep, self.mirror, {})
 
     def add_scale(self, scale: Scale) -> None:
         self.scales[scale.name] = scale
         self.scale_ids[scale.name] = scale.id  # once: it reads the encoder's files
         for point in points(self.sweep.search):
-            self.point = point
+            self.parts = Parts(self.sweep, self.mirror, point)
             for intermediate in map(parse_intermediate, self.sweep.intermediates):
                 for seed in self.sweep.seeds:
                     self._add_arm(scale, intermediate, seed)
@@ -130,24 +128,12 @@ class _Planner:
         return self.stages.setdefault(stage.key, stage)
 
     def _intermediate(self, scale: Scale, intermediate: Intermediate, seed: int) -> Stage:
-        train = [
-            Training(task=task, languages=languages, recipe=self._recipe("intermediate", task))
-            for task, languages in intermediate.tasks.items()
-        ]
+        parts = self.parts
+        train = [parts.training("intermediate", task, languages) for task, languages in intermediate.tasks.items()]
         if intermediate.mlm:
-            train.append(Training(task=MLM, languages=self._text_languages, recipe=self._recipe("intermediate", MLM)))
-        probes = tuple(self._probe(task, among=len(intermediate.probed)) for task in intermediate.probed)
+            train.append(parts.training("intermediate", MLM, parts.text_languages))
+        probes = tuple(parts.probe(task, len(intermediate.probed)) for task in intermediate.probed)
         return self._stage("intermediate", scale, intermediate.name, seed, None, tuple(train), (), probes)
-
-    @cached_property
-    def _text_languages(self) -> tuple[str, ...]:
-        """Languages of the text for language modelling: the sweep's, or all that the mirror holds."""
-        task = TASKS[MLM]
-        assert task.train is not None
-        if self.sweep.languages is not None:
-            return self.sweep.languages
-        held = tuple(language for language in task.languages if self.mirror.holds(task.train, language))
-        return held or (ENGLISH,)
 
     def _target(
         self,
@@ -158,13 +144,15 @@ class _Planner:
         training_task: str,
         targets: tuple[str, ...],
     ) -> Stage:
-        evaluate = tuple(self._evaluation(target) for target in targets)
-        probes = parent.probes if parent else ()
-        train = (Training(task=training_task, recipe=self._recipe("target", training_task)),)
-        return self._stage("target", scale, intermediate, seed, parent, train, evaluate, probes)
+        evaluate = tuple(self.parts.evaluation(target) for target in targets)
+        train = (self.parts.training("target", training_task),)
+        return self._stage(
+            "target", scale, intermediate, seed, parent, train, evaluate, parent.probes if parent else ()
+        )
 
     def _retrieval(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, target: str) -> Stage:
-        return self._stage("retrieval", scale, intermediate, seed, parent, (), (self._evaluation(target),), ())
+        evaluate = (self.parts.evaluation(target),)
+        return self._stage("retrieval", scale, intermediate, seed, parent, (), evaluate, ())
 
     def _stage(
         self,
@@ -187,61 +175,23 @@ class _Planner:
             parent=parent.key if parent else None,
             intermediate=intermediate,
             variant=self._variant(kind, parent, train, evaluate),
-            mixing=self._mixing(train),
+            mixing=self.sweep.mixing if len(train) > 1 else None,
             development_examples=self.sweep.evaluation.development_examples,
-            data={
-                name: self._fingerprint(files, languages)
-                for name, (files, languages) in needed_files(train, evaluate, probes).items()
-            },
+            data=self.parts.data(train, evaluate, probes),
         )
-
-    def _mixing(self, train: tuple[Training, ...]) -> Mixing | None:
-        return self.sweep.mixing if len(train) > 1 else None
-
-    def _recipe(self, phase: Phase, task: str) -> Recipe:
-        return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides, book_of(self.point))
 
     def _variant(
         self, kind: Kind, parent: Stage | None, train: tuple[Training, ...], evaluate: tuple[Evaluation, ...]
     ) -> Point:
         """What the search sets for a stage and its parent: equal for the points that share the stage."""
+        point = self.parts.point
+        if not point:
+            return point
         phase: Phase = "intermediate" if kind == "intermediate" else "target"
         axes = set(parent.variant if parent else ())
         for training in train:
-            axes |= deciding(self.point, phase, training.task)
+            axes |= deciding(point, phase, training.task)
         for evaluation in evaluate:
             read = TASKS[evaluation.task].training_task or evaluation.task
-            axes |= deciding(self.point, phase, read, READING)
-        return {axis: value for axis, value in self.point.items() if axis in axes}
-
-    def _evaluation(self, target: str) -> Evaluation:
-        recipe = self._recipe("target", TASKS[target].training_task or target)
-        return Evaluation(
-            task=target,
-            languages=self.mirror.languages(TASKS[target], self.sweep.languages),
-            max_examples=self.sweep.evaluation.max_examples,
-            max_length=recipe.max_length,
-            doc_stride=recipe.doc_stride,
-            overflow=recipe.overflow,
-        )
-
-    def _probe(self, task: str, among: int) -> Probe:
-        recipe, sizes = self._recipe("intermediate", task), self.sweep.probe.of(task, among)
-        other = TASKS[task].multilingual
-        languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
-        return Probe(
-            task=task,
-            languages=tuple(language for language in languages if language != ENGLISH),
-            examples=sizes.examples,
-            examples_other=sizes.examples_other,
-            refit_examples=sizes.refit_examples,
-            max_length=recipe.max_length,
-            doc_stride=recipe.doc_stride,
-            overflow=recipe.overflow,
-        )
-
-    def _fingerprint(self, files, languages: tuple[str, ...]) -> str:
-        cached = (files, languages)
-        if cached not in self._fingerprints:
-            self._fingerprints[cached] = self.mirror.fingerprint(files, languages)
-        return self._fingerprints[cached]
+            axes |= deciding(point, phase, read, READING)
+        return {axis: value for axis, value in point.items() if axis in axes}

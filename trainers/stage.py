@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,18 +32,26 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the result, nested models included, as plain JSON values."""
+        """The fields that decide the result, nested models included, as plain JSON values; not to be changed."""
         return {
             name: _plain(getattr(self, name))
             for name, field in type(self).model_fields.items()
             if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_COSMETIC))
         }
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A changed copy; it does not inherit what was computed for this one."""
+        copy = super().model_copy(update=update, deep=deep)
+        for computed in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[computed]
+        return copy
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Frozen):
-        return value.identity()
+        return value.identity
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
@@ -232,9 +240,10 @@ class Stage(Frozen):
             raise ValueError(f"stage of kind {self.kind} names no task to train on")
         return self
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result; a first attempt's are those from before there were retries."""
-        identity = super().identity()
+        identity = {**super().identity}
         if not self.retry:
             del identity["retry"]
         return identity
@@ -242,7 +251,7 @@ class Stage(Frozen):
     @cached_property
     def key(self) -> str:
         """Content address: equal work has an equal key."""
-        return digest(self.identity())
+        return digest(self.identity)
 
     @property
     def random_seed(self) -> int:
@@ -253,12 +262,6 @@ class Stage(Frozen):
     def first_attempt(self) -> str:
         """Key of the attempt that this one repeats; its own where it is the first."""
         return self.model_copy(update={"retry": 0}).key if self.retry else self.key
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Stage:
-        """A changed copy; it does not inherit the key that was computed for this one."""
-        copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("key", None)
-        return copy
 
     @property
     def recipe(self) -> Recipe | None:

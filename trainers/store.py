@@ -112,7 +112,7 @@ class StageEntry:
             stored = self.stage
         except ValueError as error:
             raise StoreError(f"{path} is not a stage of this version: {error}") from error
-        ours, theirs = stage.identity(), stored.identity()
+        ours, theirs = stage.identity, stored.identity
         if ours != theirs:
             different = [name for name in ours if ours[name] != theirs.get(name)]
             shown = "\n".join(
