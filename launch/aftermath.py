@@ -18,8 +18,8 @@ from trainers.files import writing
 from trainers.store import Store
 
 TAIL_BYTES = 65_536
-NEAR_THE_END_S = 600.0
-"""A job that was told to stop so shortly before its time limit was told because of it."""
+SCHEDULERS_TICK_S = 90.0
+"""SLURM looks at time limits now and then, and tells a job somewhat earlier rather than later."""
 
 
 class Attempt:
@@ -29,7 +29,7 @@ class Attempt:
         self.folder, self.index, self.deadline = folder, index, deadline
         bundle = Bundle.load(folder.bundle(index))
         self.store, self.keys = Store(bundle.store), [stage.key for stage in bundle.stages]
-        self._log_starts = {log: log.stat().st_size for log in self._logs()}
+        self._log_starts = {log: log.stat().st_size for log in self._logs() if log.exists()}
         self._reached = self._progress()
 
     @property
@@ -50,12 +50,12 @@ class Attempt:
             status: srun's exit status.
             state: SLURM's word for a job that was ended from outside; None otherwise.
         """
-        rank, finding = self._finding(status, state)
+        node, finding = self._finding(status, state)
         hosts = _hosts()
         record = ExitRecord(
             cause=finding.cause,
             evidence=finding.evidence,
-            hosts=tuple(hosts[rank : rank + 1] if finding.cause == Cause.NODE_FAILURE and rank is not None else hosts),
+            hosts=tuple(hosts[node : node + 1] if finding.cause == Cause.NODE_FAILURE and node is not None else hosts),
             exit_code=status,
             slurm_state=state,
             steps_gained=max(0, self._progress() - self._reached),
@@ -65,22 +65,28 @@ class Attempt:
         return decision
 
     def _finding(self, status: int, state: str | None) -> tuple[int | None, Finding]:
-        """The first rank that failed (its node's position; None where none did), and what its log tells."""
+        """The node of the rank that failed first, by its position (None where none did), and what its log tells."""
         if state is None and status == REQUEUE:
-            late = self.deadline is not None and time.time() > self.deadline - NEAR_THE_END_S
+            told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
+            late = self.deadline is not None and time.time() > self.deadline - told
             cause, why = (Cause.TIMEOUT, "time limit") if late else (Cause.PREEMPTED, "signal")
             return None, Finding(cause, f"told to stop ({why}), and saved", 0)
-        tails = [self._tail(log) for log in self._logs()]
-        findings = [classify(exit_code=status, stderr_tail=tail, slurm_state=state) for tail in tails or [""]]
-        rank = most_telling(findings)
-        return rank // max(1, self.folder.record.placement.ranks_per_node), findings[rank]
+        findings = [classify(exit_code=status, stderr_tail=self._tail(log), slurm_state=state) for log in self._logs()]
+        first = most_telling(findings)
+        # The batch step's own log is the first of all; what SLURM says in it is of no rank.
+        node = (first - 1) // self.folder.record.placement.ranks_per_node if first else None
+        return node, findings[first]
 
     def _logs(self) -> list[Path]:
+        """Of the batch step, where SLURM says why it ends a job, and of each rank, in order."""
         logs = self.folder.rank_logs(self.index).glob("rank-*.txt")
-        return sorted(logs, key=lambda log: int(log.stem.rpartition("-")[2]))
+        ranks = sorted(logs, key=lambda log: int(log.stem.rpartition("-")[2]))
+        return [self.folder.batch_log(self.index), *ranks]
 
     def _tail(self, log: Path) -> str:
-        """The end of what a rank said in this attempt."""
+        """The end of what was said in this attempt."""
+        if not log.exists():
+            return ""
         with log.open("rb") as file:
             start = self._log_starts.get(log, 0)
             file.seek(max(start, log.stat().st_size - TAIL_BYTES))

@@ -35,6 +35,8 @@ class ArrayRecord(Frozen):
     spare_nodes: int
     """Nodes of the partition beyond those that one element needs: so many can be left out as bad."""
     minutes: int
+    signal_before_end_s: int
+    """So long before the time limit a job is told of it."""
     code: dict[str, Any]
     """Commit and whether the tree was dirty."""
     elements: tuple[tuple[str, ...], ...]
@@ -57,6 +59,9 @@ class ArrayFolder:
 
     def bundle(self, index: int) -> Path:
         return self.folder / "bundles" / f"{index}.json"
+
+    def batch_log(self, index: int) -> Path:
+        return self.folder / "log" / f"{index}.txt"
 
     def rank_logs(self, index: int) -> Path:
         return self.folder / "log" / str(index)

@@ -176,6 +176,7 @@ class Submitter:
             cpus_per_rank=self.profile.cpus_per_rank,
             spare_nodes=self.profile.nodes - job.placement.nodes,
             minutes=job.minutes,
+            signal_before_end_s=self.profile.signal_before_end_s,
             code=self.code.facts,
             elements=tuple(tuple(stage.key for stage in bundle) for bundle in array.bundles),
         )

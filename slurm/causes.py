@@ -140,6 +140,7 @@ SIGNS = (
         rf"Segmentation fault|Bus error|terminate called|^{KILLED}SIG(SEGV|BUS|ABRT|ILL|FPE)$",
     ),
     # Guesses, where nothing else speaks.
+    _sign(Cause.CANCELLED, rf"^{STATE}COMPLETING$"),  # it was ended from outside, and SLURM would have said why else
     _sign(Cause.KILLED, rf"^{KILLED}SIGKILL$"),
     _sign(Cause.PREEMPTED, rf"^{KILLED}SIG(TERM|INT|USR1|USR2)$"),
     _sign(Cause.UNKNOWN, rf"^({KILLED}|{EXIT})"),

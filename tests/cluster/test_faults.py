@@ -64,7 +64,6 @@ def test_two_nodes_save_together_when_told_to_and_resume_bit_for_bit(cluster, sw
     assert one.events(FIRST, "resumed")[0]["step"] >= 30
     causes = [note["record"]["cause"] for note in one.decisions()]
     assert causes.count("preempted") == 1
-    assert "error" not in {note["decision"]["action"] for note in one.decisions()}
 
 
 def test_a_stage_stopped_on_two_ranks_goes_on_at_one(cluster, sweep, undisturbed):
