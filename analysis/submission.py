@@ -68,7 +68,8 @@ def choose_arm(
     Raises:
         ValueError: there is no such arm, or no scale or point was named among several.
     """
-    ends = [stage for stage in stages if stage.evaluate]
+    last_attempts = {stage.first_attempt: stage for stage in stages}.values()
+    ends = [stage for stage in last_attempts if stage.evaluate]
     scales = list(dict.fromkeys(stage.scale.name for stage in ends))
     if scale is None and len(scales) == 1:
         scale = scales[0]

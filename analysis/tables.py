@@ -23,6 +23,8 @@ DASH = "–"
 OUTCOME_COUNTS = [
     (pl.col("outcome") == outcome).sum().alias(outcome) for outcome in ("completed", "diverged", "running", "missing")
 ]
+RETRIED = {"completed": "counted", "diverged": "diverged, too"}
+"""What became of the last attempt."""
 SEED_COLUMNS = ("seeds", "diverged", "not done")
 
 
@@ -214,10 +216,13 @@ def trend_table(study: Study) -> Table:
 def trouble_table(study: Study) -> Table:
     """Stages that did not complete, with the evidence that they left."""
     words = {"running": "unfinished: begun, no result yet", "missing": "not begun"}
-    rows = [
-        (row["label"], words.get(row["outcome"], row["outcome"]), row["evidence"] or DASH, row["key"])
-        for row in study.stages.filter(pl.col("outcome") != "completed").iter_rows(named=True)
-    ]
+    last = {row["first_attempt"]: row for row in study.stages.sort("retry").iter_rows(named=True)}
+    rows = []
+    for row in study.stages.filter(pl.col("outcome") != "completed").iter_rows(named=True):
+        outcome, final = words.get(row["outcome"], row["outcome"]), last[row["first_attempt"]]
+        if final["retry"] > row["retry"]:
+            outcome += f", retried, attempt {final['retry'] + 1} {RETRIED.get(final['outcome'], 'is not done')}"
+        rows.append((row["label"], outcome, row["evidence"] or DASH, row["key"]))
     return Table(("stage", "outcome", "evidence", "key"), rows, names=4)
 
 

@@ -26,6 +26,8 @@ class Bundle(Frozen):
 
     gpus_per_node: int = 0
     """GPUs that the job was given on each of its nodes."""
+    retries: int = 0
+    """Of a stage that diverges (`launch.retries`)."""
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

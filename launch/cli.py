@@ -32,7 +32,7 @@ from launch.commands import (
     Watch,
     Why,
 )
-from launch.loading import checked_plan, console, load, load_only, plain, stage_of
+from launch.loading import checked_plan, console, load, load_only, plain, planned, stage_of
 
 
 def main() -> None:
@@ -127,11 +127,10 @@ def _fetch(chosen: Fetch) -> int:
 def _plan(chosen: Plan) -> int:
     from launch import overview
     from launch.costs import predict
-    from launch.plan import make_plan
     from trainers.store import Store
 
     sweep, mirror = load(chosen)
-    plan, store = make_plan(sweep), Store(sweep.store)
+    plan, store = planned(sweep), Store(sweep.store)
     if chosen.json:
         print(
             json.dumps(
@@ -198,15 +197,15 @@ def _status(chosen: Status) -> int:
 
     from launch import status
     from launch.operate import queue_of
-    from launch.plan import make_plan
+    from launch.retries import as_it_stands
     from trainers.store import Store
 
     sweep, _ = load(chosen)
-    plan, store, screen = make_plan(sweep), Store(sweep.store), console()
+    plan, store, screen = planned(sweep), Store(sweep.store), console()
     settled: dict[str, status.StageStatus] = {}
 
     def look() -> list[status.StageStatus]:
-        return status.survey(plan, store, settled, queue_of(store.root, screen))
+        return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
 
     statuses = look()
     if chosen.json:
@@ -237,10 +236,9 @@ def _report(chosen: Report) -> int:
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the bootstrap's products are small: threads only get in their way
     from analysis.report import write_report
-    from launch.plan import make_plan
 
     sweep, _ = load(chosen)
-    stages = make_plan(sweep).stages
+    stages = planned(sweep).stages
     out = chosen.out or sweep.store / "report"
     keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
     page = write_report(sweep.store, keys, out, sweep.name, planned=stages, retrieval_depth=depth)
@@ -252,11 +250,10 @@ def _report(chosen: Report) -> int:
 
 def _verify(chosen: Verify) -> int:
     from analysis.verify import summary, verdict_table, verify
-    from launch.plan import make_plan
 
     sweep, _ = load(chosen)
     screen = console()
-    verdicts = verify(sweep.store, make_plan(sweep).stages, sweep.evaluation.retrieval_depth)
+    verdicts = verify(sweep.store, planned(sweep).stages, sweep.evaluation.retrieval_depth)
     screen.print(verdict_table(verdicts, sweep.name))
     screen.print(summary(verdicts))
     return int(any(verdict.word == "outside" for verdict in verdicts))
@@ -265,11 +262,10 @@ def _verify(chosen: Verify) -> int:
 def _submission(chosen: Submission) -> int:
     from analysis.submission import choose_arm, write_submission
     from analysis.xtreme import compared_layer
-    from launch.plan import make_plan
     from trainers.store import Store
 
     sweep, mirror = load(chosen)
-    plan = make_plan(sweep)
+    plan = planned(sweep)
     arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed, chosen.settings)
     layer = chosen.layer
     if layer is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Run, Submit, Tail, Watch, Why
-from launch.loading import checked_plan, console, load, plain, stage_of
+from launch.loading import checked_plan, console, load, plain, planned, stage_of
 
 if TYPE_CHECKING:
     from launch.plan import Plan
@@ -52,15 +53,18 @@ def watch(chosen: Watch) -> int:
 
     from launch import status
     from launch.operate import queue_of
+    from launch.retries import as_it_stands
 
     screen = console()
     submitter = _submitter(chosen)
-    plan, store = submitter.plan, submitter.store
+    store = submitter.store
     settled: dict[str, status.StageStatus] = {}
     with Live(console=screen) as live:
         while True:
+            submitter = replace(submitter, plan=as_it_stands(submitter.plan, store))
             for line in _submit(chosen, submitter):
                 live.console.print(plain(line), soft_wrap=True)
+            plan = as_it_stands(submitter.plan, store)
             statuses = status.survey(plan, store, settled, queue_of(store.root, screen))
             live.update(status.table(statuses, plan.sweep.name, everything=False))
             if not any(one.state in ("running", "queued", "waiting", "interrupted") for one in statuses):
@@ -218,8 +222,7 @@ def devcluster(chosen: Devcluster) -> int:
 
 
 def _plan_and_store(chosen: Common) -> tuple:
-    from launch.plan import make_plan
     from trainers.store import Store
 
     sweep, _ = load(chosen)
-    return make_plan(sweep), Store(sweep.store.resolve())
+    return planned(sweep), Store(sweep.store.resolve())

@@ -4,6 +4,7 @@
     <mirror>/<hub id>/config.json …                an encoder
     <mirror>/fetched.json                          repository → commit; file → sha256, rows, and what it was made of
     <mirror>/.fetch/<commit>/…                     downloads under way; a cut one goes on from there
+    <mirror>/.fetch/claims/                        whose turn it is
 
 Repositories are pinned to the commit of their first fetch, so that a sweep reads the same rows for ever.
 """
@@ -27,6 +28,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from launch.ledger import Ledger
 from launch.needed import BRING, CONFIG, Split, encoder_files, needed_encoders, needed_splits
 from launch.sweep import Sweep, SweepError
+from launch.turns import turn
+from trainers.claims import Claim, ClaimLost
 from trainers.data.hub import (
     CONVERTED,
     HubError,
@@ -43,6 +46,7 @@ from trainers.data.published_rows import published_rows
 from trainers.scales import Shape
 
 STAGING = ".fetch"
+CLAIMS = f"{STAGING}/claims"
 SHOWN = 6
 """Missing files named in one sentence."""
 
@@ -80,15 +84,24 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
             "mirror: the sweep reads the embedded sandbox, which needs nothing from the hub; name the folder to fill "
             "by `mirror:` or --mirror"
         )
-    return _Fetch(sweep.mirror, Ledger.read(sweep.mirror), console, again, revisions or {}).all_of(
-        needed_splits(sweep), needed_encoders(sweep)
-    )
+    splits, encoders = needed_splits(sweep), needed_encoders(sweep)
+    try:
+        with turn(sweep.mirror / CLAIMS, partial(console.print, soft_wrap=True, markup=False)) as claim:
+            ledger = Ledger.read(sweep.mirror)  # as whoever had the turn before has left it
+            return _Fetch(sweep.mirror, ledger, claim, console, again, revisions or {}).all_of(splits, encoders)
+    except OSError as error:
+        return [_cannot_write(sweep.mirror, error)]
+
+
+def _cannot_write(root: Path, error: OSError) -> str:
+    return f"cannot write to {root}: {error.strerror or error}; the same command goes on from there"
 
 
 @dataclass
 class _Fetch:
     root: Path
     ledger: Ledger
+    claim: Claim
     console: Console
     again: bool
     revisions: dict[str, str]
@@ -116,8 +129,9 @@ class _Fetch:
         except HubUnreachable as error:
             self.problems.append(f"{error}; what was fetched stays, the same command goes on from there")
         except OSError as error:
-            reason = error.strerror or error
-            self.problems.append(f"cannot write to {self.root}: {reason}; the same command goes on from there")
+            self.problems.append(_cannot_write(self.root, error))
+        except ClaimLost:
+            self.problems.append("another `retain fetch` has taken this mirror over; this one stops")
         except KeyboardInterrupt:
             self.problems.append("interrupted; the same command goes on from there")
         self._say(f"mirror   {self.root}: {done} fetched, {self.kept} there already")
@@ -269,7 +283,12 @@ class _Fetch:
         if coming > free:
             raise OSError(f"{coming / 2**30:.2f} GiB are to come, and {free / 2**30:.2f} GiB are free")
         task = progress.add_task("", total=sum(job.bytes for job in jobs))
-        bring, done = partial(self._bring, advance=partial(progress.advance, task)), 0
+
+        def advance(count: int) -> None:
+            self.claim.beat()
+            progress.advance(task, count)
+
+        bring, done = partial(self._bring, advance=advance), 0
         for job in jobs:
             progress.update(task, description=job.name)
             done += self._attempt(bring, job) or 0
@@ -283,6 +302,7 @@ class _Fetch:
         staged = [self._stage(remote) for remote in job.remotes]
         for remote, path in zip(job.remotes, staged, strict=True):
             download(remote, path, advance)
+        self.claim.check()
         if job.split is None:
             for remote, path in zip(job.remotes, staged, strict=True):
                 target = self.root / job.repository.name / remote.path

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.bundles import Bundle
+from launch.retries import with_retries
 from slurm.allocation import DEADLINE, first_node, job_runs
 from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
@@ -118,7 +119,10 @@ def keep_caches_local(scratch: str) -> None:
 
 
 def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
-    """The bundle's stages in order; those that another job holds are come back to, until they are done."""
+    """The bundle's stages in order, and the retries of those that diverge.
+
+    Those that another job holds are come back to, until they are done.
+    """
     stay_offline()
     if bundle.scratch:
         keep_caches_local(bundle.scratch)
@@ -138,31 +142,34 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
             return "stop"
         return _parent_verdict(stage, outcomes, store)
 
-    waiting = list(bundle.stages)
-    while waiting:
-        postponed: list[Stage] = []
+    def missing() -> list[Stage]:
+        return [
+            stage for stage in with_retries(bundle.stages, outcomes.get, bundle.retries) if stage.key not in outcomes
+        ]
+
+    while waiting := missing():
+        before = len(outcomes)
         for stage in waiting:
             verdict = ranks.share(next_step(stage))
             if verdict == "stop":
                 return outcomes
             if verdict == "blocked":
                 outcomes[stage.key] = "blocked"
-            elif verdict == "wait":
-                postponed.append(stage)
-            else:
+            elif verdict == "run":
                 try:
                     outcomes[stage.key] = run(stage, context)
                 except StageInUse:
-                    postponed.append(stage)
+                    continue
                 except Exception as error:
                     if ranks.world_size > 1:
                         raise  # the others may wait for this rank in the middle of the stage: end the job
                     outcomes[stage.key] = "failed"  # other stages of the bundle can still run
                     print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
                     traceback.print_exc()
-        if len(postponed) == len(waiting):
+                if outcomes[stage.key] == "diverged":
+                    break  # what comes after may start from the next attempt
+        if len(outcomes) == before:
             time.sleep(WAIT_FOR_OTHERS_S)
-        waiting = postponed
     return outcomes
 
 

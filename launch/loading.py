@@ -36,6 +36,15 @@ def load(chosen: Common) -> tuple[Sweep, Mirror]:
     return sweep, mirror_of(sweep)
 
 
+def planned(sweep: Sweep) -> Plan:
+    """The plan of a sweep, with the retries of what has diverged so far."""
+    from launch.plan import make_plan
+    from launch.retries import as_it_stands
+    from trainers.store import Store
+
+    return as_it_stands(make_plan(sweep), Store(sweep.store))
+
+
 def checked_plan(sweep: Sweep, mirror: Mirror) -> Plan:
     """The plan of a sweep without problems.
 
@@ -43,12 +52,14 @@ def checked_plan(sweep: Sweep, mirror: Mirror) -> Plan:
         SweepError: all the problems.
     """
     from launch.check import check
+    from launch.retries import as_it_stands
     from launch.sweep import SweepError
+    from trainers.store import Store
 
     findings = check(sweep, mirror)
     if findings.problems or findings.plan is None:
         raise SweepError("\n".join(findings.problems))
-    return findings.plan
+    return as_it_stands(findings.plan, Store(sweep.store))
 
 
 def stage_of(stages: Iterable[Stage], key: str) -> Stage:

@@ -20,6 +20,7 @@ from launch.bundles import Bundle, chains, side_by_side
 from launch.costs import predict
 from launch.job import run_bundle
 from launch.plan import Plan
+from launch.retries import as_it_stands
 from slurm.sizing import Machine, slots
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
@@ -46,7 +47,7 @@ def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.Stage
     bundles = side_by_side(chains(plan, predict(plan, store, mirror).seconds), count)
     if bundles:
         _watch(_submit(bundles, plan, mirror, store, machine), plan, store, console)
-    return status.survey(plan, store)
+    return status.survey(as_it_stands(plan, store), store)
 
 
 def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store: Store, machine: Machine) -> list:
@@ -65,6 +66,7 @@ def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store:
             store=store.root,
             mirror=mirror.root.resolve(),
             stages=stages,
+            retries=sweep.diverged.retries,
             execution=sweep.execution.model_copy(update={"threads": threads}),
             tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
         ).save(path)
@@ -93,7 +95,7 @@ def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
         live.start()
     try:
         while not all(job.done() for job in jobs):
-            statuses = status.survey(plan, store, settled)
+            statuses = status.survey(as_it_stands(plan, store), store, settled)
             if live:
                 live.update(status.table(statuses, plan.sweep.name, everything=False))
             else:

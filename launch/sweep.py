@@ -88,6 +88,14 @@ class EvaluationSettings(Frozen):
     """
 
 
+class Diverged(Frozen):
+    """What is done about a training that ends at or below the majority class."""
+
+    retries: int = Field(default=0, ge=0, le=10)
+    """Times that it is run again with other random numbers; the first attempt that does not diverge is the one that
+    counts, under the seed's own name."""
+
+
 class Sweep(Frozen):
     """The grid of scales × intermediates × targets × seeds, and how its stages are run."""
 
@@ -118,6 +126,7 @@ class Sweep(Frozen):
     """How an intermediate of several tasks shares its steps among them."""
     probe: ProbeSettings = ProbeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    diverged: Diverged = Diverged()
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
 

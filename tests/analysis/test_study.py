@@ -13,7 +13,8 @@ from analysis.gather import gather_store, per_example, store_records
 from analysis.measurements import Measurements
 from analysis.statistics import Bootstrap
 from analysis.study import analyse
-from analysis.tables import cell_table, retention_table
+from analysis.tables import cell_table, retention_table, trouble_table
+from analysis.xtreme import scores
 from trainers.tasks import ENGLISH, chunks
 
 
@@ -173,6 +174,37 @@ def test_children_of_a_diverged_intermediate_are_left_out(tmp_path):
         fakes.write_stage(tmp_path, stage, "diverged" if bad else "completed")
     study = study_of(tmp_path)
     assert {curve.seeds for curve in study.curves} == {(1,)}
+
+
+def test_a_retry_counts_under_the_seed_of_what_diverged(tmp_path):
+    planned = small()
+    first = next(stage for stage in planned if stage.kind == "target" and stage.intermediate == "mnli" and stage.seed)
+    second = first.model_copy(update={"retry": 1})
+    for stage in [*planned, second]:
+        fakes.write_stage(tmp_path, stage, "diverged" if stage.key == first.key else "completed")
+    study = study_of(tmp_path)
+    (cell,) = (cell for cell in study.cells if cell.gains)
+    assert (cell.seeds, cell.paired_seeds) == ((0, 1), (0, 1))
+    assert cell.arm.keys[1] == second.key
+    assert [row[3:6] for row in cell_table(study).rows] == [("2", "–", "–")] * 2
+    (row,) = trouble_table(study).rows
+    assert row[:2] == ("small · mnli → pawsx · seed 1", "diverged, retried, attempt 2 counted")
+    (score,) = (score for score in scores(study.compared, study.frame, 0.5) if score.intermediate == "mnli")
+    assert (score.seeds, score.diverged) == (2, 0)
+
+
+@pytest.mark.parametrize(("outcome", "said"), [("diverged", "diverged, too"), ("running", "is not done")])
+def test_a_cell_whose_attempts_all_failed_is_shown_so(tmp_path, outcome, said):
+    planned = small(seeds=(1,))
+    first = next(stage for stage in planned if stage.kind == "target" and stage.intermediate == "mnli")
+    for stage in planned:
+        fakes.write_stage(tmp_path, stage, "diverged" if stage.key == first.key else "completed")
+    fakes.write_stage(tmp_path, first.model_copy(update={"retry": 1}), outcome)
+    study = study_of(tmp_path)
+    assert [cell.arm.intermediate for cell in study.cells] == ["none"]
+    counts = {row[1]: row[3:6] for row in cell_table(study).rows}
+    assert counts["mnli"] == (("–", "1", "–") if outcome == "diverged" else ("–", "–", "1"))
+    assert trouble_table(study).rows[0][1] == f"diverged, retried, attempt 2 {said}"
 
 
 def test_arms_with_other_seeds_are_paired_on_the_common_ones(tmp_path):

@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from launch.fetch import CLAIMS
 from launch.fetch import fetch as fetch_sweep
 from launch.needed import needed_splits
 from launch.sweep import load_sweep
 from tests.launch.fake_hub import FakeHub, serving
+from trainers.claims import claim
 from trainers.data.hub import HubError, RemoteFile, Repository
 from trainers.scales import SANDBOX_ENCODERS
 
@@ -53,22 +55,32 @@ def hub(sandbox, tmp_path):
 
 
 @pytest.fixture
-def fetch(hub: FakeHub, sweep_file, tmp_path):
-    """Runs `retain fetch` (or another command) with an empty mirror against the fake hub."""
+def start(hub: FakeHub, sweep_file, tmp_path):
+    """Starts `retain fetch` (or another command) with an empty mirror against the fake hub."""
 
-    def run(*words: str, command: str = "fetch", status: int = 0, endpoint: str = "", **changes) -> str:
+    def begin(*words: str, command: str = "fetch", endpoint: str = "", **changes) -> subprocess.Popen[str]:
         sweep = sweep_file(**{"mirror": str(tmp_path / "mirror"), "scales": [ENCODER], **changes})
         variables = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
         variables |= {"HF_ENDPOINT": endpoint or hub.endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "hf")}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "launch.cli", command, str(sweep), *words],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             env={**variables, "COLUMNS": "300"},
-            timeout=120,
         )
-        told = done.stdout + done.stderr
-        assert done.returncode == status, told
+
+    return begin
+
+
+@pytest.fixture
+def fetch(start):
+    """Runs it to its end and gives what it tells."""
+
+    def run(*words: str, status: int = 0, **changes) -> str:
+        process = start(*words, **changes)
+        told, _ = process.communicate(timeout=120)
+        assert process.returncode == status, told
         assert not [word for word in ("Traceback", TOKEN, "s3cret") if word in told]
         return told
 
@@ -90,8 +102,8 @@ def test_everything_that_the_sweep_reads_is_fetched_and_nothing_else(fetch, hub,
     assert found == {
         *(MNLI, XNLI, TATOEBA, "nyu-mll/glue/mnli/validation_matched.parquet", "fetched.json"),
         *("google/xtreme/XNLI/validation.parquet", f"{ENCODER}/model.safetensors", *encoder),
+        ".fetch/claims/000001",
     }
-    assert not (mirror / ".fetch").exists()
     facts = ledger(tmp_path)["nyu-mll/glue"]
     assert facts["commit"] == hub.commit("nyu-mll/glue", "main")
     assert facts["files"][MNLI]["rows"] == pq.read_metadata(sandbox / MNLI).num_rows
@@ -210,6 +222,54 @@ def test_another_revision_than_the_pinned_one_needs_again(fetch, hub, tmp_path):
     assert "the mirror holds commit" in fetch(*words, status=1)
     assert "1 fetched" in fetch(*words, "--again")
     assert (tmp_path / "mirror" / ENCODER / "tokenizer_config.json").read_bytes() == b"{}"
+
+
+def test_a_second_fetch_waits_for_the_first_and_then_finds_it_done(start, hub, tmp_path):
+    claims = tmp_path / "mirror" / CLAIMS
+    claims.parent.mkdir(parents=True)
+    first = claim(claims, "a colleague's fetch")
+    process = start()
+    assert process.stdout.readline().startswith("waiting  a colleague's fetch on ")
+    assert hub.requests == []  # not a byte while another has the turn
+    first.release()
+    told, _ = process.communicate(timeout=120)
+    assert "6 fetched, 0 there already" in told
+    assert [path.name for path in claims.iterdir()] == ["000002"]
+
+
+def test_two_fetches_at_once_download_everything_once(start, hub, sandbox, tmp_path):
+    both = [start(), start()]
+    told = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert sorted(line for text in told for line in text.splitlines() if line.startswith("mirror")) == [
+        f"mirror   {tmp_path / 'mirror'}: 0 fetched, 6 there already",
+        f"mirror   {tmp_path / 'mirror'}: 6 fetched, 0 there already",
+    ]
+    assert len(hub.asked("cdn/lab/tiny")) == 1
+    assert pq.read_table(tmp_path / "mirror" / MNLI).equals(pq.read_table(sandbox / MNLI))
+
+
+def test_the_turn_of_a_dead_fetch_is_taken_over(fetch, tmp_path):
+    claims = tmp_path / "mirror" / CLAIMS
+    claims.parent.mkdir(parents=True)
+    code = f"from pathlib import Path; from trainers.claims import claim; claim(Path({str(claims)!r}), 'killed')"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert "waiting" not in fetch()
+
+
+def test_a_fetch_that_was_taken_over_writes_no_more(sweep_file, sandbox, tmp_path, monkeypatch):
+    """As a machine that slept for an hour in the middle of a download finds it."""
+    claims = tmp_path / "mirror" / CLAIMS
+
+    def download(_remote, target, _advance):
+        (claims / "000002").write_text("{}")
+        target.parent.mkdir(parents=True)
+        target.write_bytes((sandbox / TATOEBA).read_bytes())
+
+    monkeypatch.setattr("launch.fetch.download", download)
+    assert "another `retain fetch` has taken this mirror over" in in_process(sweep_file, tmp_path, monkeypatch, size=1)
+    assert not (tmp_path / "mirror" / TATOEBA).exists()
+    assert not (tmp_path / "mirror" / "fetched.json").exists()
 
 
 def test_an_unreachable_hub_is_one_sentence(fetch):
