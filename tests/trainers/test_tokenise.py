@@ -274,6 +274,19 @@ def test_other_settings_get_another_cache(mirror, tmp_path, change):
     assert len(list(cache.iterdir())) == 2
 
 
+def test_a_tokenizer_is_loaded_once_for_all_languages_and_again_when_its_file_changed(mirror, tmp_path, monkeypatch):
+    folder, loads = tmp_path / "encoder", []
+    folder.mkdir()
+    shutil.copyfile(ENCODER / "tokenizer.json", folder / "tokenizer.json")
+    monkeypatch.setattr("trainers.data.tokenise.load_tokenizer", lambda at: loads.append(at) or load_tokenizer(at))
+    for language in ("de", "ru", "zh"):
+        tokenised(tmp_path / "cache", mirror, TATOEBA, TATOEBA.test, language, folder, Lengths(64, 16), 5)
+    assert loads == [folder]
+    (folder / "tokenizer.json").write_text((ENCODER / "tokenizer.json").read_text() + "\n")
+    tokenised(tmp_path / "cache", mirror, TATOEBA, TATOEBA.test, "de", folder, Lengths(64, 16), 5)
+    assert loads == [folder, folder]
+
+
 def test_set_without_rows_is_saved_and_opened(tmp_path):
     TokenisedSet.from_lists([], [], []).save(tmp_path)
     assert len(TokenisedSet.open(tmp_path)) == 0

@@ -1,0 +1,33 @@
+"""bench/tokenise.py compares every family that has tokens of its own with the tokenizer alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from trainers.data.sandbox import write_mirror
+from trainers.scales import SANDBOX_ENCODERS
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def test_the_page_has_a_row_for_each_task_with_both_ratios(tmp_path):
+    write_mirror(tmp_path / "mirror")
+    command = [sys.executable, "bench/tokenise.py", str(tmp_path / "mirror"), str(SANDBOX_ENCODERS / "sandbox-s"), "20"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
+    rows = {
+        cells[0]: cells[1:]
+        for line in page.splitlines()
+        if line.startswith("| ") and len(cells := line.strip("| ").split(" | ")) == 7
+    }
+    assert {"mnli", "hellaswag", "squad", "panx", "mlm"} <= set(rows)
+    for name, (_, count, *numbers) in list(rows.items())[1:]:
+        assert count == "20", name
+        assert all(float(number.replace(",", "")) > 0 for number in numbers), name
+
+
+def test_without_a_mirror_it_says_how_to_call_it():
+    answer = subprocess.run([sys.executable, "bench/tokenise.py"], capture_output=True, text=True, cwd=CHECKOUT)
+    assert answer.returncode == 1
+    assert "python bench/tokenise.py MIRROR ENCODER [ROWS]" in answer.stderr
