@@ -17,7 +17,7 @@ from pathlib import Path
 
 from launch import status
 from launch.arrays import make_arrays
-from launch.bundles import Bundle
+from launch.bundles import bundle_of
 from launch.costs import predict
 from launch.job import REQUEUE
 from launch.plan import Plan
@@ -136,15 +136,9 @@ class Steps:
             return False
         name = f"{self.plan.sweep.name}-{uuid.uuid4().hex[:8]}"
         path = self.store.root / "bundles" / f"{name}.json"
-        sweep = self.plan.sweep
-        Bundle(
-            store=self.store.root,
-            mirror=self.mirror.root.resolve(),
-            stages=stages,
-            execution=execution_at(sweep.execution, placement),
-            tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
-            gpus_per_node=placement.ranks_per_node if self.allocation.gpus else 0,
-        ).save(path)
+        gpus = placement.ranks_per_node if self.allocation.gpus else 0
+        execution = execution_at(self.plan.sweep.execution, placement)
+        bundle_of(self.plan, self.mirror, stages, execution, gpus_per_node=gpus).save(path)
         command = self._command(placement, path)
         end = deadline(self.allocation.job_id)
         environment = {**os.environ, "MASTER_PORT": str(free_port(name)), **({DEADLINE: str(end)} if end else {})}

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from launch.plan import Plan
+from trainers.data.mirror import Mirror
 from trainers.files import write_atomically
 from trainers.stage import Execution, Frozen, Stage
 from trainers.tracking import Tracking
@@ -23,7 +25,6 @@ class Bundle(Frozen):
     stages: tuple[Stage, ...]
     scratch: str | None = None
     """Node-local folder for the caches of compilers and libraries; environment variables are filled in there."""
-
     gpus_per_node: int = 0
     """GPUs that the job was given on each of its nodes."""
     retries: int = 0
@@ -42,6 +43,20 @@ class Bundle(Frozen):
     @classmethod
     def load(cls, path: Path) -> Bundle:
         return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+def bundle_of(plan: Plan, mirror: Mirror, stages: tuple[Stage, ...], execution: Execution, **where: Any) -> Bundle:
+    """A bundle of a plan's stages; `where` are fields of `Bundle` about the machine."""
+    sweep = plan.sweep
+    return Bundle(
+        store=sweep.store.resolve(),
+        mirror=mirror.root.resolve(),
+        stages=stages,
+        retries=sweep.diverged.retries,
+        execution=execution,
+        tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
+        **where,
+    )
 
 
 @dataclass(frozen=True)

@@ -170,22 +170,17 @@ def _run(chosen: Run) -> int:
 
 
 def _debug(chosen: Debug) -> int:
-    from launch.bundles import Bundle
+    from launch.bundles import bundle_of
     from launch.job import StopFlag, stay_offline
     from trainers.store import Store
 
     sweep, mirror = load(chosen)
-    stage = stage_of(checked_plan(sweep, mirror).stages, chosen.stage)
+    plan = checked_plan(sweep, mirror)
+    stage = stage_of(plan.stages, chosen.stage)
     stay_offline()
     from trainers.run import Context, run
 
-    bundle = Bundle(
-        store=sweep.store.resolve(),
-        mirror=mirror.root.resolve(),
-        execution=sweep.execution,
-        tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
-        stages=(stage,),
-    )
+    bundle = bundle_of(plan, mirror, (stage,), sweep.execution)
     context = Context(Store(bundle.store), mirror, bundle.execution, bundle.tracking, StopFlag().listen(), job="debug")
     outcome = run(stage, context)
     print(f"{stage.key}  {stage.label}  {outcome}")

@@ -43,7 +43,7 @@ class Prediction:
 
 def predict(plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, world_size: int = 1) -> Prediction:
     """Time of each unfinished stage on `world_size` ranks of `speed` each, and disk of all."""
-    works = {key: work_of(stage, plan, mirror) for key, stage in plan.by_key.items()}
+    works = {stage.key: work_of(stage, plan, mirror) for stage in plan.stages}
     clock = learn_time(plan, store, works, speed)
     intervals = {
         stage.key: clock.interval_s(group_of(stage), expected_s(works[stage.key], speed, world_size))

@@ -32,6 +32,7 @@ REQUEUE = 75
 FAILED = 1
 TO_FIRST_CHECKPOINT_S = 120.0
 """A stage is not started later than this before the time limit: it would end before anything of it is saved."""
+STARTED = time.time()
 CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "HF_HOME")
 
 
@@ -142,10 +143,17 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
             return "stop"
         return _parent_verdict(stage, outcomes, store)
 
+    def outcome(key: str) -> str | None:
+        return outcomes.get(key) or store.outcome(key)
+
+    # What it starts from may have been run again by another job.
+    parents = {stage.parent for stage in bundle.stages} - {stage.key for stage in bundle.stages} - {None}
+    before_us = [store.entry(key).stage for key in sorted(filter(None, parents))] if bundle.retries else []
+
     def missing() -> list[Stage]:
-        return [
-            stage for stage in with_retries(bundle.stages, outcomes.get, bundle.retries) if stage.key not in outcomes
-        ]
+        done_before = with_retries(before_us, outcome, bundle.retries)
+        stages = with_retries((*before_us, *bundle.stages), outcome, bundle.retries)
+        return [stage for stage in stages[len(done_before) :] if stage.key not in outcomes]
 
     while waiting := missing():
         before = len(outcomes)
@@ -174,8 +182,13 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
 
 
 def _too_late() -> bool:
-    end = os.environ.get(DEADLINE)
-    return end is not None and time.time() > float(end) - TO_FIRST_CHECKPOINT_S
+    """Whether a stage that began now would end before anything of it is saved."""
+    if DEADLINE not in os.environ:
+        return False
+    end = float(os.environ[DEADLINE])
+    # Of a job that is short as a whole, its last fifth: it could never begin anything else.
+    needed = min(TO_FIRST_CHECKPOINT_S, 0.2 * (end - STARTED))
+    return time.time() > end - needed
 
 
 def _job_name() -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from launch import status
-from launch.bundles import Bundle, chains, side_by_side
+from launch.bundles import bundle_of, chains, side_by_side
 from launch.costs import predict
 from launch.job import run_bundle
 from launch.plan import Plan
@@ -62,14 +62,7 @@ def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store:
     jobs = []
     for number, stages in enumerate(bundles):
         path = store.root / "bundles" / f"{sweep.name}-{uuid.uuid4().hex[:8]}.json"
-        Bundle(
-            store=store.root,
-            mirror=mirror.root.resolve(),
-            stages=stages,
-            retries=sweep.diverged.retries,
-            execution=sweep.execution.model_copy(update={"threads": threads}),
-            tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
-        ).save(path)
+        bundle_of(plan, mirror, stages, sweep.execution.model_copy(update={"threads": threads})).save(path)
         with _interrupts_ignored():
             jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
     return jobs

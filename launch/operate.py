@@ -39,7 +39,7 @@ def jobs_to_cancel(plan: Plan, queued: dict[str, QueuedJob], stages: Iterable[St
     for stage in plan.stages:  # parents first
         if stage.parent in doomed:
             doomed.add(stage.key)
-    return sorted({queued[key].job_id for key in doomed if key in queued})
+    return sorted({queued[place].job_id for key in doomed if (place := plan.place_of(key)) in queued})
 
 
 def story(stage: Stage, store: Store) -> Iterator[str]:

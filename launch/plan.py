@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,9 +33,12 @@ class Plan:
     notes: tuple[str, ...] = ()
     """What a person should know, e.g. that an intermediate is a target's own training set."""
 
-    @cached_property
-    def by_key(self) -> dict[str, Stage]:
-        return {stage.key: stage for stage in self.stages}
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Of stages that repeat what diverged, or start from such a one: the key that was planned in their place."""
+
+    def place_of(self, key: str) -> str:
+        """Key of the stage that was planned in the place of this one, and that jobs were submitted for."""
+        return self.places.get(key, key)
 
     @property
     def trainings(self) -> int:

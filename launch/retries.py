@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from launch.plan import Plan
@@ -18,19 +18,29 @@ def with_retries(stages: Iterable[Stage], outcome: Callable[[str], str | None], 
         outcome: how the stage of a key ended; None where it has not.
         retries: attempts after the first, at the most.
     """
-    found: dict[str, Stage] = {}
+    return tuple(stage for stage, _ in attempts(stages, outcome, retries))
+
+
+def attempts(
+    stages: Iterable[Stage], outcome: Callable[[str], str | None], retries: int
+) -> Iterator[tuple[Stage, str]]:
+    """What `with_retries` returns, each with the key of the stage that was planned in its place."""
     moved: dict[str, str] = {}
+    seen: set[str] = set()
     for planned in stages:
         stage = planned
         if stage.parent in moved:
             stage = stage.model_copy(update={"parent": moved[stage.parent]})
-        found[stage.key] = stage
+        if stage.key not in seen:
+            yield stage, planned.key
+        seen.add(stage.key)
         while outcome(stage.key) == "diverged" and stage.retry < retries:
             stage = stage.model_copy(update={"retry": stage.retry + 1})
-            found[stage.key] = stage
+            if stage.key not in seen:
+                yield stage, planned.key
+            seen.add(stage.key)
         if stage.key != planned.key:
             moved[planned.key] = stage.key
-    return tuple(found.values())
 
 
 def as_it_stands(plan: Plan, store: Store) -> Plan:
@@ -39,8 +49,6 @@ def as_it_stands(plan: Plan, store: Store) -> Plan:
     if not retries:
         return plan
 
-    def outcome(key: str) -> str | None:
-        result = store.entry(key).result
-        return result["outcome"] if result else None
-
-    return replace(plan, stages=with_retries(plan.stages, outcome, retries))
+    found = list(attempts(plan.stages, store.outcome, retries))
+    places = {stage.key: plan.place_of(key) for stage, key in found}
+    return replace(plan, stages=tuple(stage for stage, _ in found), places=places)

@@ -56,11 +56,12 @@ def survey(
     settled = {} if settled is None else settled
     found: dict[str, StageStatus] = {}
     for stage in plan.stages:
-        status = settled.get(stage.key) or _status(stage, store.entry(stage.key), queued)
+        job = queued.get(plan.place_of(stage.key)) if queued else None
+        status = settled.get(stage.key) or _status(stage, store.entry(stage.key), job, queued is not None)
         if status.state in SETTLED:
             settled[stage.key] = status
-        elif queued and stage.key in queued and status.state != "running":
-            status = StageStatus(stage, "queued", _place(queued[stage.key], status))
+        elif job is not None and status.state != "running":
+            status = StageStatus(stage, "queued", _place(job, status))
         parent = found.get(stage.parent) if stage.parent else None
         if status.state == "waiting" and parent is not None and parent.state in ("failed", "blocked"):
             status = StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")
@@ -76,7 +77,12 @@ def _place(job: QueuedJob, status: StageStatus) -> str:
     return f"{words} job {job.job_id}{begun}"
 
 
-def _status(stage: Stage, entry: StageEntry, queued: Mapping[str, QueuedJob] | None) -> StageStatus:
+def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool) -> StageStatus:
+    """
+    Args:
+        job: the one in the queue that holds the stage.
+        asked: whether the queue could be asked at all.
+    """
     result = entry.result
     if result is not None:
         seconds = sum(result["seconds"].values())
@@ -87,7 +93,12 @@ def _status(stage: Stage, entry: StageEntry, queued: Mapping[str, QueuedJob] | N
     last_attempt = max((i for i, event in enumerate(tail) if event["event"] == "attempt"), default=0)
     last = {event["event"]: event for event in tail[last_attempt:]}
     step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
-    if entry.claimant(lambda owner: _in_queue(owner, stage, queued)):
+
+    def runs(owner: Mapping[str, Any]) -> bool | None:
+        """Whether the cluster's job that holds the stage still runs; None of any other holder."""
+        return job is not None and job.state == "RUNNING" if asked and owner.get("scheduler") else None
+
+    if entry.claimant(runs):
         return StageStatus(stage, "running", step)
     ended = last.get("ended")
     if ended and ended["outcome"] in FAILURES:
@@ -99,13 +110,6 @@ def _status(stage: Stage, entry: StageEntry, queued: Mapping[str, QueuedJob] | N
         if tail
         else StageStatus(stage, "waiting")
     )
-
-
-def _in_queue(owner: Mapping[str, Any], stage: Stage, queued: Mapping[str, QueuedJob] | None) -> bool | None:
-    """Whether the cluster's job that holds a stage still runs; None of any other holder."""
-    if queued is None or not owner.get("scheduler"):
-        return None
-    return stage.key in queued and queued[stage.key].state == "RUNNING"
 
 
 def _tail(entry: StageEntry) -> list[dict[str, Any]]:

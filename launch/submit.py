@@ -19,7 +19,7 @@ from pathlib import Path
 
 from launch import status
 from launch.arrays import Array, make_arrays, within
-from launch.bundles import Bundle
+from launch.bundles import Bundle, bundle_of
 from launch.costs import predict
 from launch.plan import Plan
 from launch.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
@@ -89,7 +89,7 @@ class Submitter:
             arrays=len(arrays),
             elements=sum(len(array.bundles) for array in arrays),
             stages=_count(arrays),
-            in_queue=sum(stage.key in queued for stage in self.plan.stages),
+            in_queue=sum(self.plan.place_of(stage.key) in queued for stage in self.plan.stages),
             left=_count(missing) - _count(arrays),
             notes=notes,
         )
@@ -100,7 +100,7 @@ class Submitter:
         notes: list[str] = []
         for one in status.survey(self.plan, self.store, queued=queued):
             stage = one.stage
-            if one.state in status.SETTLED or stage.key in queued:
+            if one.state in status.SETTLED or self.plan.place_of(stage.key) in queued:
                 continue
             if one.state == "failed":
                 notes.append(
@@ -111,7 +111,11 @@ class Submitter:
             elif self._can_start(stage, todo, queued):
                 todo[stage.key] = stage
         seconds = predict(self.plan, self.store, self.mirror).seconds
-        elements = {key: job.job_id for key, job in queued.items()}
+        elements = {
+            stage.key: queued[place].job_id
+            for stage in self.plan.stages
+            if (place := self.plan.place_of(stage.key)) in queued
+        }
         most = self.profile.max_array_size - 1  # the largest index is one less
         return make_arrays(
             self.plan, {key: seconds[key] for key in todo}, elements, self.profile.job_min * 60.0, most
@@ -119,7 +123,7 @@ class Submitter:
 
     def _can_start(self, stage: Stage, todo: dict[str, Stage], queued: dict[str, QueuedJob]) -> bool:
         parent = stage.parent
-        return parent is None or parent in todo or parent in queued or self.store.entry(parent).done
+        return parent is None or parent in todo or self.plan.place_of(parent) in queued or self.store.entry(parent).done
 
     def _room(self, jobs: list[QueuedJob]) -> int | None:
         if self.profile.max_submitted is None:
@@ -183,12 +187,11 @@ class Submitter:
 
     def _bundle(self, stages: tuple[Stage, ...], placement: Placement) -> Bundle:
         sweep = self.plan.sweep
-        return Bundle(
-            store=self.store.root,
-            mirror=self.mirror.root.resolve(),
-            stages=stages,
-            execution=execution_at(sweep.execution, placement),
-            tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
+        return bundle_of(
+            self.plan,
+            self.mirror,
+            stages,
+            execution_at(sweep.execution, placement),
             scratch=self.profile.scratch,
             gpus_per_node=placement.ranks_per_node if self.profile.gpus_per_node else 0,
         )
@@ -217,7 +220,7 @@ def execution_at(execution: Execution, placement: Placement) -> Execution:
 
 def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
     """Pending elements of this sweep that hold only stages which are no longer in it: id → what they would train."""
-    wanted = set(plan.by_key)
+    wanted = {plan.place_of(stage.key) for stage in plan.stages}
     pending = {job.name: job for job in jobs}
     found: dict[str, str] = {}
     for folder in array_folders(store):

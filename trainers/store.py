@@ -43,6 +43,11 @@ class Store:
         folder = self.root / "stages"
         return [StageEntry(path.parent) for path in sorted(folder.glob("*/stage.json"))]
 
+    def outcome(self, key: str) -> str | None:
+        """How a stage ended; None where it has not."""
+        result = self.entry(key).result
+        return result["outcome"] if result else None
+
     def open(self, stage: Stage) -> StageEntry:
         """The entry of `stage`, created where new.
 

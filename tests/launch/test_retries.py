@@ -77,7 +77,7 @@ def test_an_attempt_is_a_stage_of_its_own_with_other_random_numbers(stages):
     assert first.random_seed == first.seed
     assert len({one.random_seed for one in (first, second, third)}) == 3
     assert second.random_seed == second.model_copy(update={"evaluate": ()}).random_seed  # of seed and attempt alone
-    assert first.identity().get("retry") is None  # keys from before there were retries stay
+    assert first.identity.get("retry") is None  # keys from before there were retries stay
 
 
 @pytest.mark.parametrize(
