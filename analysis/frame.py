@@ -65,7 +65,7 @@ that it repeats, its own if none; `seconds` is the sum over the stage's parts, n
 
 SEPARATOR = " · "
 """Between the settings of a variant."""
-_SORT = ["kind", "non_embedding_parameters", "scale", "intermediate", "variant", "trained", "seed", "key"]
+_SORT = ["kind", "non_embedding_parameters", "scale", "intermediate", "variant", "trained", "seed"]
 _POINT = ["measure", "task", "language", "metric", "at"]
 
 
@@ -138,7 +138,7 @@ def tidy(records: Iterable[Record]) -> pl.DataFrame:
             )
     if not parts:
         return pl.DataFrame(schema=SCHEMA)
-    return pl.concat(parts).select(list(SCHEMA)).sort([*_SORT, *_POINT])
+    return pl.concat(parts).select(list(SCHEMA)).sort([*_SORT, "key", *_POINT])
 
 
 def stage_table(records: Iterable[Record]) -> pl.DataFrame:
@@ -160,7 +160,7 @@ def stage_table(records: Iterable[Record]) -> pl.DataFrame:
                 **{name: result.get(name) for name in ("probe_share", "tokens", "tokens_per_s")},
             }
         )
-    return pl.DataFrame(rows, schema=STAGE_SCHEMA, orient="row").sort(_SORT)
+    return pl.DataFrame(rows, schema=STAGE_SCHEMA, orient="row").sort([*_SORT, "retry", "key"])
 
 
 def primary(frame: pl.DataFrame) -> pl.DataFrame:
