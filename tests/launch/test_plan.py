@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launch.bundles import Chain, chains, side_by_side
-from launch.plan import make_plan
+from launch.plan import Plan, make_plan
 from launch.sweep import Sweep, load_sweep
 from trainers.tasks import ALL_NINE, TARGETS
 
@@ -28,6 +28,10 @@ def grid(**changes) -> Sweep:
         "seeds": (1,),
     }
     return Sweep(**{**fields, **changes})
+
+
+def keys(plan: Plan) -> set[str]:
+    return {stage.key for stage in plan.stages}
 
 
 def test_the_paper_takes_76_trainings_per_scale_and_seed():
@@ -119,8 +123,8 @@ def test_a_task_has_a_recipe_of_its_own_in_each_phase():
 def test_two_sweeps_share_equal_stages(sweep_file):
     one = make_plan(load_sweep(sweep_file(name="one", targets=["xnli", "pawsx"])))
     two = make_plan(load_sweep(sweep_file(name="two", targets=["pawsx", "tatoeba"])))
-    shared = set(one.by_key) & set(two.by_key)
-    assert {stage.kind for key, stage in one.by_key.items() if key in shared} == {"intermediate", "target"}
+    shared = keys(one) & keys(two)
+    assert {stage.kind for stage in one.stages if stage.key in shared} == {"intermediate", "target"}
 
 
 def test_changed_data_change_the_key(mirror_copy, sweep_file):
@@ -147,20 +151,20 @@ def test_every_stage_once_and_parents_first_in_plan_and_bundles(intermediates, c
         assert stage.key not in seen
         assert stage.parent is None or stage.parent in seen
         seen.add(stage.key)
-    bundles = side_by_side(chains(plan, {key: 1.0 for key in plan.by_key}), count)
+    bundles = side_by_side(chains(plan, dict.fromkeys(keys(plan), 1.0)), count)
     assert len(bundles) <= count
     assert sorted(stage.key for bundle in bundles for stage in bundle) == sorted(seen)
     for bundle in bundles:  # a chain is never split, so no bundle waits for another
-        keys = [stage.key for stage in bundle]
-        assert all(stage.parent is None or stage.parent in keys[: keys.index(stage.key)] for stage in bundle)
+        held = [stage.key for stage in bundle]
+        assert all(stage.parent is None or stage.parent in held[: held.index(stage.key)] for stage in bundle)
 
 
 def test_finished_stages_are_left_out_and_their_children_kept(sweep_file):
     plan = make_plan(load_sweep(sweep_file()))
     intermediate = next(stage for stage in plan.stages if stage.kind == "intermediate")
-    work = chains(plan, {key: 1.0 for key in plan.by_key if key != intermediate.key})
-    keys = {stage.key for chain in work for stage in chain.stages}
-    assert keys == set(plan.by_key) - {intermediate.key}
+    work = chains(plan, dict.fromkeys(keys(plan) - {intermediate.key}, 1.0))
+    found = {stage.key for chain in work for stage in chain.stages}
+    assert found == keys(plan) - {intermediate.key}
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=30), st.integers(1, 6))
