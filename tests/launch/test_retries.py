@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from analysis.frame import stage_table, with_planned
 from analysis.gather import store_records
 from analysis.measurements import arms
-from launch.bundles import Bundle
+from launch.bundles import Bundle, bundle_of
 from launch.job import StopFlag, run_stages
-from launch.plan import make_plan
+from launch.plan import make_plan, mirror_of
 from launch.retries import as_it_stands, with_retries
 from launch.status import survey
 from launch.sweep import SweepError, load_sweep
@@ -118,7 +118,7 @@ def test_a_job_goes_on_with_the_retry_and_its_children(sweep_file, monkeypatch):
     extended = as_it_stands(plan, store)
     first, second, *children = extended.stages
     assert [one.state for one in survey(extended, store)] == ["diverged", *["completed"] * 3]
-    assert outcomes.keys() == extended.by_key.keys()  # no child was trained from the diverged attempt
+    assert outcomes.keys() == {stage.key for stage in extended.stages}  # no child was trained from the diverged attempt
     assert {child.parent for child in children} == {second.key}
     weights = [load_file(store.entry(stage.key).heads) for stage in (first, second)]
     assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
@@ -126,6 +126,26 @@ def test_a_job_goes_on_with_the_retry_and_its_children(sweep_file, monkeypatch):
     (arm,) = arms(table, "target")
     assert arm.keys == {1: next(child.key for child in children if child.kind == "target")}
     assert run_stages(bundle, StopFlag()) == outcomes
+
+
+def test_a_job_of_children_starts_from_the_attempt_that_another_job_made(sweep_file, monkeypatch):
+    """As on a cluster: the intermediate is one job, its targets are another."""
+    import trainers.run
+
+    verdicts = iter(["not above chance, the test says"])
+    monkeypatch.setattr(trainers.run, "not_above_chance", lambda scores: next(verdicts, None))
+    sweep = load_sweep(sweep_file(intermediates=["mnli"], diverged={"retries": 1}))
+    store, plan = Store(sweep.store), make_plan(sweep)
+    first, *children = plan.stages
+    for stages in ((first,), tuple(children)):
+        run_stages(bundle_of(plan, mirror_of(sweep), stages, Execution(threads=1)), StopFlag())
+    extended = as_it_stands(plan, store)
+    _, second, *moved = extended.stages
+    assert {child.parent for child in moved} == {second.key}
+    assert all(store.entry(child.key).done for child in moved)
+    assert not any(store.entry(child.key).done for child in children)
+    assert [extended.place_of(child.key) for child in moved] == [child.key for child in children]
+    assert extended.place_of(second.key) == first.key
 
 
 @pytest.mark.slow
