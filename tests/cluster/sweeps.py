@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     "overrides": {"*": {"max_steps": 30}},
     "probe": {"examples": 12, "examples_other": 6, "refit_examples": 12},
     "evaluation": {"max_examples": 20, "development_examples": 20},
-    "execution": {"threads": 1, "checkpoint_every_s": 1},
+    "execution": {"threads": 1, "checkpoint_every_s": 2},
     "tracking": {"mode": "disabled"},
 }
 PROFILE: dict[str, Any] = {
@@ -94,6 +94,16 @@ class SmallSweep:
     def wait(self, timeout_s: float = SETTLE_S) -> dict[str, str]:
         """States once nothing of the sweep is in the queue any more."""
         wait_until(lambda: not in_queue(self.store.root, queue()), "the sweep to leave the queue", timeout_s)
+        return self.states()
+
+    def wait_for(self, label: str, timeout_s: float = SETTLE_S) -> dict[str, str]:
+        """States once one stage has a result, or its job has left the queue without."""
+        key = self.key(label)
+
+        def ended() -> bool:
+            return self.store.entry(key).done or key not in in_queue(self.store.root, queue())
+
+        wait_until(ended, f"{label} to end", timeout_s)
         return self.states()
 
     def key(self, label: str) -> str:
