@@ -92,8 +92,10 @@ class Diverged(Frozen):
     """What is done about a training that ends at or below the majority class."""
 
     retries: int = Field(default=0, ge=0, le=10)
-    """Times that it is run again with other random numbers; the first attempt that does not diverge is the one that
-    counts, under the seed's own name."""
+    """Times that it is run again with other random numbers, by `retain run` at once, on a cluster by the next submission.
+
+    The first attempt that does not diverge is the one that counts, under the seed's own name.
+    """
 
 
 class Sweep(Frozen):
