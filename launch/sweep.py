@@ -92,7 +92,7 @@ class Diverged(Frozen):
     """What is done about a training that ends at or below the majority class."""
 
     retries: int = Field(default=0, ge=0, le=10)
-    """Times that it is run again with other random numbers, by `retain run` at once, on a cluster by the next submission.
+    """Times that it is run again with other random numbers, at once and by the same job.
 
     The first attempt that does not diverge is the one that counts, under the seed's own name.
     """

@@ -8,6 +8,7 @@ by their environment.
 from __future__ import annotations
 
 import signal
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -73,6 +74,17 @@ class Node:
             DevClusterError: the node is down.
         """
         self.slurmd().send_signal(signal.SIGCONT)
+
+    def run(self, *command: str) -> None:
+        """Run a command as root on the node, with its own view of disks and processes.
+
+        Raises:
+            DevClusterError: the node is down, has no namespaces of its own, or the command fails; with what it said.
+        """
+        inside = ("nsenter", f"--target={self.slurmd().pid}", "--mount", "--pid", "--uts", "--", *command)
+        done = subprocess.run(inside, capture_output=True, text=True, timeout=STOP_TIMEOUT_S)
+        if done.returncode:
+            raise DevClusterError(f"`{' '.join(command)}` failed on {self.name}: {done.stderr.strip()}")
 
     def slurmd(self) -> psutil.Process:
         """Its slurmd, which with namespaces is a grandchild of the daemon.
