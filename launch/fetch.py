@@ -86,7 +86,8 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
         )
     splits, encoders = needed_splits(sweep), needed_encoders(sweep)
     try:
-        with turn(sweep.mirror / CLAIMS, partial(console.print, soft_wrap=True, markup=False)) as claim:
+        say = partial(console.print, soft_wrap=True, markup=False)
+        with turn(sweep.mirror / CLAIMS, "retain fetch", say) as claim:
             ledger = Ledger.read(sweep.mirror)  # as whoever had the turn before has left it
             return _Fetch(sweep.mirror, ledger, claim, console, again, revisions or {}).all_of(splits, encoders)
     except OSError as error:

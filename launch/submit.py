@@ -9,11 +9,9 @@ from __future__ import annotations
 import getpass
 import math
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +22,12 @@ from launch.costs import predict
 from launch.plan import Plan
 from launch.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
 from launch.snapshot import Snapshot
+from launch.turns import turn
 from slurm.client import QueuedJob, SlurmError, queue
 from slurm.executor import ArrayExecutor, ArrayJob
 from slurm.profile import Placement, Profile
-from trainers.claims import StageInUse, claim
 from trainers.data.mirror import Mirror
-from trainers.files import StoreError, writing
+from trainers.files import writing
 from trainers.stage import Execution, Stage
 from trainers.store import Store
 
@@ -38,7 +36,6 @@ MARGIN = 1.5
 START_UP_MIN = 10
 LOST_ANSWER_S = 30.0
 """How long a job whose sbatch did not answer is looked for in the queue."""
-OTHER_SUBMITTER_S = 60.0
 
 
 @dataclass
@@ -75,9 +72,11 @@ class Submitter:
 
         Raises:
             SlurmError: the queue cannot be read, or sbatch refuses.
-            StoreError: the store cannot be written, or another `retain submit` works on it.
+            StoreError: the store cannot be written.
         """
-        with _alone(self.store.root):
+        with writing(self.store.root):
+            (self.store.root / "slurm").mkdir(parents=True, exist_ok=True)
+        with turn(self.store.root / "slurm" / "submitting", "retain submit", print):
             jobs = queue()
             queued = in_queue(self.store.root, jobs)
             missing, notes = self.missing(queued)
@@ -252,30 +251,3 @@ def _look_for(name: str) -> str | None:
             pass  # slurmctld may be the reason for the lost answer: ask again
         time.sleep(1)
     return None
-
-
-@contextmanager
-def _alone(store: Path) -> Iterator[None]:
-    """One submitter a store at a time: two would both find the same stages missing.
-
-    Raises:
-        StoreError: another one is at it, for longer than submitting takes.
-    """
-    who = f"retain submit by {getpass.getuser()} on {socket.gethostname()}, pid {os.getpid()}"
-    with writing(store):
-        (store / "slurm").mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + OTHER_SUBMITTER_S
-    while True:
-        try:
-            held = claim(store / "slurm" / "submitting", who)
-            break
-        except StageInUse as error:
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    f"{store}: another submission is under way ({error}); try again when it has ended"
-                ) from error
-            time.sleep(0.5)
-    try:
-        yield
-    finally:
-        held.release()

@@ -1,7 +1,8 @@
-"""One `retain fetch` at a time fills a mirror: a second one says who is at it, waits, and then finds it done."""
+"""One process at a time fills a mirror, or submits from a store: a second one says who is at it, and waits."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ POLL_S = 1.0
 
 
 @contextmanager
-def turn(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
+def turn(folder: Path, command: str, say: Callable[[str], None]) -> Iterator[Claim]:
     """Hold the claims of a folder while inside; a dead process's is taken over, as a stage's is.
 
     Args:
         folder: where the claims lie; the newest stays as a record of who came last.
+        command: what this process does, e.g. `retain fetch`.
         say: told once who is waited for.
 
     Raises:
@@ -28,12 +30,12 @@ def turn(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
     told = False
     while True:
         try:
-            held = claim(folder, f"retain fetch, pid {os.getpid()}")
+            held = claim(folder, f"{command} by {getpass.getuser()}, pid {os.getpid()}")
             break
         except StageInUse:
             holder = living_holder(folder)
             if holder and not told:
-                say(f"waiting  {holder['job']} on {holder['host']} is fetching into this mirror")
+                say(f"waiting  for {holder['job']} on {holder['host']}")
                 told = True
             time.sleep(POLL_S)
     try:

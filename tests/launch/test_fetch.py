@@ -229,7 +229,7 @@ def test_a_second_fetch_waits_for_the_first_and_then_finds_it_done(start, hub, t
     claims.parent.mkdir(parents=True)
     first = claim(claims, "a colleague's fetch")
     process = start()
-    assert process.stdout.readline().startswith("waiting  a colleague's fetch on ")
+    assert process.stdout.readline().startswith("waiting  for a colleague's fetch on ")
     assert hub.requests == []  # not a byte while another has the turn
     first.release()
     told, _ = process.communicate(timeout=120)
