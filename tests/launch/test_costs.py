@@ -11,7 +11,7 @@ from rich.console import Console
 from launch.costs import predict, work_of
 from launch.learned import learn_memory
 from launch.overview import show
-from launch.plan import make_plan, mirror_of
+from launch.plan import Plan, make_plan, mirror_of
 from launch.sizes import model_size
 from launch.sweep import load_sweep
 from slurm.memory import Sharding, peak
@@ -30,11 +30,14 @@ def planned(sweep_file):
     return make_plan(sweep), Store(sweep.store), mirror_of(sweep)
 
 
+def keys_of(plan: Plan) -> list[str]:
+    return [stage.key for stage in plan.stages]
+
+
 def finish(planned, keys, slower: float, held: float | None, **attempt) -> None:
     """Leave results that took `slower` times the expected seconds, and held `held` times the predicted bytes."""
     plan, store, mirror = planned
-    for key in keys:
-        stage = plan.by_key[key]
+    for stage in (stage for stage in plan.stages if stage.key in keys):
         entry = store.open(stage)
         log = EventLog(entry)
         facts = {"world_size": 1, "execution": Execution().model_dump(mode="json"), **attempt}
@@ -59,7 +62,7 @@ def shown(planned) -> str:
 
 def test_nothing_finished_is_a_guess_with_a_wide_interval(planned):
     prediction = predict(*planned)
-    assert set(prediction.seconds) == set(planned[0].by_key)
+    assert set(prediction.seconds) == set(keys_of(planned[0]))
     for low, middle, high in prediction.intervals_s.values():
         assert 3 * low == pytest.approx(middle) == pytest.approx(high / 3)
     assert "a first guess" in shown(planned)
@@ -67,7 +70,7 @@ def test_nothing_finished_is_a_guess_with_a_wide_interval(planned):
 
 
 def test_finished_stages_correct_the_time_and_their_error_is_shown(planned):
-    keys = list(planned[0].by_key)
+    keys = keys_of(planned[0])
     before = predict(*planned).seconds
     finish(planned, keys[:4], slower=2.5, held=None)
     after = predict(*planned)
@@ -78,7 +81,7 @@ def test_finished_stages_correct_the_time_and_their_error_is_shown(planned):
 
 
 def test_a_stage_that_several_ranks_ran_says_as_much_of_one(planned):
-    keys = list(planned[0].by_key)
+    keys = keys_of(planned[0])
     before = predict(*planned).seconds
     finish(planned, keys[:4], slower=1.0, held=None, world_size=4)
     assert predict(*planned).seconds[keys[5]] == pytest.approx(before[keys[5]])
@@ -86,7 +89,7 @@ def test_a_stage_that_several_ranks_ran_says_as_much_of_one(planned):
 
 def test_measured_peaks_correct_the_memory_and_older_results_have_none(planned):
     plan, store, _ = planned
-    keys = list(plan.by_key)
+    keys = keys_of(plan)
     finish(planned, keys[:2], slower=1.0, held=None)
     assert learn_memory(plan, store).pairs == 0
     finish(planned, keys[2:5], slower=1.0, held=1.07)
@@ -97,7 +100,7 @@ def test_measured_peaks_correct_the_memory_and_older_results_have_none(planned):
 
 
 def test_a_plan_that_is_done_takes_no_time(planned):
-    finish(planned, list(planned[0].by_key), slower=1.0, held=None)
+    finish(planned, keys_of(planned[0]), slower=1.0, held=None)
     assert predict(*planned).seconds == {}
     assert "time   0 s on one process (learned from 9" in shown(planned)
 
