@@ -72,7 +72,7 @@ def test_two_nodes_save_together_when_told_to_and_resume_bit_for_bit(cluster, sw
 
 
 def test_a_stage_stopped_on_two_ranks_goes_on_at_one(cluster, sweep, undisturbed):
-    expected = undisturbed(None)
+    expected, _, _, _ = undisturbed(2)
     two = sweep(across_nodes(2), **LONG)
     two.submit()
     two.wait_for_step(FIRST, 30)
@@ -85,7 +85,12 @@ def test_a_stage_stopped_on_two_ranks_goes_on_at_one(cluster, sweep, undisturbed
     assert alone.events(FIRST, "resumed")[-1]["step"] == saved
     assert [event["world_size"] for event in alone.events(FIRST, "attempt")] == [2, 1]
     losses = {event["step"]: event["loss"] for event in alone.events(FIRST, "step")}
-    assert losses == pytest.approx(expected[0], rel=1e-3)
+    assert losses.keys() == expected.keys()
+    assert {step: losses[step] for step in range(1, saved + 1)} == {
+        step: expected[step] for step in range(1, saved + 1)
+    }
+    # Dropout is drawn for each micro-batch, and one rank cuts others than two: equal in distribution, not in bits.
+    assert losses == pytest.approx(expected, rel=0.1)
 
 
 def test_a_lost_node_costs_what_was_done_since_the_last_checkpoint(cluster, sweep, undisturbed):
