@@ -12,11 +12,13 @@ import yaml
 from launch import status
 from launch.placing import place
 from launch.plan import Plan, make_plan, mirror_of
-from launch.records import array_folders, in_queue
+from launch.records import array_folders, element_of, in_queue
 from launch.snapshot import Snapshot
 from launch.submit import Submitted, Submitter
 from launch.sweep import load_sweep
 from slurm.client import queue
+from slurm.devcluster import DevCluster
+from slurm.devcluster.node import Node
 from slurm.profile import Profile
 from tests.cluster.jobs import wait_until
 from trainers.store import Store
@@ -123,6 +125,16 @@ class SmallSweep:
     def job_of(self, label: str) -> str:
         """Id of the job that holds a stage."""
         return in_queue(self.store.root, queue())[self.key(label)].job_id
+
+    def node_of(self, job: str, cluster: DevCluster) -> Node:
+        """Where the batch step and rank 0 of a job run."""
+        first = cluster.run("squeue", "-h", "-r", "-j", job, "-o", "%B")
+        return cluster.node(int(first.removeprefix("node")))
+
+    def kill_rank(self, job: str, cluster: DevCluster) -> None:
+        """End rank 0 of a job as the kernel would; not srun, whose command line names it, too."""
+        rank = rf"^\S*python\S* -P -u -m launch.job {self.store.root}/slurm/\S*/bundles/{element_of(job)}.json"
+        self.node_of(job, cluster).run("pkill", "--signal=KILL", "--full", rank)
 
     def decisions(self) -> list[dict[str, Any]]:
         """How every attempt of every job ended and what was decided."""

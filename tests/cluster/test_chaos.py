@@ -109,7 +109,7 @@ class Chaos:
     def killed_rank(self) -> bool:
         if (victim := self._victim()) is None:
             return False
-        self.cluster.run("scancel", "--signal=KILL", victim.job_id)
+        self.sweep.kill_rank(victim.job_id, self.cluster)
         return True
 
     def frozen_node(self) -> bool:

@@ -99,8 +99,7 @@ def test_a_lost_node_costs_what_was_done_since_the_last_checkpoint(cluster, swee
     one.submit()
     one.wait_for_step(FIRST, 60)
     job = one.job_of(FIRST)
-    node = int(cluster.run("squeue", "-h", "-r", "-j", job, "-o", "%N").removeprefix("node"))
-    cluster.node(node).kill()
+    one.node_of(job, cluster).kill()
     seen = set()
 
     def requeued() -> bool:
@@ -118,8 +117,9 @@ def test_a_killed_rank_is_run_again(cluster, sweep, undisturbed):
     one = sweep(**LONG)
     one.submit()
     one.wait_for_step(FIRST, 60)
-    cluster.run("scancel", "--signal=KILL", f"{one.job_of(FIRST)}")
+    one.kill_rank(one.job_of(FIRST), cluster)
     assert_nothing_happened(one, expected)
+    assert [note["record"]["cause"] for note in one.decisions()] == ["killed", "completed"]
 
 
 def test_a_preempted_job_saves_makes_way_and_comes_back(cluster, sweep, undisturbed):
