@@ -52,7 +52,8 @@ def last_attempts(stages: pl.DataFrame) -> pl.DataFrame:
 def best_keys(stages: pl.DataFrame, frame: pl.DataFrame) -> list[str]:
     """Keys of the stages at the best point of each arm; all of an arm's where it has one point.
 
-    Where an arm has several points and none has a development score, none is the best.
+    Where an arm has several points and none has a development score, none is the best; where nothing of it may be
+    averaged anyway, all are kept, so that it is still shown.
     """
     development = primary(frame).filter(pl.col("measure") == DEVELOPMENT).group_by("key").agg(score=pl.mean("value"))
     # Of what was trained last: the stage itself, or the intermediate that is evaluated.
@@ -69,13 +70,14 @@ def best_keys(stages: pl.DataFrame, frame: pl.DataFrame) -> list[str]:
     good = pl.col("usable") & pl.col("score").is_not_null()
     ranked = (
         found.group_by(*_ARM, "variant")
-        .agg("key", seeds=good.sum(), mean=pl.col("score").filter(good).mean())
-        .with_columns(points=pl.len().over(_ARM))
+        .agg("key", pl.sum("usable"), seeds=good.sum(), mean=pl.col("score").filter(good).mean())
         .sort("seeds", "mean", "variant", descending=[True, True, False], nulls_last=True)
-        .group_by(_ARM, maintain_order=True)
-        .first()
+        .with_columns(
+            place=pl.int_range(pl.len()).over(_ARM), points=pl.len().over(_ARM), alive=pl.sum("usable").over(_ARM)
+        )
     )
-    return ranked.filter((pl.col("points") == 1) | (pl.col("seeds") > 0)).explode("key")["key"].to_list()
+    best = (pl.col("place") == 0) & ((pl.col("points") == 1) | (pl.col("seeds") > 0))
+    return ranked.filter(best | (pl.col("alive") == 0)).explode("key")["key"].to_list()
 
 
 def compared(stages: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:

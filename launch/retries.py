@@ -13,6 +13,8 @@ from trainers.store import Store
 def with_retries(stages: Iterable[Stage], outcome: Callable[[str], str | None], retries: int) -> tuple[Stage, ...]:
     """The stages, each diverged one followed by its next attempt; children start from their parent's last attempt.
 
+    What starts from an intermediate that diverged in every attempt counts for nothing, and is not retried.
+
     Args:
         stages: parents before children.
         outcome: how the stage of a key ended; None where it has not.
@@ -34,7 +36,8 @@ def attempts(
         if stage.key not in seen:
             yield stage, planned.key
         seen.add(stage.key)
-        while outcome(stage.key) == "diverged" and stage.retry < retries:
+        granted = 0 if stage.parent and outcome(stage.parent) == "diverged" else retries
+        while outcome(stage.key) == "diverged" and stage.retry < granted:
             stage = stage.model_copy(update={"retry": stage.retry + 1})
             if stage.key not in seen:
                 yield stage, planned.key

@@ -114,6 +114,21 @@ def test_points_where_every_seed_diverged_or_none_is_done_are_shown_and_not_scor
     assert [row[3:6] for row in cell_table(study).rows] == [("1", "–", "–")]
 
 
+def test_an_arm_that_diverged_at_every_point_is_shown_so(tmp_path):
+    stages = grid(seeds=(0, 1))
+    write(tmp_path, stages, diverged=[stage.label for stage in stages])
+    study = study_of(tmp_path)
+    assert [row[:6] for row in cell_table(study).rows] == [("small", "none", "pawsx", "–", "6", "–")]
+    assert study.cells == study.points == []
+
+
+def test_retrieval_without_a_development_score_has_no_best_point(tmp_path):
+    plain = next(one for one in fakes.stages() if one.kind == "retrieval" and not one.parent)
+    read = [plain.model_copy(update={"variant": {"max_length": one}, "seed": one}) for one in (64, 128)]
+    write(tmp_path, read)
+    assert study_of(tmp_path).layers == []
+
+
 def test_both_phases_are_compared_at_their_best_and_retention_is_shown_at_every_point(tmp_path):
     write(tmp_path, grid(intermediates=("mnli",)))
     study = study_of(tmp_path)
