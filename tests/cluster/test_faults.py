@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_killed_rank_is_run_again(cluster, sweep, undisturbed):
     one.wait_for_step(FIRST, 60)
     one.kill_rank(one.job_of(FIRST), cluster)
     assert_nothing_happened(one, expected)
-    assert [note["record"]["cause"] for note in one.decisions()] == ["killed", "completed"]
+    assert one.decisions()[0]["record"]["cause"] == "killed"
 
 
 def test_a_preempted_job_saves_makes_way_and_comes_back(cluster, sweep, undisturbed):
@@ -135,15 +136,34 @@ def test_a_preempted_job_saves_makes_way_and_comes_back(cluster, sweep, undistur
     assert next(event["outcome"] for event in one.events(FIRST, "ended")) == "preempted"
 
 
-def test_at_the_time_limit_a_job_saves_and_is_requeued(cluster, sweep, undisturbed):
+def hooked(folder: Path, code: str) -> Snapshot:
+    """The code under test with a change that every rank makes at its start."""
+    folder.mkdir()
+    (folder / "change.py").write_text(code)
+    (folder / "sitecustomize.py").write_text("import sys\nif 'launch.job' in sys.orig_argv:\n    import change\n")
+    return Snapshot(folder, None, False)
+
+
+SLOW = """
+import time, trainers.engine
+whole = trainers.engine.Engine.step
+def step(self, *args, **kwargs):
+    time.sleep(0.6)
+    return whole(self, *args, **kwargs)
+trainers.engine.Engine.step = step
+"""
+
+
+def test_at_the_time_limit_a_job_saves_and_is_requeued(cluster, sweep, undisturbed, tmp_path, monkeypatch):
     expected = undisturbed(None)
+    monkeypatch.setenv("PYTHONPATH", str(CODE))
     # submitit takes every signal for a timeout where the limit is ten minutes or less, and gives up after three.
     one = sweep(**LONG)
-    one.submit()
-    one.wait_for_step(FIRST, 20)
+    replace(one.submitter, code=hooked(tmp_path / "hook", SLOW)).submit()
+    one.wait_for_step(FIRST, 5)
     cluster.run("scontrol", "update", f"JobId={one.job_of(FIRST)}", "TimeLimit=1")
     assert_nothing_happened(one, expected)
-    assert {note["record"]["cause"] for note in one.decisions()} >= {"timeout"}
+    assert one.decisions()[0]["record"]["cause"] == "timeout"
 
 
 def test_a_cancelled_job_is_not_resurrected_and_can_be_sent_again(cluster, sweep, undisturbed):
@@ -179,7 +199,7 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, mir
     damaged = next(mirror.rglob("mnli/train*.parquet"))
     whole = damaged.read_bytes()
     try:
-        damaged.write_bytes(whole[: len(whole) // 2])
+        damaged.write_bytes(whole[:1000] + b"X" + whole[1001:])  # not what was planned with
         submitter.submit()
         states = one.wait()
     finally:
@@ -188,7 +208,7 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, mir
     assert states == {first: "failed", second: "blocked"}
     (decision,) = [note["decision"] for note in one.decisions()]
     assert decision["action"] == "stop"
-    assert "parquet" in decision["because"].lower()
+    assert "DataError" in decision["because"]
     again = one.submit()
     assert again.stages == 0
     assert "retain retry" in again.notes[0]
@@ -212,13 +232,9 @@ trainers.engine.Engine.step = step
 
 def test_out_of_memory_halves_the_micro_batch_and_nothing_else(cluster, sweep, undisturbed, tmp_path, monkeypatch):
     expected = undisturbed(None)
-    hook = tmp_path / "hook"
-    hook.mkdir()
-    (hook / "hungry.py").write_text(HUNGRY)
-    (hook / "sitecustomize.py").write_text("import sys\nif 'launch.job' in sys.orig_argv:\n    import hungry\n")
     monkeypatch.setenv("PYTHONPATH", str(CODE))
     one = sweep(**LONG)
-    replace(one.submitter, code=Snapshot(hook, None, False)).submit()
+    replace(one.submitter, code=hooked(tmp_path / "hook", HUNGRY)).submit()
     first_of(one)
     ends = [note for note in one.decisions() if note["record"]["cause"] == "out_of_memory"]
     assert [note["decision"]["micro_batch_factor"] for note in ends][:2] == [0.5, 0.25]
@@ -226,17 +242,21 @@ def test_out_of_memory_halves_the_micro_batch_and_nothing_else(cluster, sweep, u
     assert losses == pytest.approx(expected[0], rel=1e-3)
 
 
-def test_a_bad_node_shuts_itself_out(cluster, sweep, tmp_path):
-    one = sweep(
-        {"setup": ['[ "$(hostname)" != node1 ] || export TMPDIR=/proc']}, targets=["tatoeba"], intermediates=["none"]
-    )
-    one.submit()
-    assert set(one.wait().values()) == {"completed"}, one.logs()
+def test_a_bad_node_shuts_itself_out(cluster, sweep):
+    bad = cluster.node(1)
+    bad.run("mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt")  # its local disk is full
+    try:
+        profile = {"setup": ['[ "$(hostname)" != node1 ] || export TMPDIR=/mnt']}
+        one = sweep(profile, targets=["tatoeba"], intermediates=["none"])
+        one.submit()
+        assert set(one.wait().values()) == {"completed"}, one.logs()
+    finally:
+        bad.run("umount", "/mnt")
     (event,) = one.events("tatoeba", "attempt")
     assert event["host"] != "node1"
-    assert [note["record"]["hosts"] for note in one.decisions() if note["record"]["cause"] == "node_failure"] == [
-        ["node1"]
-    ]
+    first = one.decisions()[0]
+    assert first["record"]["cause"] == "node_failure"
+    assert first["decision"]["exclude_nodes"] == ["node1"]
 
 
 def test_a_queue_that_cannot_be_asked_is_told_and_the_store_shown(cluster, sweep):
