@@ -25,8 +25,8 @@ SCHEDULERS_TICK_S = 90.0
 class Attempt:
     """One attempt at one element, from before its ranks start."""
 
-    def __init__(self, folder: ArrayFolder, index: int, deadline: float | None) -> None:
-        self.folder, self.index, self.deadline = folder, index, deadline
+    def __init__(self, folder: ArrayFolder, index: int) -> None:
+        self.folder, self.index = folder, index
         bundle = Bundle.load(folder.bundle(index))
         self.store, self.keys = Store(bundle.store), [stage.key for stage in bundle.stages]
         self._log_starts = {log: log.stat().st_size for log in self._logs() if log.exists()}
@@ -43,14 +43,15 @@ class Attempt:
         notes = self.folder.history(self.index)
         return notes[-1]["decision"]["micro_batch_factor"] if notes else 1.0
 
-    def judge(self, status: int, state: str | None) -> Decision:
+    def judge(self, status: int, state: str | None, deadline: float | None) -> Decision:
         """Why it ended and what to do, logged with the evidence.
 
         Args:
             status: srun's exit status.
             state: SLURM's word for a job that was ended from outside; None otherwise.
+            deadline: when the time limit ends the job, as it is by now.
         """
-        node, finding = self._finding(status, state)
+        node, finding = self._finding(status, state, deadline)
         hosts = _hosts()
         record = ExitRecord(
             cause=finding.cause,
@@ -64,11 +65,11 @@ class Attempt:
         self._note(record=record.model_dump(mode="json"), decision=decision.model_dump(mode="json"))
         return decision
 
-    def _finding(self, status: int, state: str | None) -> tuple[int | None, Finding]:
+    def _finding(self, status: int, state: str | None, deadline: float | None) -> tuple[int | None, Finding]:
         """The node of the rank that failed first, by its position (None where none did), and what its log tells."""
         if state is None and status == REQUEUE:
             told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
-            late = self.deadline is not None and time.time() > self.deadline - told
+            late = deadline is not None and time.time() > deadline - told
             cause, why = (Cause.TIMEOUT, "time limit") if late else (Cause.PREEMPTED, "signal")
             return None, Finding(cause, f"told to stop ({why}), and saved", 0)
         findings = [classify(exit_code=status, stderr_tail=self._tail(log), slurm_state=state) for log in self._logs()]

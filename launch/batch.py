@@ -37,7 +37,7 @@ def main() -> int:
     logs.mkdir(parents=True, exist_ok=True)
     end = deadline(job_id)
     environment = {**os.environ, "MASTER_PORT": str(free_port(job_id)), **({DEADLINE: str(end)} if end else {})}
-    attempt = Attempt(folder, index, end)
+    attempt = Attempt(folder, index)
     command = (
         sys.executable,
         "-P",
@@ -52,7 +52,7 @@ def main() -> int:
     if state == SUPERSEDED:
         print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
         return status or 1
-    decision = attempt.judge(status, state)
+    decision = attempt.judge(status, state, deadline(job_id))
     print(decision.because, flush=True)
     if decision.action == "stop":
         return status

@@ -165,9 +165,10 @@ def requeue(job_id: str, exclude: Iterable[str] = ()) -> None:
     Raises:
         SlurmError: the job may not be requeued or is unknown.
     """
+    ask(["scontrol", "requeue", job_id])
+    # Only of a pending job can they be changed; who calls this from inside it still lives for SLURM's KillWait.
     if nodes := ",".join(sorted(set(exclude))):
         ask(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}"])
-    ask(["scontrol", "requeue", job_id])
 
 
 def job_facts(job_id: str) -> dict[str, str]:
