@@ -201,9 +201,10 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, mir
     try:
         damaged.write_bytes(whole[:1000] + b"X" + whole[1001:])  # not what was planned with
         submitter.submit()
-        states = one.wait()
+        wait_until(lambda: not in_queue(one.store.root, queue()), "the job to fail")
     finally:
         damaged.write_bytes(whole)
+    states = one.states()
     first, second = states
     assert states == {first: "failed", second: "blocked"}
     (decision,) = [note["decision"] for note in one.decisions()]
