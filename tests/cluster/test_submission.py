@@ -18,7 +18,6 @@ from tests.cluster.jobs import wait_until
 from tests.cluster.sweeps import CODE, SmallSweep, outcome
 
 pytestmark = pytest.mark.slow
-HOLD = {"constraint": None, "time_limit_min": 60}
 
 
 def retain(*words: object, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -119,11 +118,9 @@ def test_an_sbatch_that_times_out_without_a_job_is_told_and_sent_the_next_time(s
     assert one.submit().stages == len(one.plan.stages)
 
 
-def test_two_submitters_at_once_send_each_stage_once(sweep, full, tmp_path):
+def test_two_submitters_at_once_send_each_stage_once(sweep, full):
     one = sweep()
-    profile = tmp_path / "cluster.yaml"
-    profile.write_text("\n".join(f"{name}: {value}" for name, value in one.profile.model_dump().items() if value))
-    words = [sys.executable, "-m", "launch.cli", "submit", str(one.file), "--cluster", str(profile)]
+    words = [sys.executable, "-m", "launch.cli", "submit", str(one.file), "--cluster", str(cluster_file(one))]
     environment = {**os.environ, "PYTHONPATH": str(CODE)}
     both = [subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
@@ -168,14 +165,14 @@ def test_pending_jobs_of_removed_arms_are_offered_for_cancelling(sweep, full):
     found = left_over(less.plan, queue(), less.store.root)
     assert len(found) == 2
     assert all("mnli" in what for what in found.values())
-    done = retain("submit", less.file, "--cluster", _file(less), "--cancel-removed")
+    done = retain("submit", less.file, "--cluster", cluster_file(less), "--cancel-removed")
     assert done.returncode == 0, done.stderr
     assert "cancelled" in done.stdout
     wait_until(lambda: not left_over(less.plan, queue(), less.store.root), "removed arms to leave the queue")
     assert in_queue(less.store.root, queue())
 
 
-def _file(sweep: SmallSweep) -> Path:
+def cluster_file(sweep: SmallSweep) -> Path:
     path = sweep.file.with_name("cluster.yaml")
     path.write_text("\n".join(f"{name}: {value}" for name, value in sweep.profile.model_dump().items() if value))
     return path
