@@ -42,7 +42,6 @@ class ArrayExecutor(submitit.SlurmExecutor):
     """submitit's SLURM executor for one `ArrayJob`."""
 
     def __init__(self, job: ArrayJob, profile: Profile) -> None:
-        job.folder.mkdir(parents=True, exist_ok=True)
         super().__init__(job.folder)
         self.job, self.profile = job, profile
         self._internal_update_parameters(**_parameters(job, profile))
@@ -64,6 +63,7 @@ class ArrayExecutor(submitit.SlurmExecutor):
         Raises:
             SlurmError: sbatch refused, or its answer was lost (`unsure`).
         """
+        self.job.folder.mkdir(parents=True, exist_ok=True)
         script = self.job.folder / "script.sh"
         script.write_text(self.text(), encoding="utf-8")
         answer = ask(self._make_submission_command(script), timeout_s=SBATCH_TIMEOUT_S)

@@ -246,7 +246,14 @@ class Engine:
 
     def close(self) -> None:
         """Give memory back, so that a bundle can build the next stage's engine."""
+        optimizer = self.deepspeed.optimizer
         self.deepspeed.destroy()
+        # DeepSpeed's autograd functions for ZeRO-3 keep the model and the optimizer alive for good: what can be
+        # freed is what they hold.
+        for parameter in self.model.parameters():
+            if hasattr(parameter, "ds_tensor"):
+                parameter.ds_tensor.data = parameter.data = parameter.new_empty(0)
+        vars(optimizer).clear()
 
 
 def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:

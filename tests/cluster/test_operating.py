@@ -85,6 +85,7 @@ def test_pruning_keeps_what_an_unfinished_stage_needs(cluster, sweep):
     assert "completed" in one.wait().values(), one.logs()
     more = sweep(targets=["tatoeba", "xnli"])
     assert not [folder for _, folder, _ in prunable(more.plan, more.store) if folder.name == "encoder"]
+    one = sweep(targets=["tatoeba"])
     done = retain("prune", one.file)
     assert done.returncode == 0
     assert "encoder" in done.stdout
@@ -92,6 +93,7 @@ def test_pruning_keeps_what_an_unfinished_stage_needs(cluster, sweep):
     assert not one.store.entry(stage.key).encoder.exists()
     assert set(one.states().values()) <= {"completed", "diverged"}
     # A target that is added later needs the encoder again: it is trained again, and gives the same.
+    more = sweep(targets=["tatoeba", "xnli"])
     assert retain("retry", more.file, "--stage", stage.key).returncode == 0
     more.submit()
     assert set(more.wait().values()) <= {"completed", "diverged"}, more.logs()
