@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from launch.operate import prunable
-from slurm.client import queue
+from slurm.client import ask, queue
 from slurm.profile import load_profile
 from tests.cluster.jobs import final_state, wait_until
 from tests.cluster.sweeps import CODE, SmallSweep, outcome
@@ -107,10 +107,9 @@ def test_a_whole_sweep_in_one_allocation_gives_the_same_numbers(cluster, sweep, 
     one = sweep()
     monkeypatch.setenv("PYTHONPATH", str(CODE))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    job = cluster.run(
-        *("sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1"),
-        *(f"--output={tmp_path}/job.txt", "--time=60", str(CODE / "slurm" / "sweep.sbatch"), str(one.file)),
-    )
+    asked = ["--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1", "--time=60"]
+    script = str(CODE / "slurm" / "sweep.sbatch")
+    job = ask(["sbatch", "--parsable", *asked, f"--output={tmp_path}/job.txt", script, str(one.file)]).strip()
     one.wait_for_step("none → xnli", 3)
     cluster.run("scancel", "--signal=USR2", "--batch", job)
     wait_until(lambda: "back into the queue" in (tmp_path / "job.txt").read_text(), "the job to save")
