@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from launch.aftermath import Attempt
+from launch.news import tell
 from launch.records import ArrayFolder
 from slurm.allocation import DEADLINE, deadline, free_port, restarts
 from slurm.client import SlurmError, job_facts, requeue
@@ -54,6 +55,8 @@ def main() -> int:
         return status or 1
     decision = attempt.judge(status, state, deadline(job_id))
     print(decision.because, flush=True)
+    for trouble in tell(attempt.store, record.sweep):
+        print(trouble, flush=True)
     if decision.action == "stop":
         return status
     try:

@@ -89,7 +89,7 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
         return StageStatus(stage, result["outcome"], result["evidence"] or f"{seconds:.0f} s")
     if not entry.folder.is_dir():
         return StageStatus(stage, "waiting")
-    tail = _tail(entry)
+    tail = tail_of(entry)
     last_attempt = max((i for i, event in enumerate(tail) if event["event"] == "attempt"), default=0)
     last = {event["event"]: event for event in tail[last_attempt:]}
     step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
@@ -112,7 +112,7 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
     )
 
 
-def _tail(entry: StageEntry) -> list[dict[str, Any]]:
+def tail_of(entry: StageEntry) -> list[dict[str, Any]]:
     """The last events, without reading a long file whole."""
     path = entry.folder / "events.jsonl"
     if not path.exists():

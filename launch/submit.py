@@ -19,6 +19,7 @@ from launch import status
 from launch.arrays import Array, make_arrays, within
 from launch.bundles import Bundle, bundle_of
 from launch.costs import predict
+from launch.news import News, announce
 from launch.plan import Plan
 from launch.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
 from launch.snapshot import Snapshot
@@ -81,6 +82,10 @@ class Submitter:
             queued = in_queue(self.store.root, jobs)
             missing, notes = self.missing(queued)
             arrays = within(missing, self._room(jobs))
+            if arrays and (self.profile.mail or self.profile.webhook_file):
+                keys = tuple(stage.key for stage in self.plan.stages)
+                news = News(stages=keys, mail=self.profile.mail, webhook_file=self.profile.webhook_file)
+                announce(self.store.root, self.plan.sweep.name, news)
             ids: dict[Array, str] = {}
             for array in arrays:
                 ids[array] = self._send(array, ids)

@@ -97,6 +97,10 @@ class Profile(_Settings):
     """Shell lines at the start of each job, e.g. `module load cuda`; they run as they stand here."""
     scratch: Line = "/tmp"
     """Node-local folder for caches; environment variables are filled in on the node."""
+    mail: str | None = None
+    """Told when a sweep starts, first fails and is over; never of every job."""
+    webhook_file: Path | None = None
+    """A file of yours with the URL of a webhook (Slack, Mattermost …) that is told the same; the URL is a secret."""
     scales: dict[str, Placement] = Field(default_factory=dict)
     """Placements by scale that replace what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
 
