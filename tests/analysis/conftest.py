@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import fakes
 import pytest
 
 from analysis.study import Study
+from tests.analysis import fakes
 
 
 @dataclass(frozen=True)

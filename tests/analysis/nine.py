@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fakes
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.analysis import fakes
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import TokenisedSet

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fakes
 import polars as pl
 import pytest
 
 from analysis.frame import SCHEMA, primary
 from analysis.gather import EXAMPLE_SCHEMA, gather_store, per_example
+from tests.analysis import fakes
 
 
 def one(kind: str, intermediate: str = "mnli"):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import fakes
 import numpy as np
 import pytest
-from fakes import study_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.findings import answers
@@ -19,6 +17,8 @@ from analysis.plotting import style
 from analysis.report import write_report
 from analysis.search_figure import scores_by_point
 from analysis.tables import cell_table, search_table
+from tests.analysis import fakes
+from tests.analysis.fakes import study_of
 from trainers.stage import Stage
 
 INTERMEDIATE, TARGET = "intermediate.learning_rate", "target.learning_rate"

@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import fakes
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,6 +17,7 @@ from analysis.report import write_report
 from analysis.retention_figures import retention_by_language, retention_by_scale, retention_by_step
 from analysis.statistics import Estimate
 from analysis.tables import cell_table, duration, trouble_table
+from tests.analysis import fakes
 from trainers.stage import ScaleId
 
 FIGURES = {

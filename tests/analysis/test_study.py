@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fakes
 import numpy as np
 import polars as pl
 import pytest
-from fakes import study_of
 
 from analysis.findings import answers
 from analysis.gather import gather_store, per_example, store_records
@@ -15,6 +13,8 @@ from analysis.statistics import Bootstrap
 from analysis.study import analyse
 from analysis.tables import cell_table, retention_table, trouble_table
 from analysis.xtreme import scores
+from tests.analysis import fakes
+from tests.analysis.fakes import study_of
 from trainers.tasks import ENGLISH, chunks
 
 

@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 from statistics import mean
 
-import fakes
-import nine
 import polars as pl
 import pytest
-import xtreme_reader
 
 from analysis.submission import FORMATS, Written, choose_arm, write_submission
 from analysis.xtreme import NAMES, NINE, metrics
+from tests.analysis import fakes, nine, xtreme_reader
 from trainers.data.tokenise import chosen_rows
 from trainers.files import write_json
 from trainers.stage import Stage

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fakes
 import pytest
 import yaml
 
@@ -18,6 +17,7 @@ from analysis.xtreme import NINE, Score, means, scores
 from launch import cli
 from launch.plan import make_plan
 from launch.sweep import load_sweep
+from tests.analysis import fakes
 from trainers.files import write_json
 from trainers.stage import Evaluation, ScaleId, Stage, Training
 from trainers.store import EventLog, Store

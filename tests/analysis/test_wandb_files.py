@@ -6,11 +6,11 @@ import struct
 import zlib
 from pathlib import Path
 
-import fakes
 import pytest
 
 from analysis.gather import gather_store, gather_wandb_files
 from analysis.wandb_files import BLOCK_BYTES, CHUNK_HEADER, FILE_HEADER, IDENT, MAGIC, payloads, read_fragment
+from tests.analysis import fakes
 from trainers.files import write_json
 from trainers.recorder import Recorder
 from trainers.scores import Score
