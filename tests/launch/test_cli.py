@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("check", "fetch", "plan", "run", "debug", "status", "report", "verify", "submission")
+COMMANDS = (
+    *("check", "fetch", "plan", "run", "debug", "status", "report", "verify", "submission"),
+    *("submit", "watch", "why", "tail", "cancel", "retry", "prune"),
+)
 
 
 def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
