@@ -34,6 +34,8 @@ class LayerCurve:
     """The layer at the depth that the sweep fixed before its results were seen."""
     change: Estimate = UNDEFINED
     """Accuracy at `compared_layer` minus that before phase 2; undefined for `none` and where that was not measured."""
+    change_samples: Floats | None = None
+    """[B] resamples of the change."""
 
 
 def layer_curves(
@@ -59,16 +61,27 @@ def _curve(
     languages = _languages(arm, what, measurements)
     layers = measurements.steps(arm.ordered_keys, *what, languages[0])
     value, samples = _means(arm, what, languages, layers, measurements, bootstrap)
-    low, high = bootstrap.interval(samples)
-    compared, change = round(depth * layers[-1]), UNDEFINED
+    low, high = bootstrap.interval(value, samples, len(arm.seeds))
+    compared, change, change_samples = round(depth * layers[-1]), UNDEFINED, None
     if before is not None and before is not arm:
         shared = [language for language in languages if language in _languages(before, what, measurements)]
         if shared:
             first, first_samples = _means(before, what, shared, [compared], measurements, bootstrap)
             after, after_samples = _means(arm, what, shared, [compared], measurements, bootstrap)
-            change = bootstrap.estimate(float(after[0] - first[0]), (after_samples - first_samples)[:, 0])
+            # The pretrained encoder has no seed of its own: the seeds are those of phase 2.
+            change_samples = (after_samples - first_samples)[:, 0]
+            change = bootstrap.estimate(float(after[0] - first[0]), change_samples, len(arm.seeds))
     return LayerCurve(
-        arm, what[1], tuple(languages), np.array(layers, dtype=np.float64), value, low, high, compared, change
+        arm,
+        what[1],
+        tuple(languages),
+        np.array(layers, dtype=np.float64),
+        value,
+        low,
+        high,
+        compared,
+        change,
+        change_samples,
     )
 
 
