@@ -3,9 +3,9 @@
 What is compared here was measured on the same examples with the same seeds, so one draw of seeds and one of examples
 serves all arms, scales, steps and languages at once: that is what makes the comparisons paired.  Seeds and examples
 are crossed (every seed meets every example), so each has its own share of the variance (Owen 2007, "The pigeonhole
-bootstrap").  Half of the resamples draw seeds, the other half examples: of a few seeds the variance is itself not known
-well, of many examples it is, and only variances told apart can be joined to one interval (Satterthwaite 1946).  How
-often such intervals cover is measured in docs/benchmarks/coverage.md; percentile intervals do too rarely with few seeds.
+bootstrap").  Half of the resamples draw seeds, the other half examples: the variance over a few seeds is itself not
+known well, that over many examples is, and only variances told apart can be joined to one interval.  How often such
+intervals cover is measured in docs/benchmarks/coverage.md; percentile intervals do too rarely with few seeds.
 """
 
 from __future__ import annotations
@@ -139,15 +139,16 @@ class Bootstrap:
 
 
 def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
-    """Standard error of a value and its degrees of freedom (Satterthwaite 1946): [B, ...] → two of [...].
+    """Standard error of a value and its degrees of freedom: [B, ...] → two of [...].
 
-    The variance over seeds has one degree of freedom less than there are seeds, that over examples any number.
+    The variance over seeds has one degree of freedom less than there are seeds, that over examples any number.  Joined,
+    Satterthwaite (1946) divides the former by the squared share of seeds in the variance; with two or three seeds that
+    share is as uncertain as the variance, and his intervals cover too rarely.  Undiminished by the square, they cover.
     """
     of_seeds, of_examples = (samples[half].var(axis=0) for half in _halves(len(samples)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = of_seeds / (of_seeds + of_examples)
-        freedom = max(seeds - 1, 1) / share**2
-    return np.sqrt(of_seeds + of_examples), np.where(share > 0, freedom, np.inf)
+    variance = of_seeds + of_examples
+    share = of_seeds / np.where(variance == 0, 1, variance)
+    return np.sqrt(variance), np.where(share > 0, max(seeds - 1, 1) / np.where(share > 0, share, 1), np.inf)
 
 
 def _halves(resamples: int) -> tuple[slice, slice]:
