@@ -132,9 +132,9 @@ NOW = """## Now: t intervals, seeds and examples told apart
 Half of the resamples draw seeds, half examples, n − 1 of n (Rao & Wu 1988, JASA 83), and the two variances are added.
 The degrees of freedom are those of seeds, their number minus one, over the share of seeds in the variance.
 Satterthwaite (1946, Biometrics Bulletin 2) has that share squared, which covers too rarely with two or three seeds."""
-LIMITS = """What is above errs to the safe side: the chance of single runs is counted in both variances, so where it is much
-of the noise (few examples, seeds that differ little) intervals are wider than they need be. Two seeds remain two: where
-they differ much, their interval covers less often than it says, and the report calls such cells provisional."""
+LIMITS = """What is above errs to the safe side: the chance of single runs is counted in both variances, so where it is
+much of the noise (few examples, seeds that differ little) intervals are wider than they need be. Two seeds remain two:
+where they differ much, their interval covers less often than it says, and the report calls such cells provisional."""
 
 
 def page(rows: list[Row], studies: int, resamples: int) -> str:
