@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import fakes
 import numpy as np
 import pytest
-from fakes import study_of
 
 from analysis import claims
 from analysis.claims import CLAIMS, CannotTell, Effect, Gains, judged, mean, untranslated, without_mlm
 from analysis.report import write_report
 from analysis.statistics import Bootstrap
 from analysis.tables import claim_table
+from tests.analysis import fakes
+from tests.analysis.fakes import study_of
 
 TEXTS = {
     "squad": "SQuAD as",
