@@ -129,7 +129,9 @@ def pooled_slopes(trends: Sequence[Trend], bootstrap: Bootstrap) -> dict[str, Es
         if own:
             shares = _shares([trend.smallest for trend in own])
             value = shares @ [trend.overall.value for trend in own]
-            pooled[head] = bootstrap.estimate(value, shares @ [trend.samples for trend in own])
+            pooled[head] = bootstrap.estimate(
+                value, shares @ [trend.samples for trend in own], min(trend.seeds for trend in own)
+            )
     return pooled
 
 
@@ -146,8 +148,11 @@ def head_comparisons(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Head
             shares = _shares([heads["stored"] for heads in both])
             value = {head: shares @ [heads[head].final.value for heads in both] for head in HEADS}
             samples = {head: shares @ [heads[head].final_samples for heads in both] for head in HEADS}
-            stored, refit = (bootstrap.estimate(value[head], samples[head]) for head in HEADS)
-            difference = bootstrap.estimate(value["refit"] - value["stored"], samples["refit"] - samples["stored"])
+            seeds = min(len(curve.seeds) for heads in both for curve in heads.values())
+            stored, refit = (bootstrap.estimate(value[head], samples[head], seeds) for head in HEADS)
+            difference = bootstrap.estimate(
+                value["refit"] - value["stored"], samples["refit"] - samples["stored"], seeds
+            )
             trainings = len({heads["stored"].training for heads in both})
             found.append(HeadComparison(scale, trainings, stored, refit, difference))
     return found
@@ -163,6 +168,7 @@ def final_means(curves: Sequence[Curve], bootstrap: Bootstrap) -> dict[tuple[Arm
         name: bootstrap.estimate(
             float(np.mean([curve.final.value for curve in group])),
             np.mean([curve.final_samples for curve in group], axis=0),
+            len(name[0].seeds),
         )
         for name, group in groups.items()
     }
@@ -183,7 +189,7 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
 
     total = by_seed.mean(axis=0)
     what = "A(0) − c" if head == "stored" else "P(0) − P_base"
-    denominator = bootstrap.estimate(total[0] - base.mean(), samples[:, 0] - base_samples)
+    denominator = bootstrap.estimate(total[0] - base.mean(), samples[:, 0] - base_samples, len(keys))
     undefined = (
         f"{what} is unknown: the untouched encoder was not probed"
         if np.isnan(base).any()
@@ -192,7 +198,7 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
 
     retained = retention.retention if head == "stored" else retention.representation_retention
     value, value_samples = retained(total, base.mean()), retained(samples, base_samples)
-    low, high = bootstrap.interval(value_samples)
+    low, high = bootstrap.interval(value, value_samples, len(keys))
     x = np.array(steps, dtype=np.float64)
     area = partial(retention.area_under_retention, steps=x)
     return Curve(
@@ -207,11 +213,11 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
         low,
         high,
         undefined,
-        final=UNDEFINED if undefined else bootstrap.estimate(value[-1], value_samples[:, -1]),
-        area=UNDEFINED if undefined else bootstrap.estimate(area(value), area(value_samples)),
+        final=UNDEFINED if undefined else bootstrap.estimate(value[-1], value_samples[:, -1], len(keys)),
+        area=UNDEFINED if undefined else bootstrap.estimate(area(value), area(value_samples), len(keys)),
         half_life=math.nan if undefined else float(retention.half_life(value, x)),
-        backward_transfer=_estimate(retention.backward_transfer, total, samples, bootstrap),
-        forgetting=_estimate(retention.forgetting, total, samples, bootstrap),
+        backward_transfer=_estimate(retention.backward_transfer, total, samples, len(keys), bootstrap),
+        forgetting=_estimate(retention.forgetting, total, samples, len(keys), bootstrap),
         final_samples=value_samples[:, -1],
     )
 
@@ -233,8 +239,10 @@ def _base(
     return found.by_seed[:, 0], bootstrap.means(found)[:, 0]
 
 
-def _estimate(measure: Callable[[Floats], Floats], total: Floats, samples: Floats, bootstrap: Bootstrap) -> Estimate:
-    return bootstrap.estimate(measure(total), measure(samples))
+def _estimate(
+    measure: Callable[[Floats], Floats], total: Floats, samples: Floats, seeds: int, bootstrap: Bootstrap
+) -> Estimate:
+    return bootstrap.estimate(measure(total), measure(samples), seeds)
 
 
 def _sizes(group: Sequence[Curve]) -> int:
@@ -261,4 +269,5 @@ def _slope(group: list[Curve], bootstrap: Bootstrap) -> tuple[Estimate, Floats]:
     parameters = np.array([curve.arm.non_embedding_parameters for curve in group], dtype=np.float64)
     values = np.array([curve.final.value for curve in group])
     samples = retention.scale_slope(np.stack([curve.final_samples for curve in group], axis=-1), parameters)
-    return bootstrap.estimate(retention.scale_slope(values, parameters), samples), samples
+    seeds = min(len(curve.seeds) for curve in group)
+    return bootstrap.estimate(retention.scale_slope(values, parameters), samples, seeds), samples

@@ -34,6 +34,10 @@ class LayerCurve:
     """The layer at the depth that the sweep fixed before its results were seen."""
     change: Estimate = UNDEFINED
     """Accuracy at `compared_layer` minus that before phase 2; undefined for `none` and where that was not measured."""
+    change_samples: Floats | None = None
+    """[B] resamples of the change."""
+    change_by_seed: Floats | None = None
+    """[seeds]"""
 
 
 def layer_curves(
@@ -58,17 +62,31 @@ def _curve(
 ) -> LayerCurve:
     languages = _languages(arm, what, measurements)
     layers = measurements.steps(arm.ordered_keys, *what, languages[0])
-    value, samples = _means(arm, what, languages, layers, measurements, bootstrap)
-    low, high = bootstrap.interval(samples)
-    compared, change = round(depth * layers[-1]), UNDEFINED
+    by_seed, samples = _means(arm, what, languages, layers, measurements, bootstrap)
+    value = by_seed.mean(axis=0)
+    low, high = bootstrap.interval(value, samples, len(arm.seeds))
+    compared, change, change_samples, change_by_seed = round(depth * layers[-1]), UNDEFINED, None, None
     if before is not None and before is not arm:
         shared = [language for language in languages if language in _languages(before, what, measurements)]
         if shared:
             first, first_samples = _means(before, what, shared, [compared], measurements, bootstrap)
             after, after_samples = _means(arm, what, shared, [compared], measurements, bootstrap)
-            change = bootstrap.estimate(float(after[0] - first[0]), (after_samples - first_samples)[:, 0])
+            # The pretrained encoder has no seed of its own: the seeds are those of phase 2.
+            change_by_seed = (after - first.mean(axis=0))[:, 0]
+            change_samples = (after_samples - first_samples)[:, 0]
+            change = bootstrap.estimate(change_by_seed.mean(), change_samples, len(arm.seeds))
     return LayerCurve(
-        arm, what[1], tuple(languages), np.array(layers, dtype=np.float64), value, low, high, compared, change
+        arm,
+        what[1],
+        tuple(languages),
+        np.array(layers, dtype=np.float64),
+        value,
+        low,
+        high,
+        compared,
+        change,
+        change_samples,
+        change_by_seed,
     )
 
 
@@ -80,7 +98,7 @@ def _languages(arm: Arm, what: Measured, measurements: Measurements) -> list[str
 def _means(
     arm: Arm, what: Measured, languages: list[str], layers: list[int], measurements: Measurements, bootstrap: Bootstrap
 ) -> tuple[Floats, Floats]:
-    """[layers] and [B, layers], over languages."""
+    """[seeds, layers] and [B, layers], means over languages."""
     found = [measurements.examples(arm.ordered_keys, *what, language, layers) for language in languages]
     samples = np.mean([bootstrap.means(part) for part in found], axis=0)
-    return np.mean([part.by_seed.mean(axis=0) for part in found], axis=0), samples
+    return np.mean([part.by_seed for part in found], axis=0), samples

@@ -43,6 +43,8 @@ HU = "Hu et al. 2020 (XTREME), as copied in multilingual-t5's README and VECO's 
 ALIGN = "XLM-Align's own runs, model card of microsoft/xlm-align-base"
 GOYAL = "Goyal et al. 2021 (XLM-R XL/XXL), fairseq's README"
 PHANG = "Phang et al. 2020 (X-STILTs), as copied in multilingual-t5's README"
+PHANG_ABSTRACT = "Phang et al. 2020 (X-STILTs), abstract"
+PHANG_RECALLED = "Phang et al. 2020 (X-STILTs), recalled and not read there"
 JIANT = "Phang's replication for X-STILTs, jiant-dev PR #128"
 
 ZERO_SHOT = "zero-shot, test"

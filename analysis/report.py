@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from analysis import tables, xtreme
+from analysis.claims import judged
 from analysis.figures import SECTIONS, Section
 from analysis.findings import answers
 from analysis.frame import Record, with_planned
@@ -89,7 +90,8 @@ def write_report(
     begun = sorted(record.stage.key for record in records)
     records = with_planned(records, (stage for stage in planned if stage.key in wanted))
     examples = [(key, per_example(store_root, key)) for key in begun] if source == "store" else []
-    study = analyse(records, examples, Bootstrap(np.random.default_rng(seed), resamples), retrieval_depth)
+    bootstrap = Bootstrap(np.random.default_rng(seed), resamples)
+    study = analyse(records, examples, bootstrap, retrieval_depth)
 
     out.mkdir(parents=True, exist_ok=True)
     with style():
@@ -104,6 +106,7 @@ def write_report(
         counts=_counts(study, len(wanted)),
         search=search,
         figures=figures,
+        claims=_table(tables.claim_table(judged(study, bootstrap)), "No scale is known yet."),
         cells=_table(tables.cell_table(study), "No target training is known yet."),
         transfer=_table(tables.transfer_table(study), "No target has been scored."),
         retention=_table(tables.retention_table(study), "No retention has been measured."),

@@ -134,7 +134,9 @@ def _development(arm: Arm, measurements: Measurements, bootstrap: Bootstrap) -> 
     if not found:
         return UNDEFINED
     mean = np.mean([part.by_seed.mean() for part in found])
-    return bootstrap.estimate(float(mean), np.mean([bootstrap.means(part)[:, 0] for part in found], axis=0))
+    return bootstrap.estimate(
+        float(mean), np.mean([bootstrap.means(part)[:, 0] for part in found], axis=0), len(arm.seeds)
+    )
 
 
 def _zero_shot(arm: Arm, measurements: Measurements, bootstrap: Bootstrap) -> Estimate:
@@ -145,4 +147,6 @@ def _zero_shot(arm: Arm, measurements: Measurements, bootstrap: Bootstrap) -> Es
     if not scores:
         return UNDEFINED
     mean = np.mean([target.value.mean() for target in scores])
-    return bootstrap.estimate(float(mean), np.mean([target.samples.mean(axis=1) for target in scores], axis=0))
+    return bootstrap.estimate(
+        float(mean), np.mean([target.samples.mean(axis=1) for target in scores], axis=0), len(arm.seeds)
+    )

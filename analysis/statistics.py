@@ -1,9 +1,11 @@
-"""Uncertainty: a two-level paired bootstrap, percentile intervals, the interquartile mean, Holm's correction.
+"""Uncertainty: a two-level paired bootstrap, t intervals that cover with few seeds, Holm's correction.
 
 What is compared here was measured on the same examples with the same seeds, so one draw of seeds and one of examples
 serves all arms, scales, steps and languages at once: that is what makes the comparisons paired.  Seeds and examples
-are crossed (every seed meets every example), so the two levels are drawn independently and their weights multiplied
-(Owen 2007, "The pigeonhole bootstrap"); drawing examples anew inside each seed would hide their share of the variance.
+are crossed (every seed meets every example), so each has its own share of the variance (Owen 2007, "The pigeonhole
+bootstrap").  Half of the resamples draw seeds, the other half examples: the variance over a few seeds is itself not
+known well, that over many examples is, and only variances told apart can be joined to one interval.  How often such
+intervals cover is measured in docs/benchmarks/coverage.md; percentile intervals do too rarely with few seeds.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +28,7 @@ FEW_SEEDS = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its percentile interval; NaN where there is none."""
+    """A value and its interval; NaN where there is none."""
 
     value: float
     low: float = math.nan
@@ -81,8 +84,8 @@ class Bootstrap:
         """
         Args:
             rng: decides all draws; one generator in one state gives one report.
-            resamples: how often a study is drawn anew, B.
-            confidence: share of the resamples inside an interval.
+            resamples: how often a study is drawn anew, B: half of these its seeds, the others its examples.
+            confidence: how often an interval is to cover the truth.
         """
         self.resamples, self.confidence = resamples, confidence
         self._root = int(rng.integers(2**63))
@@ -104,27 +107,53 @@ class Bootstrap:
         )
         return np.einsum("bs,bs...->b...", self._draw(0, seeds), _weighted(totals, weights))
 
-    def estimate(self, value: float | Floats, samples: Floats) -> Estimate:
-        """`value` with the percentile interval of its resamples [B]."""
-        low, high = self.interval(samples)
+    def estimate(self, value: float | Floats, samples: Floats, seeds: int) -> Estimate:
+        """`value` with its interval.
+
+        Args:
+            samples: [B], the value in every resample.
+            seeds: on how many the value rests; of several arms, those of the arm with the fewest.
+        """
+        low, high = self.interval(np.asarray(value, dtype=np.float64), samples, seeds)
         return Estimate(float(value), float(low), float(high))
 
-    def interval(self, samples: Floats) -> tuple[Floats, Floats]:
-        """Percentile interval over the first axis: [B, ...] → two of [...]."""
-        tail = (1 - self.confidence) / 2
-        if np.isnan(samples).all():
-            empty = np.full(samples.shape[1:], np.nan)
-            return empty, empty
-        low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
-        return low, high
+    def interval(self, values: Floats, samples: Floats, seeds: int) -> tuple[Floats, Floats]:
+        """Student's t interval about each value: [...], [B, ...] → two of [...].  One seed's covers examples only."""
+        error, freedom = spread(samples, seeds)
+        half_width = stats.t.ppf((1 + self.confidence) / 2, freedom) * error
+        return values - half_width, values + half_width
 
     def _draw(self, level: int, count: int) -> Floats:
-        """[B, count] weights that sum to 1: how often each was drawn."""
+        """[B, count] weights that sum to 1; seeds (level 0) are drawn in the first half, examples in the second.
+
+        n - 1 of n are drawn: then the variance of drawn means is the unbiased one, s²/n (Rao & Wu 1988).
+        """
         if (level, count) not in self._weights:
             rng = np.random.default_rng([self._root, level, count])
-            drawn = rng.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-            self._weights[level, count] = drawn / count
+            weights = np.full((self.resamples, count), 1 / count)
+            if count > 1:
+                half = _halves(self.resamples)[level]
+                weights[half] = rng.multinomial(count - 1, weights[0], size=len(weights[half])) / (count - 1)
+            self._weights[level, count] = weights
         return self._weights[level, count]
+
+
+def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
+    """Standard error of a value and its degrees of freedom: [B, ...] → two of [...].
+
+    The variance over seeds has one degree of freedom less than there are seeds, that over examples any number.  Joined,
+    Satterthwaite (1946) divides the former by the squared share of seeds in the variance; with two or three seeds that
+    share is as uncertain as the variance, and his intervals cover too rarely.  Undiminished by the square, they cover.
+    """
+    of_seeds, of_examples = (samples[half].var(axis=0) for half in _halves(len(samples)))
+    variance = of_seeds + of_examples
+    share = of_seeds / np.where(variance == 0, 1, variance)
+    return np.sqrt(variance), np.where(share > 0, max(seeds - 1, 1) / np.where(share > 0, share, 1), np.inf)
+
+
+def _halves(resamples: int) -> tuple[slice, slice]:
+    """The resamples that draw seeds, and those that draw examples."""
+    return slice(resamples // 2), slice(resamples // 2, None)
 
 
 def _weighted(totals: Floats, weights: Floats) -> Floats:
@@ -132,18 +161,22 @@ def _weighted(totals: Floats, weights: Floats) -> Floats:
     return totals / np.where(weights == 0, 1, weights)
 
 
-def p_value(estimate: Estimate, samples: Floats) -> float:
-    """Two-sided p that a value is 0, from the bootstrap's standard error and the normal distribution.
+def p_value(value: float, samples: Floats, seeds: int) -> float:
+    """Two-sided p that a value is 0: below 1 - confidence just where its interval leaves 0 out.
 
     Not the share of resamples beyond 0: that is never below 2/B, and Holm's correction over XTREME's 150 pairs of a
     task and a language would then find nothing, whatever the data.
+
+    Args:
+        samples: [B], the value in every resample.
+        seeds: on how many it rests.
     """
-    error = float(np.std(samples))
-    if math.isnan(error) or math.isnan(estimate.value):
+    error, freedom = spread(samples, seeds)
+    if math.isnan(error) or math.isnan(value):
         return math.nan
     if error == 0:
-        return 1.0 if estimate.value == 0 else 0.0
-    return math.erfc(abs(estimate.value) / error / math.sqrt(2))
+        return 1.0 if value == 0 else 0.0
+    return float(2 * stats.t.sf(abs(value) / error, freedom))
 
 
 def holm(p_values: Sequence[float]) -> Floats:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from analysis.claims import ALL_SCALES, Judged
 from analysis.curves import HEADS
 from analysis.findings import shown
 from analysis.frame import settings
 from analysis.measurements import path
 from analysis.plotting import compact
 from analysis.search import last_attempts, numbers, training
-from analysis.statistics import UNDEFINED
+from analysis.statistics import UNDEFINED, Estimate
 from analysis.study import Study
 from analysis.transfer import Cell
 from trainers.tasks.languages import ENGLISH
@@ -211,6 +212,27 @@ def trend_table(study: Study) -> Table:
         rows,
         names=3,
     )
+
+
+def claim_table(found: Sequence[Judged]) -> Table:
+    """Each claim at each scale, gains in points of 100."""
+    rows = [
+        (
+            one.text,
+            one.published,
+            one.source,
+            one.scale,
+            one.word + (f": {one.reason}" if one.reason else ""),
+            shown(one.estimate, sign=True) if one.scale == ALL_SCALES else _points(one.estimate),
+        )
+        for one in found
+    ]
+    return Table(("claim", "published", "source", "scale", "verdict", "here"), rows, names=5)
+
+
+def _points(estimate: Estimate) -> str:
+    in_points = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
+    return shown(in_points, sign=True, digits=1)
 
 
 def trouble_table(study: Study) -> Table:

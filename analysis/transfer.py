@@ -54,6 +54,8 @@ class Cell:
     """The gap through the intermediate minus the gap without."""
     gain_samples: Floats | None = None
     """[B, languages] resamples of the gains."""
+    gains_by_seed: Floats | None = None
+    """[paired seeds, languages]"""
 
     @property
     def english_gain(self) -> Estimate:
@@ -79,13 +81,16 @@ def mean_gains(found: Sequence[Cell], bootstrap: Bootstrap) -> list[MeanGain]:
             groups.setdefault((cell.arm.intermediate, cell.arm.scale), []).append((cell, cell.gain_samples))
     means = []
     for (intermediate, scale), members in groups.items():
+        seeds = min(len(cell.paired_seeds) for cell, _ in members)
         english = bootstrap.estimate(
             float(np.mean([cell.english_gain.value for cell, _ in members])),
             np.mean([samples[:, 0] for _, samples in members], axis=0),
+            seeds,
         )
         others = bootstrap.estimate(
             float(np.mean([cell.others_gain.value for cell, _ in members])),
             np.mean([samples[:, 1:].mean(axis=1) for _, samples in members], axis=0),
+            seeds,
         )
         means.append(MeanGain(scale, intermediate, len(members), english, others))
     return means
@@ -131,53 +136,57 @@ def _cell(
     def scores_of(owner: Arm, seeds: Iterable[int]) -> Scores:
         return Scores([owner.keys[seed] for seed in seeds], target, languages, measurements, bootstrap)
 
-    ours = scores_of(arm, arm.seeds)
+    ours, count = scores_of(arm, arm.seeds), len(arm.seeds)
     has_english = languages[0] == ENGLISH  # it stands first wherever it is
     others = slice(int(has_english), None)
     both = has_english and len(languages) > 1
 
-    def mean_of_others(value: Floats, samples: Floats) -> Estimate:
+    def mean_of_others(value: Floats, samples: Floats, seeds: int) -> Estimate:
         if not languages[others]:
             return UNDEFINED
-        return bootstrap.estimate(value[others].mean(), samples[:, others].mean(axis=1))
+        return bootstrap.estimate(value[others].mean(), samples[:, others].mean(axis=1), seeds)
 
     cell = Cell(
         arm,
         target,
         tuple(arm.seeds),
         scores={
-            language: bootstrap.estimate(ours.value[place], ours.samples[:, place])
+            language: bootstrap.estimate(ours.value[place], ours.samples[:, place], count)
             for place, language in enumerate(languages)
         },
-        others=mean_of_others(ours.value, ours.samples),
+        others=mean_of_others(ours.value, ours.samples, count),
         others_iqm=interquartile_mean(ours.by_seed[:, others]),
-        gap=bootstrap.estimate(_gap(ours.value), _gap(ours.samples)) if both else UNDEFINED,
+        gap=bootstrap.estimate(_gap(ours.value), _gap(ours.samples), count) if both else UNDEFINED,
     )
     shared = _shared_seeds(arm, without, target, languages, measurements)
     if without is None or not shared:
         return cell
     via, plain = scores_of(arm, shared), scores_of(without, shared)
+    count = len(shared)
     value = retention.transfer_gain(via.value, plain.value)
     samples = retention.transfer_gain(via.samples, plain.samples)
     gains = []
     for place, language in enumerate(languages):
-        gain = bootstrap.estimate(value[place], samples[:, place])
-        gains.append(Gain(language, gain, p_value(gain, samples[:, place])))
+        gain = bootstrap.estimate(value[place], samples[:, place], count)
+        gains.append(Gain(language, gain, p_value(gain.value, samples[:, place], count)))
     kept = change = UNDEFINED
     if both:
-        change = bootstrap.estimate(_gap(via.value) - _gap(plain.value), _gap(via.samples) - _gap(plain.samples))
+        change = bootstrap.estimate(_gap(via.value) - _gap(plain.value), _gap(via.samples) - _gap(plain.samples), count)
     if both and gains[0].gain.differs_from_zero:
         kept = bootstrap.estimate(
-            retention.gain_retention(value[0], value[1:]), retention.gain_retention(samples[:, 0], samples[:, 1:])
+            retention.gain_retention(value[0], value[1:]),
+            retention.gain_retention(samples[:, 0], samples[:, 1:]),
+            count,
         )
     return replace(
         cell,
         paired_seeds=tuple(shared),
         gains=tuple(gains),
-        others_gain=mean_of_others(value, samples),
+        others_gain=mean_of_others(value, samples, count),
         gain_retention=kept,
         gap_change=change,
         gain_samples=samples,
+        gains_by_seed=retention.transfer_gain(via.by_seed, plain.by_seed),
     )
 
 

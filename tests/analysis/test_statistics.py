@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from analysis.statistics import Bootstrap, Estimate, Examples, holm, interquartile_mean, p_value
+from analysis.statistics import Bootstrap, Examples, holm, interquartile_mean, p_value
 from trainers.tasks import chunks
 
 
@@ -34,14 +35,32 @@ def test_resampled_means_are_those_of_drawn_seeds_and_examples():
     np.testing.assert_allclose(samples, by_seed * by_example)
 
 
-def test_the_interval_covers_the_truth_nearly_as_often_as_it_says():
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_the_interval_covers_the_truth_as_often_as_it_says(seeds):
     rng = np.random.default_rng(2)
     hits = 0
-    for _ in range(200):
-        scores = 0.5 + rng.normal(0, 0.1, (8, 1)) + rng.normal(0, 0.3, (1, 60)) + rng.normal(0, 0.1, (8, 60))
-        low, high = Bootstrap(rng, 300).interval(Bootstrap(rng, 300).means(Examples.alike(scores)))
+    for _ in range(300):
+        noise = rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.3, (1, 60)) + rng.normal(0, 0.1, (seeds, 60))
+        strap, scores = Bootstrap(rng, 300), Examples.alike(0.5 + noise)
+        low, high = strap.interval(scores.by_seed.mean(axis=0), strap.means(scores), seeds)
         hits += low <= 0.5 <= high
-    assert 0.87 <= hits / 200 <= 0.99
+    assert 0.91 <= hits / 300 <= 0.99
+
+
+@given(st.integers(2, 12), st.integers(0, 1000))
+def test_of_seeds_alone_the_interval_is_students(seeds, seed):
+    by_seed = np.random.default_rng(seed).normal(0.6, 0.1, (seeds, 1))
+    strap = bootstrap(resamples=20_000)
+    found = strap.estimate(by_seed.mean(), strap.means(Examples.alike(by_seed)), seeds)
+    low, high = stats.t.interval(0.95, seeds - 1, by_seed.mean(), stats.sem(by_seed[:, 0]))
+    assert found.high - found.low == pytest.approx(high - low, rel=0.05)
+
+
+def test_of_one_seed_the_interval_is_that_of_its_examples():
+    scores = np.random.default_rng(1).random((1, 200))
+    strap = bootstrap(resamples=20_000)
+    found = strap.estimate(scores.mean(), strap.means(Examples.alike(scores)), 1)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * stats.sem(scores[0]), rel=0.05)
 
 
 def test_pairing_narrows_the_interval_of_a_difference():
@@ -73,9 +92,9 @@ def test_f1_of_drawn_sentences_is_that_of_their_summed_chunks(rows):
     examples = Examples(scores[None], weights[None].astype(float))
     assert examples.by_seed[0] == pytest.approx(chunks.precision_recall_f1(counts)[2])
     strap = bootstrap(resamples=20)
-    drawn = np.round(strap._draw(1, len(counts)) * len(counts)).astype(int)
+    drawn = np.round(strap._draw(1, len(counts))[10:] * (len(counts) - 1)).astype(int)
     expected = [chunks.precision_recall_f1(np.repeat(counts, times, axis=0))[2] for times in drawn]
-    np.testing.assert_allclose(strap.means(examples), expected, atol=1e-12)
+    np.testing.assert_allclose(strap.means(examples)[10:], expected, atol=1e-12)
 
 
 def test_weights_may_differ_by_seed_and_step_and_the_mean_over_seeds_is_of_whole_scores():
@@ -94,26 +113,34 @@ def test_weights_may_differ_by_seed_and_step_and_the_mean_over_seeds_is_of_whole
 def test_one_seed_and_one_example_have_no_interval():
     strap = bootstrap()
     samples = strap.means(Examples.alike(np.array([[0.7]])))
-    estimate = strap.estimate(0.7, samples)
+    estimate = strap.estimate(0.7, samples, 1)
     assert math.isnan(estimate.low)
     assert not estimate.differs_from_zero
-    assert math.isnan(p_value(estimate, samples))
+    assert math.isnan(p_value(0.7, samples, 1))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_the_estimate_of_a_constant_has_no_width(values):
     strap = Bootstrap(np.random.default_rng(0), 50)
     scores = np.full((2, len(values)), values[0])
-    estimate = strap.estimate(values[0], strap.means(Examples.alike(scores)))
+    estimate = strap.estimate(values[0], strap.means(Examples.alike(scores)), 2)
     assert estimate.low == pytest.approx(values[0])
     assert estimate.high == pytest.approx(values[0])
 
 
-def test_p_values_follow_the_normal_distribution():
-    samples = np.random.default_rng(6).normal(1.96, 1, 100_000)
-    assert p_value(Estimate(1.96), samples) == pytest.approx(0.05, abs=0.002)
-    assert p_value(Estimate(0.0), np.zeros(10)) == 1
-    assert p_value(Estimate(0.1), np.full(10, 0.1)) == pytest.approx(0)
+@pytest.mark.parametrize(("seeds", "confidence"), [(2, 0.8), (3, 0.95), (5, 0.99)])
+def test_p_is_below_the_level_just_where_the_interval_leaves_zero_out(seeds, confidence):
+    scores = Examples.alike(np.random.default_rng(seeds).normal(0, 0.1, (seeds, 40)))
+    strap = Bootstrap(np.random.default_rng(0), 1000, confidence)
+    samples = strap.means(scores)
+    half_width = strap.estimate(0.0, samples, seeds).high
+    assert p_value(0.999 * half_width, samples, seeds) > 1 - confidence
+    assert p_value(1.001 * half_width, samples, seeds) < 1 - confidence
+
+
+def test_p_of_what_never_varies():
+    assert p_value(0.0, np.zeros(10), 3) == 1
+    assert p_value(0.1, np.full(10, 0.1), 3) == 0
 
 
 def test_holm_by_hand():

@@ -221,7 +221,7 @@ def test_the_report_has_the_table_only_for_published_scales(tmp_path):
     assert "−4.0" not in page  # nothing is said of the distance to another setting
     small = write(tmp_path / "b", training("sandbox-s"), everywhere("xnli", 0.88, 0.79))
     page = write_report(tmp_path / "b", [small.key], tmp_path / "other", "s", resamples=20).read_text()
-    assert "ublished" not in page
+    assert "Beside published numbers" not in page
 
 
 def sweep_file(folder: Path) -> Path:

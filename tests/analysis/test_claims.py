@@ -1,0 +1,179 @@
+"""Claims that are true of generated data are supported, false ones contradicted, and what is missing is said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis import claims
+from analysis.claims import CLAIMS, CannotTell, Effect, Gains, judged, mean, untranslated, without_mlm
+from analysis.report import write_report
+from analysis.statistics import Bootstrap
+from analysis.tables import claim_table
+from tests.analysis import fakes
+from tests.analysis.fakes import study_of
+
+TEXTS = {
+    "squad": "SQuAD as",
+    "all9": "All nine",
+    "retrieval": "Targets without",
+    "tydiqa": "TyDiQA",
+    "best": "The best",
+    "mlm": "English does as well as with",
+    "translated": "English does as well as translated",
+}
+SINGLES = ("hellaswag", "mnli", "squad")
+TARGETS = ("tatoeba", "tydiqa", "xnli")
+
+
+def bootstrap() -> Bootstrap:
+    return Bootstrap(np.random.default_rng(1), 400)
+
+
+def world(gains: dict[str, dict[str, float] | float], seeds: int = 3, noise: float = 0.002) -> Gains:
+    """Gains as of a sweep: intermediate → target → true gain, or one for all targets."""
+    made, rng = Gains.__new__(Gains), np.random.default_rng(0)
+    made.bootstrap, made.intermediates, made.targets, made._found = bootstrap(), sorted(gains), list(TARGETS), {}
+    for intermediate, of_targets in gains.items():
+        for target in TARGETS:
+            true = of_targets if isinstance(of_targets, float) else of_targets.get(target)
+            if true is None:
+                continue
+            by_seed = true + rng.normal(0, noise, seeds)
+            samples = made.bootstrap.means(claims.Examples.alike(by_seed[:, None]))
+            made._found[intermediate, target] = Effect(by_seed.mean(), samples, by_seed, tuple(range(seeds)))
+    return made
+
+
+def verdict(of: str, gains: Gains) -> claims.Judged:
+    (claim,) = (claim for claim in CLAIMS if claim.text.startswith(TEXTS[of]))
+    return claims._judge(claim, "small", gains)
+
+
+PAPER = {name: {"tatoeba": 0.3, "tydiqa": 0.1, "xnli": 0.0} for name in SINGLES}
+ENGLISH_WINS = {"mnli": 0.1, "mnli+mlm": 0.05, "mnli@de-ru": 0.05}
+OPPOSITE = {name: {"tatoeba": -0.3, "tydiqa": -0.1, "xnli": 0.1} for name in SINGLES}
+
+
+@pytest.mark.parametrize(
+    ("of", "true", "false"),
+    [
+        ("squad", PAPER, OPPOSITE),
+        ("all9", {**PAPER, "all9": 0.3}, {**PAPER, "all9": 0.02}),
+        ("retrieval", PAPER, OPPOSITE),
+        ("tydiqa", PAPER, OPPOSITE),
+        ("best", PAPER, {name: -0.1 for name in SINGLES}),
+        ("mlm", ENGLISH_WINS, {**ENGLISH_WINS, "mnli+mlm": 0.2}),
+        ("translated", ENGLISH_WINS, {**ENGLISH_WINS, "mnli@de-ru": 0.2}),
+    ],
+)
+def test_a_claim_is_supported_where_it_is_true_and_contradicted_where_it_is_false(of, true, false):
+    supported, contradicted = verdict(of, world(true)), verdict(of, world(false))
+    assert (supported.word, contradicted.word) == ("supported", "contradicted")
+    assert supported.estimate.low > 0
+    assert contradicted.estimate.high < 0
+
+
+def test_a_claim_that_noise_hides_cannot_be_told():
+    found = verdict("squad", world({"squad": 0.01}, noise=0.2))
+    assert (found.word, found.reason) == ("cannot tell", "the interval holds 0")
+    assert found.estimate.low < 0 < found.estimate.high
+
+
+def test_as_well_is_within_a_point_and_not_equality():
+    assert verdict("mlm", world({"mnli": 0.100, "mnli+mlm": 0.104}, noise=1e-4)).word == "supported"
+    assert verdict("mlm", world({"mnli": 0.100, "mnli+mlm": 0.115}, noise=1e-4)).word == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("of", "gains", "seeds", "why"),
+    [
+        ("squad", {"mnli": 0.1}, 3, "squad is not in this sweep"),
+        ("squad", {"squad": {"xnli": 0.1}}, 3, "squad → tatoeba has no gain"),
+        ("squad", {"squad": 0.1}, 1, "fewer than 2 seeds"),
+        ("all9", PAPER, 3, "all9 is not in this sweep"),
+        ("retrieval", {"mnli": 0.1}, 3, "the sweep has 1, fewer than 3"),
+        ("best", {"mnli": 0.1}, 3, "the sweep has 1, fewer than 3"),
+        ("mlm", PAPER, 3, "no intermediate both without and with multilingual MLM"),
+        ("translated", {"mnli@de": 0.1}, 3, "no intermediate both without and in translation"),
+        ("squad", {"squad": math.nan}, 3, "has no gain"),
+    ],
+)
+def test_what_is_missing_is_said_and_no_number_shown(of, gains, seeds, why):
+    found = verdict(of, world(gains, seeds))
+    assert found.word == "cannot tell"
+    assert why in found.reason
+    assert math.isnan(found.estimate.value)
+
+
+def test_arms_of_different_seeds_are_not_compared():
+    one = Effect(0.1, np.zeros(4), np.zeros(2), (1, 2))
+    for compare in (lambda a, b: mean([a, b]), lambda a, b: a - b):
+        with pytest.raises(CannotTell, match="different seeds"):
+            compare(one, replace(one, seeds=(2, 3)))
+
+
+def test_the_best_of_pure_noise_does_not_gain():
+    """Picked by its own score it would, nearly always."""
+    rng, words = np.random.default_rng(3), []
+    for _ in range(40):
+        gains = world({name: 0.0 for name in SINGLES}, seeds=5)
+        for key, effect in gains._found.items():
+            gains._found[key] = replace(effect, by_seed=rng.normal(0, 0.05, 5))
+        words.append(verdict("best", gains).word)
+    assert words.count("supported") <= 4
+
+
+def test_variants_are_known_by_their_names():
+    assert [without_mlm(name) for name in ("mnli+mlm", "mnli", "mnli@de+mlm", "mlm")] == ["mnli", None, "mnli@de", None]
+    assert [untranslated(name) for name in ("mnli@de-ru", "mnli", "mnli@de+mlm")] == ["mnli", None, None]
+
+
+def test_the_study_of_known_truth_is_judged(built):
+    found = {(one.text.split(" ")[0], one.scale): one for one in judged(built.study, bootstrap())}
+    for scale in fakes.SCALES:
+        assert found["MNLI", scale].word == found["SQuAD", scale].word == "supported"
+        mean_gain = fakes.GAIN * (1 + 4 / 2) / 5
+        assert found["MNLI", scale].estimate.value == pytest.approx((3 * mean_gain - 0.05) / 4, abs=0.01)
+        assert found["HellaSwag", scale].reason == "hellaswag is not in this sweep"
+    assert found["Retention", "all"].word == "supported"
+
+
+def test_one_seed_gives_no_verdict(tmp_path):
+    for stage in fakes.stages((0,), ("none", "mnli")):
+        fakes.write_stage(tmp_path, stage)
+    found = judged(study_of(tmp_path), bootstrap())
+    assert {one.word for one in found} == {"cannot tell"}
+    assert all(math.isnan(one.estimate.value) and one.reason for one in found)
+
+
+def test_a_diverged_arm_gives_no_verdict_at_its_scale(tmp_path):
+    for stage in fakes.stages((0, 1), ("none", "mnli")):
+        bad = stage.kind == "intermediate" and stage.scale.name == "small"
+        fakes.write_stage(tmp_path, stage, "diverged" if bad else "completed")
+    found = {one.scale: one for one in judged(study_of(tmp_path), bootstrap()) if one.text.startswith("MNLI")}
+    assert {scale: one.word for scale, one in found.items()} == {
+        "small": "cannot tell",
+        "medium": "supported",
+        "large": "supported",
+    }
+    assert "diverged" in found["small"].reason
+
+
+def test_the_page_has_every_claim_with_its_source_escaped(built, tmp_path, monkeypatch):
+    hostile = replace(CLAIMS[0], text="<b>claim</b>", source="a & <i>b</i>")
+    monkeypatch.setattr(claims, "CLAIMS", (hostile, *CLAIMS[1:]))
+    page = write_report(built.root, built.keys, tmp_path, "fakes", resamples=50).read_text()
+    assert "&lt;b&gt;claim&lt;/b&gt;" in page
+    assert "a &amp; &lt;i&gt;b&lt;/i&gt;" in page
+    assert "<b>claim" not in page
+    assert page.count("HellaSwag as the intermediate raises the target average") == len(fakes.SCALES)
+
+
+def test_the_table_is_in_points(built):
+    row = next(row for row in claim_table(judged(built.study, bootstrap())).rows if row[0].startswith("MNLI"))
+    assert row[1:5] == ("+7.5", claims.PHANG_RECALLED, "small", "supported")
+    assert 2 < float(row[5].split(" ")[0]) < 5
