@@ -253,7 +253,7 @@ class Engine:
         for parameter in self.model.parameters():
             if hasattr(parameter, "ds_tensor"):
                 parameter.ds_tensor.data = parameter.data = parameter.new_empty(0)
-        if optimizer is not None:  # what is only evaluated has none
+        if optimizer is not None:  # there is none where nothing is trained
             vars(optimizer).clear()
 
 
