@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tyro
 
-from launch import cluster_cli
+from launch import cluster_cli, wandb_cli
 from launch.commands import (
     Cancel,
     Check,
@@ -29,6 +29,7 @@ from launch.commands import (
     Submit,
     Tail,
     Verify,
+    Wandb,
     Watch,
     Why,
 )
@@ -47,6 +48,7 @@ def main() -> None:
         "report": Report,
         "verify": Verify,
         "submission": Submission,
+        "wandb": Wandb,
         "init": Init,
         "submit": Submit,
         "watch": Watch,
@@ -70,6 +72,7 @@ def main() -> None:
         Report: _report,
         Verify: _verify,
         Submission: _submission,
+        Wandb: wandb_cli.wandb,
         Init: cluster_cli.init,
         Submit: cluster_cli.submit,
         Watch: cluster_cli.watch,

@@ -102,9 +102,7 @@ def serving() -> Iterator[WandbServer]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            status, told = server.answer(
-                self.command, self.path, self.headers.get("Authorization", ""), self._body()
-            )
+            status, told = server.answer(self.command, self.path, self.headers.get("Authorization", ""), self._body())
             content = json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
