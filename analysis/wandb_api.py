@@ -36,6 +36,9 @@ class Place:
     sweep: str
     """The group of its runs."""
 
+    def __str__(self) -> str:
+        return f"wandb://{self.entity}/{self.project}/{self.sweep}"
+
     @classmethod
     def parse(cls, text: str) -> Place:
         """
@@ -124,7 +127,7 @@ def read_measured(run: Any, cache: Path) -> Fragment:
         StoreError: the cache cannot be written.
     """
     path = cache / f"{run.id}.json"
-    version = [run.state, run.heartbeat_at if hasattr(run, "heartbeat_at") else run.heartbeatAt]
+    version = [run.state, run.heartbeatAt]
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["version"] == version:
