@@ -253,7 +253,8 @@ class Engine:
         for parameter in self.model.parameters():
             if hasattr(parameter, "ds_tensor"):
                 parameter.ds_tensor.data = parameter.data = parameter.new_empty(0)
-        vars(optimizer).clear()
+        if optimizer is not None:  # what is only evaluated has none
+            vars(optimizer).clear()
 
 
 def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
