@@ -4,50 +4,27 @@ from __future__ import annotations
 
 import json
 
-import polars as pl
 import pytest
 import wandb as client
-import yaml
 
 from analysis.gather import gather_store, gather_wandb_server
 from analysis.wandb_api import Place, WandbError
 from launch import cli, wandb_cli
-from launch.commands import Report, Run, Wandb
-from launch.loading import load, planned
-from tests.launch.conftest import SMALL
-from trainers.context import Context
-from trainers.run import run
-from trainers.store import Store
-from trainers.tracking import Tracking
+from launch.commands import Report, Wandb
 
 PLACE = Place("us", "retain", "small")
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory, sandbox):
-    """A small sweep that really ran, long enough to learn something."""
-    folder = tmp_path_factory.mktemp("ran")
-    path = folder / "sweep.yaml"
-    enough = {"overrides": {"*": {"max_steps": 160}}}
-    path.write_text(yaml.safe_dump({**SMALL, **enough, "mirror": str(sandbox), "store": str(folder / "store")}))
-    sweep, mirror = load(Run(path))
-    for stage in planned(sweep).stages:
-        run(stage, Context(Store(sweep.store), mirror, tracking=Tracking(mode="disabled")))
-    trained = gather_store(sweep.store).filter(pl.col("kind") == "target")
-    assert "completed" in set(trained["outcome"])
-    return path, sweep.store
 
 
 @pytest.fixture
 def served(ran, wandb_server):
     """The same sweep on a W&B server."""
-    assert wandb_cli.wandb(Wandb("sync", ran[0])) == 0
+    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
     wandb_server.asked.clear()
     return wandb_server
 
 
 def test_store_and_server_give_the_same_frame_and_a_second_reading_asks_for_no_history(ran, served, tmp_path):
-    store = gather_store(ran[1])
+    store = gather_store(ran.store.root)
     assert set(store["measure"]) >= {"stored", "refit", "development", "zero_shot", "retrieval"}
     assert store.equals(gather_wandb_server(PLACE, tmp_path))
     assert served.asked["HistoryPage"] == store["key"].n_unique()
@@ -65,31 +42,31 @@ def test_a_run_that_has_changed_is_read_again(ran, served, tmp_path):
     changed.beat()
     frame = gather_wandb_server(PLACE, tmp_path)
     assert 0.123 in frame["value"].to_list()
-    assert not gather_store(ran[1]).equals(frame)
+    assert not gather_store(ran.store.root).equals(frame)
 
 
 def test_a_stage_of_another_sweeps_group_is_found_by_its_key(ran, served, tmp_path):
     served.runs[0].group = "another"
-    store = gather_store(ran[1])
+    store = gather_store(ran.store.root)
     assert gather_wandb_server(PLACE, tmp_path).height < store.height
     assert store.equals(gather_wandb_server(PLACE, tmp_path, set(store["key"])))
 
 
 def test_answers_of_429_and_500_are_asked_again(ran, served, tmp_path):
     served.errors = [429, 500]
-    assert gather_store(ran[1]).equals(gather_wandb_server(PLACE, tmp_path))
+    assert gather_store(ran.store.root).equals(gather_wandb_server(PLACE, tmp_path))
     assert (served.asked["error 429"], served.asked["error 500"]) == (1, 1)
 
 
 def test_the_report_says_that_intervals_cover_seeds_only(ran, served, tmp_path):
-    assert cli._report(Report(ran[0], out=tmp_path / "report", source=str(PLACE))) == 0
+    assert cli._report(Report(ran.file, out=tmp_path / "report", source=str(PLACE))) == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Intervals cover seeds only" in page
     assert str(PLACE) in page
 
 
 def test_a_sweep_that_is_not_there_is_told(ran, wandb_server, tmp_path, capsys):
-    assert cli._report(Report(ran[0], out=tmp_path / "report", source="wandb://us/nowhere/small")) == 1
+    assert cli._report(Report(ran.file, out=tmp_path / "report", source="wandb://us/nowhere/small")) == 1
     assert "wandb://us/nowhere/small has no runs of this sweep" in capsys.readouterr().err
 
 

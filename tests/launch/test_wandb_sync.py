@@ -9,40 +9,17 @@ import wandb as client
 
 from launch import wandb_cli
 from launch.commands import Wandb
-from launch.loading import load, planned
+from tests.launch.conftest import Ran
 from tests.wandb_server import WandbServer
-from trainers.context import Context
 from trainers.files import write_json
-from trainers.run import run
 from trainers.stage import Stage
-from trainers.store import EventLog, Store
+from trainers.store import EventLog
 from trainers.tracking import Tracking, start
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory, sandbox):
-    """A small sweep that ran without W&B: an intermediate, two targets, two retrievals."""
-    import yaml
-
-    from tests.launch.conftest import SMALL
-
-    folder = tmp_path_factory.mktemp("ran")
-    path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump({**SMALL, "mirror": str(sandbox), "store": str(folder / "store")}))
-    sweep, mirror = load(Wandb("sync", path))
-    stages = planned(sweep).stages
-    for stage in stages:
-        run(stage, Context(Store(sweep.store), mirror, tracking=Tracking(mode="disabled")))
-    return path, stages, Store(sweep.store)
-
-
 @pytest.fixture
-def copied(ran, tmp_path):
-    """The same sweep with a store of its own, to be changed."""
-    import shutil
-
-    path, stages, store = ran
-    return path, stages, Store(shutil.copytree(store.root, tmp_path / "store"))
+def copied(ran, tmp_path) -> Ran:
+    return ran.copied(tmp_path)
 
 
 def opened(server: WandbServer) -> int:
@@ -51,7 +28,7 @@ def opened(server: WandbServer) -> int:
 
 
 def test_everything_is_sent_once(ran, wandb_server, capsys):
-    path, stages, store = ran
+    path, stages, store = ran.file, ran.stages, ran.store
     assert wandb_cli.wandb(Wandb("sync", path)) == 0
     assert {run.name for run in wandb_server.runs} == {stage.key for stage in stages}
     for stage in stages:
@@ -71,14 +48,14 @@ def test_everything_is_sent_once(ran, wandb_server, capsys):
 
 
 def test_another_project_is_another_place(ran, wandb_server):
-    path, stages, _ = ran
+    path, stages = ran.file, ran.stages
     assert wandb_cli.wandb(Wandb("sync", path, project="copy", entity="us")) == 0
     assert {run.project for run in wandb_server.runs} == {"copy"}
     assert len(wandb_server.runs) == len(stages)
 
 
 def test_only_what_is_missing_is_sent(copied, wandb_server):
-    path, stages, store = copied
+    path, stages, store = copied.file, copied.stages, copied.store
     assert wandb_cli.wandb(Wandb("sync", path, store=store.root)) == 0
     target = next(stage for stage in stages if stage.kind == "target")
     shown = wandb_server.run(target.key)
@@ -91,7 +68,7 @@ def test_only_what_is_missing_is_sent(copied, wandb_server):
 
 
 def test_a_run_that_crashed_before_its_end_is_ended(ran, wandb_server, tmp_path):
-    path, stages, store = ran
+    path, stages, store = ran.file, ran.stages, ran.store
     completed = next(stage for stage in stages if store.outcome(stage.key) == "completed")
     start(completed, {"stage": {}}, Tracking(mode="online", group="small"), tmp_path).finish(exit_code=1)
     assert wandb_server.run(completed.key).state == "failed"
@@ -101,7 +78,7 @@ def test_a_run_that_crashed_before_its_end_is_ended(ran, wandb_server, tmp_path)
 
 
 def test_a_loss_that_is_no_number_is_sent_once(copied, wandb_server):
-    path, stages, store = copied
+    path, stages, store = copied.file, copied.stages, copied.store
     entry = store.entry(stages[0].key)
     log = EventLog(entry)
     log.write("step", step=99, loss=float("nan"), learning_rate=1e-5, tokens=1, seconds=1.0)
@@ -114,7 +91,7 @@ def test_a_loss_that_is_no_number_is_sent_once(copied, wandb_server):
 
 
 def test_a_stage_that_is_being_worked_on_is_left_to_its_own_run(copied, wandb_server, capsys):
-    path, stages, store = copied
+    path, stages, store = copied.file, copied.stages, copied.store
     store.entry(stages[0].key).claim("somebody")
     assert wandb_cli.wandb(Wandb("sync", path, store=store.root)) == 0
     assert stages[0].key not in {run.name for run in wandb_server.runs}
@@ -124,7 +101,7 @@ def test_a_stage_that_is_being_worked_on_is_left_to_its_own_run(copied, wandb_se
 def test_a_wrong_key_is_told_once_and_never_shown(ran, wandb_server, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_API_KEY", "b2" * 20)
     client.teardown()
-    assert wandb_cli.wandb(Wandb("sync", ran[0])) == 1
+    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 1
     told = capsys.readouterr()
     assert told.err.count("invalid API key") == 1
     assert "WANDB_API_KEY" in told.err
@@ -135,14 +112,14 @@ def test_a_missing_key_is_told(ran, wandb_server, monkeypatch, tmp_path, capsys)
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     client.teardown()
-    assert wandb_cli.wandb(Wandb("sync", ran[0])) == 1
+    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 1
     assert "Set WANDB_API_KEY" in capsys.readouterr().err
 
 
 def test_a_server_that_fails_midway_loses_nothing(ran, wandb_server, monkeypatch, capsys):
     from trainers import replay
 
-    path, stages, _ = ran
+    path, stages = ran.file, ran.stages
     monkeypatch.setattr("analysis.wandb_api.PATIENCE_S", 3)
     monkeypatch.setattr(replay, "START_TIMEOUT_S", 3.0)
     monkeypatch.setattr(replay, "FINISH_TIMEOUT_S", 2.0)
