@@ -1,7 +1,8 @@
-"""Read what stages left behind: from the store (the truth), or from the W&B files beside it.
+"""Read what stages left behind: from the store (the truth), from the W&B files beside it, or from a W&B server.
 
 frame = gather_store(root)                        # one row per measured value
 frame = gather_wandb_files(root / "wandb")        # the same rows
+frame = gather_wandb_server(Place("us", "retain", "sandbox"), cache)
 scores = per_example(root, key)                   # what a bootstrap over examples needs; in the store only
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from analysis.frame import Record, tidy
+from analysis.wandb_api import Place, WandbError, connect, read_measured, runs_of
 from analysis.wandb_files import Fragment, read_runs
 from trainers.scores import Score
 from trainers.stage import Stage
@@ -63,6 +65,18 @@ def gather_wandb_files(folder: Path, keys: Set[str] | None = None) -> pl.DataFra
         ValueError: a file is damaged or not W&B's.
     """
     return tidy(wandb_records(folder, keys))
+
+
+def gather_wandb_server(place: Place, cache: Path, keys: Set[str] | None = None) -> pl.DataFrame:
+    """The same frame from a W&B server.
+
+    Args:
+        cache: a folder of runs that were read before.
+
+    Raises:
+        WandbError: W&B cannot be asked, or has no such runs.
+    """
+    return tidy(wandb_server_records(place, cache, keys))
 
 
 # -- the store ------------------------------------------------------------------------------------------------
@@ -130,6 +144,29 @@ def wandb_records(folder: Path, keys: Set[str] | None = None) -> list[Record]:
         for key, fragments in runs.items()
         if (keys is None or key in keys) and any("stage" in fragment.config for fragment in fragments)
     ]
+
+
+def wandb_server_records(place: Place, cache: Path, keys: Set[str] | None = None) -> list[Record]:
+    """One record per run of a sweep, by key; runs that are no stages are passed over.
+
+    Args:
+        cache: a folder; runs that have not changed since they were read are taken from it.
+        keys: only these stages, in whichever group; all of the sweep's group where None.
+
+    Raises:
+        WandbError: W&B cannot be asked, or has no such runs.
+        StoreError: the cache cannot be written.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    runs = [run for run in runs_of(connect(), place, keys or ()) if keys is None or run.id in keys]
+    if not runs:
+        raise WandbError(f"{place} has no runs of this sweep; `retain wandb sync` sends those of a store")
+    screen = Console(stderr=True)
+    shown = track(sorted(runs, key=lambda run: run.id), "W&B", console=screen, disable=not screen.is_terminal)
+    fragments = [read_measured(run, cache / place.entity / place.project) for run in shown]
+    return [_wandb_record([fragment]) for fragment in fragments if "stage" in fragment.config]
 
 
 def _wandb_record(fragments: list[Fragment]) -> Record:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from string import Template
 from typing import Literal
@@ -22,13 +22,14 @@ from analysis.claims import judged
 from analysis.figures import SECTIONS, Section
 from analysis.findings import answers
 from analysis.frame import Record, with_planned
-from analysis.gather import per_example, store_records, wandb_records
+from analysis.gather import per_example, store_records, wandb_records, wandb_server_records
 from analysis.plotting import Drawing, save, seeds_note, style
 from analysis.search_figure import scores_by_point
 from analysis.statistics import Bootstrap
 from analysis.study import XTREME_DEPTH, Study, analyse
 from analysis.tables import Table
 from analysis.verify import beside_published
+from analysis.wandb_api import Place
 from trainers.files import write_atomically
 from trainers.stage import Stage
 
@@ -50,7 +51,8 @@ at that of its intermediate.</p>
 CSS_PIXELS_PER_INCH = 96 * 1.35
 """Somewhat larger than on paper: a screen is read from farther away."""
 
-Source = Literal["store", "wandb"]
+Source = Literal["store", "wandb"] | Place
+SOURCES = {"store": "the store", "wandb": "W&B offline files"}
 
 
 def write_report(
@@ -71,8 +73,8 @@ def write_report(
 
     Args:
         keys: the sweep's stages; those that were never begun are counted as missing.
-        source: `store`, or `wandb` for the offline files beside it (no scores of single examples, so that intervals
-            cover seeds only).
+        source: `store`, `wandb` for the offline files beside it, or a place in W&B (these two have no scores of single
+            examples, so that intervals cover seeds only).
         planned: the plan's stages, so that those never begun can be named.
         resamples: of the bootstrap.
         retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
@@ -84,9 +86,10 @@ def write_report(
     Raises:
         ValueError: a W&B file is damaged, a stage is of another version, or the keys are of more than one sweep.
         StoreError: `out` cannot be written.
+        WandbError: W&B cannot be asked, or has no runs of the sweep.
     """
     wanted = set(keys)
-    records = store_records(store_root, wanted) if source == "store" else wandb_records(store_root / "wandb", wanted)
+    records = _records(store_root, wanted, source)
     begun = sorted(record.stage.key for record in records)
     records = with_planned(records, (stage for stage in planned if stage.key in wanted))
     examples = [(key, per_example(store_root, key)) for key in begun] if source == "store" else []
@@ -99,7 +102,7 @@ def write_report(
         figures = "\n".join(_section(section, study, sweep_name, out / "figures") for section in SECTIONS)
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         sweep=html.escape(sweep_name),
-        source={"store": "the store", "wandb": "W&amp;B offline files"}[source],
+        source=html.escape(str(source) if isinstance(source, Place) else SOURCES[source]),
         seeds=html.escape(seeds_note(study)),
         resamples=f"{resamples:,}",
         answers=_items(answers(study)),
@@ -118,6 +121,12 @@ def write_report(
     )
     write_atomically(out / "report.html", page)
     return out / "report.html"
+
+
+def _records(store_root: Path, wanted: Set[str], source: Source) -> list[Record]:
+    if isinstance(source, Place):
+        return wandb_server_records(source, store_root / "wandb-cache", wanted)
+    return store_records(store_root, wanted) if source == "store" else wandb_records(store_root / "wandb", wanted)
 
 
 def _search(study: Study, sweep_name: str, folder: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tyro
 
-from launch import cluster_cli
+from launch import cluster_cli, wandb_cli
 from launch.commands import (
     Cancel,
     Check,
@@ -29,6 +29,7 @@ from launch.commands import (
     Submit,
     Tail,
     Verify,
+    Wandb,
     Watch,
     Why,
 )
@@ -47,6 +48,7 @@ def main() -> None:
         "report": Report,
         "verify": Verify,
         "submission": Submission,
+        "wandb": Wandb,
         "init": Init,
         "submit": Submit,
         "watch": Watch,
@@ -70,6 +72,7 @@ def main() -> None:
         Report: _report,
         Verify: _verify,
         Submission: _submission,
+        Wandb: wandb_cli.wandb,
         Init: cluster_cli.init,
         Submit: cluster_cli.submit,
         Watch: cluster_cli.watch,
@@ -230,13 +233,19 @@ def _report(chosen: Report) -> int:
     import os
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the bootstrap's products are small: threads only get in their way
-    from analysis.report import write_report
+    from analysis.report import Source, write_report
+    from analysis.wandb_api import Place, WandbError
 
+    source: Source = "store" if chosen.source == "store" else Place.parse(chosen.source)
     sweep, _ = load(chosen)
     stages = planned(sweep).stages
     out = chosen.out or sweep.store / "report"
     keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
-    page = write_report(sweep.store, keys, out, sweep.name, planned=stages, retrieval_depth=depth)
+    try:
+        page = write_report(sweep.store, keys, out, sweep.name, source, planned=stages, retrieval_depth=depth)
+    except WandbError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"report  {page}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")

@@ -91,6 +91,8 @@ class Report(Common):
 
     out: Path | None = None
     """Folder of the report; None is `<store>/report`."""
+    source: Annotated[str, tyro.conf.arg(name="from")] = "store"
+    """`store`, or a W&B server: `wandb://<entity>/<project>/<sweep>`, whose intervals cover seeds only."""
 
 
 @dataclass
@@ -116,6 +118,27 @@ class Submission(Common):
     """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
     partial: bool = False
     """Write what there is, though examples, languages or tasks are missing."""
+
+
+@dataclass
+class WandbAction:
+    """The word after `retain wandb`."""
+
+    action: Annotated[Literal["sync"], tyro.conf.Positional]
+    """sync: send what W&B lacks."""
+
+
+@dataclass
+class Wandb(Common, WandbAction):
+    """Give W&B what it lacks of a sweep, from the store: offline runs, rows lost in a crash, another project.
+
+    Repeat it after anything: what is there is not sent again.  Exit status 1 where W&B could not be given everything.
+    """
+
+    project: str | None = None
+    """W&B project; None is the sweep's."""
+    entity: str | None = None
+    """W&B user or team; None is the sweep's, or the key's own."""
 
 
 @dataclass

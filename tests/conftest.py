@@ -26,3 +26,19 @@ def _no_rank_left_behind():
     yield
     for name in RANK_VARIABLES:
         os.environ.pop(name, None)
+
+
+@pytest.fixture
+def wandb_server(monkeypatch: pytest.MonkeyPatch):
+    """A W&B server on loopback to which the real client of this process, and of those it starts, now talks."""
+    import wandb
+
+    from tests.wandb_server import serving
+
+    with serving() as server:
+        for name, value in {"BASE_URL": server.url, "API_KEY": server.key, "ERROR_REPORTING": "false"}.items():
+            monkeypatch.setenv(f"WANDB_{name}", value)
+        wandb.teardown()  # the client reads its settings once a process
+        yield server
+        server.awake.set()
+        wandb.teardown()

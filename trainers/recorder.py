@@ -10,6 +10,15 @@ from trainers.store import EventLog
 from trainers.tracking import Tracker, step_axis
 
 
+def step_row(loss: float, learning_rate: float, tokens: int, seconds: float) -> dict[str, float]:
+    """What W&B shows of an optimizer step."""
+    return {
+        "train/loss": loss,
+        "train/learning_rate": learning_rate,
+        "train/tokens_per_s": tokens / max(seconds, 1e-9),
+    }
+
+
 class Recorder:
     """Rank 0's pen; on other ranks nothing is written."""
 
@@ -26,14 +35,7 @@ class Recorder:
         """Optimizer step number `step` (counted from 1) has ended."""
         self.event("step", step=step, loss=loss, learning_rate=learning_rate, tokens=tokens, seconds=seconds)
         if self.tracker is not None:
-            self.tracker.log(
-                {
-                    self._axis: step,
-                    "train/loss": loss,
-                    "train/learning_rate": learning_rate,
-                    "train/tokens_per_s": tokens / max(seconds, 1e-9),
-                }
-            )
+            self.tracker.log({self._axis: step, **step_row(loss, learning_rate, tokens, seconds)})
 
     def measured(self, scores: list[Score], at: int) -> None:
         """Scores at a step (or, for retrieval, at a layer)."""

@@ -35,6 +35,12 @@ def step_axis(stage: Stage) -> str:
     return {"intermediate": "intermediate_step", "target": "target_step", "retrieval": "layer"}[stage.kind]
 
 
+def tags_of(stage: Stage) -> list[str]:
+    """What a stage's run can be found by."""
+    tags = [stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate), *stage.settings]
+    return [tag[:LONGEST_TAG] for tag in tags]
+
+
 class Tracker:
     """A W&B run that a slow, broken or absent W&B cannot slow or stop."""
 
@@ -79,7 +85,7 @@ class Tracker:
 
     def _work(self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path) -> None:
         try:
-            run = _start(stage, config, tracking, folder)
+            run = start(stage, config, tracking, folder)
             described: dict[str, Any] = {}
             while (row := self._rows.get()) is not None:
                 if "described" in row:
@@ -93,11 +99,18 @@ class Tracker:
             self.trouble = f"W&B tracking stopped ({type(error).__name__}); the store has everything"
 
 
-def _start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path):
+def start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path, **settings: Any) -> Any:
+    """The client's run of a stage, new or resumed.
+
+    Args:
+        settings: more of `wandb.Settings`.
+
+    Raises:
+        Whatever W&B raises.
+    """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
-    tags = [stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate), *stage.settings]
     run = wandb.init(
         id=stage.key,
         name=stage.label,
@@ -110,9 +123,15 @@ def _start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Pat
         dir=folder,
         resume="allow" if tracking.mode == "online" else None,
         reinit="create_new",
-        tags=[tag[:LONGEST_TAG] for tag in tags],
+        tags=tags_of(stage),
         settings=wandb.Settings(
-            console="off", silent=True, x_disable_stats=True, x_disable_meta=True, disable_git=True, disable_code=True
+            console="off",
+            silent=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            disable_git=True,
+            disable_code=True,
+            **settings,
         ),
     )
     axis = step_axis(stage)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from trainers.stage import Stage
+    from trainers.store import Store
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -32,6 +37,48 @@ def sandbox(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sandbox") / "mirror"
     write_mirror(folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A sweep that was carried out, and what is left of it."""
+
+    file: Path
+    stages: tuple[Stage, ...]
+    store: Store
+
+    @classmethod
+    def here(cls, folder: Path, mirror: Path, **changes: Any) -> Ran:
+        """Run a small sweep in this process, some of its fields changed."""
+        from launch.commands import Run
+        from launch.loading import load, planned
+        from trainers.context import Context
+        from trainers.run import run
+        from trainers.store import Store
+
+        file = folder / "sweep.yaml"
+        file.write_text(yaml.safe_dump({**SMALL, "mirror": str(mirror), "store": str(folder / "store"), **changes}))
+        sweep, sets = load(Run(file))
+        ran = cls(file, planned(sweep).stages, Store(sweep.store))
+        tracking = sweep.tracking.model_copy(update={"group": sweep.name})
+        for stage in ran.stages:
+            run(stage, Context(ran.store, sets, tracking=tracking))
+        return ran
+
+    def copied(self, folder: Path) -> Ran:
+        """The same with a store of its own, to be changed."""
+        from trainers.store import Store
+
+        return Ran(self.file, self.stages, Store(shutil.copytree(self.store.root, folder / "store")))
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory, sandbox) -> Ran:
+    """An intermediate, two targets and two retrievals that were tracked offline and learned something; not to be
+    changed."""
+    enough = {"max_examples": 20, "development_examples": 200}
+    folder = tmp_path_factory.mktemp("ran")
+    return Ran.here(folder, sandbox, overrides={}, evaluation=enough, tracking={"mode": "offline"})
 
 
 @pytest.fixture

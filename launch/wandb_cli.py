@@ -1,0 +1,100 @@
+"""`retain wandb sync`: W&B is given what it lacks of a sweep, told from the store."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from launch.commands import Wandb
+from launch.loading import console, load_only, planned
+
+if TYPE_CHECKING:
+    from analysis.wandb_api import Place
+    from trainers.replay import Shown
+    from trainers.stage import Stage
+    from trainers.store import Store
+
+LOOKS = (0, 1, 2, 4, 8, 16)
+"""Seconds before each look for what was sent: W&B shows it after a while."""
+
+
+def wandb(chosen: Wandb) -> int:
+    """Carry out `retain wandb sync`; 1 where W&B could not be given everything."""
+    from analysis.wandb_api import Place, WandbError, connect
+    from trainers.store import Store
+
+    sweep = load_only(chosen)
+    store = Store(sweep.store)
+    stages = [stage for stage in planned(sweep).stages if (store.entry(stage.key).folder / "stage.json").exists()]
+    try:
+        api = connect()
+        entity = chosen.entity or sweep.tracking.entity or api.default_entity
+        place = Place(entity, chosen.project or sweep.tracking.project, sweep.name)
+        return _sync(stages, store, api, place)
+    except WandbError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _sync(stages: list[Stage], store: Store, api: Any, place: Place) -> int:
+    from rich.progress import track
+
+    from analysis.wandb_api import runs_of, told_in_words
+    from trainers.replay import send, shown_by_store
+    from trainers.tracking import Tracking
+
+    screen = console()
+    runs = {run.id: run for run in runs_of(api, place, [stage.key for stage in stages])}
+    there, sent, running = 0, 0, 0
+    for stage in track(stages, "W&B", console=screen, transient=True, disable=not screen.is_terminal):
+        entry, run = store.entry(stage.key), runs.get(stage.key)
+        if entry.claimant():
+            running += 1
+            continue
+        told = shown_by_store(entry)
+        lacking = told.less(_shown_by(stage, run) if run else None)
+        if lacking is None:
+            there += 1
+            continue
+        # A stage that sweeps share stays in the group of the first.
+        group = (run.group if run else None) or place.sweep
+        tracking = Tracking(mode="online", project=place.project, entity=place.entity, group=group)
+        with told_in_words():
+            send(stage, lacking, tracking)
+        _see_arrive(stage, told, api, place)
+        sent += 1
+    screen.print(f"{sent} stages sent to {place.entity}/{place.project}, {there} already there", soft_wrap=True)
+    if running:
+        screen.print(f"{running} are being worked on: sync again when they have ended", style="yellow")
+    return 0
+
+
+def _shown_by(stage: Stage, run: Any) -> Shown:
+    from analysis.wandb_api import read_run
+    from trainers.replay import Shown, points_of
+
+    fragment = read_run(run)
+    return Shown(fragment.config, points_of(stage, fragment.history), fragment.summary, run.state)
+
+
+def _see_arrive(stage: Stage, told: Shown, api: Any, place: Place) -> None:
+    """Wait until W&B shows everything: its client may give up on rows without a word.
+
+    Raises:
+        WandbError: it does not.
+    """
+    import time
+
+    from analysis.wandb_api import WandbError, told_in_words
+
+    for pause_s in LOOKS:
+        time.sleep(pause_s)
+        with told_in_words():
+            api.flush()  # it remembers runs
+            run = api.run(f"{place.entity}/{place.project}/{stage.key}")
+        if told.less(_shown_by(stage, run)) is None:
+            return
+    raise WandbError(
+        f"W&B: {stage.label} ({stage.key}) was sent to {place.entity}/{place.project} and is not whole there. "
+        "Run the same command again: the store has everything, and what has arrived is not sent twice."
+    )

@@ -1,0 +1,85 @@
+"""Online, offline and synced later, and never on W&B at all: one frame, and one run for each stage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from analysis.gather import gather_store, gather_wandb_files, gather_wandb_server
+from analysis.wandb_api import Place
+from launch import wandb_cli
+from launch.commands import Wandb
+from launch.loading import load
+from tests.launch.conftest import Ran
+from trainers.context import Context
+from trainers.run import run
+from trainers.stage import Stage
+from trainers.store import Store
+
+PLACE = Place("us", "retain", "small")
+ONLINE = {"mode": "online"}
+
+
+def test_offline_then_synced_by_wandbs_own_command_gives_the_stores_frame(ran, wandb_server, tmp_path, capsys):
+    store = ran.copied(tmp_path).store  # the command leaves marks beside the files
+    folders = sorted(str(path) for path in (store.root / "wandb").glob("offline-run-*"))
+    command = [sys.executable, "-m", "wandb", "sync", "--project", "retain", *folders]
+    subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=tmp_path)
+    frame = gather_store(store.root)
+    assert set(frame["measure"]) >= {"stored", "refit", "development", "zero_shot", "retrieval"}
+    assert frame.equals(gather_wandb_files(store.root / "wandb"))
+    assert frame.equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert not wandb_server.refused
+    assert wandb_cli.wandb(Wandb("sync", ran.file, store=store.root)) == 0
+    assert f"0 stages sent to us/retain, {len(ran.stages)} already there" in capsys.readouterr().out
+
+
+def test_online_gives_the_stores_frame_and_lacks_nothing(wandb_server, sandbox, tmp_path, capsys):
+    ran = Ran.here(tmp_path, sandbox, tracking=ONLINE)
+    assert gather_store(ran.store.root).equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
+    assert f"0 stages sent to us/retain, {len(ran.stages)} already there" in capsys.readouterr().out
+    assert not wandb_server.refused
+    for stage in ran.stages:
+        shown = wandb_server.run(stage.key)
+        assert (shown.group, shown.job_type, shown.display_name) == ("small", stage.kind, stage.label)
+        assert {stage.scale.name, stage.intermediate} <= set(shown.tags)
+        assert Stage.model_validate(shown.settings["stage"]) == stage
+        assert shown.settings["scale"]["non_embedding_parameters"] > 0
+        assert json.loads(shown.summary)["outcome"] == ran.store.outcome(stage.key)
+
+
+def test_curves_are_plotted_against_the_steps_of_the_target(wandb_server, sandbox, tmp_path):
+    ran = Ran.here(tmp_path, sandbox, tracking=ONLINE)
+    target = next(stage for stage in ran.stages if stage.kind == "target" and stage.parent)
+    metrics = json.loads(wandb_server.run(target.key).config)["_wandb"]["value"]["m"]
+    # W&B's own shorthand (`MetricRecord` of wandb_internal.proto): 1 a name, 2 a pattern of names, and 5 the place,
+    # counted from 1, of what these are plotted against.
+    step, curves = metrics
+    assert (step["1"], curves["2"], curves["5"]) == ("target_step", "*", 1)
+    assert any(name.count("/") == 3 for row in wandb_server.run(target.key).rows for name in row)
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_stage_that_was_interrupted_goes_on_in_its_own_run(mode, wandb_server, sandbox, tmp_path):
+    ran = Ran.here(tmp_path, sandbox, targets=["xnli"], intermediates=["none"], tracking={"mode": "disabled"})
+    sweep, mirror = load(Wandb("sync", ran.file))
+    again = Store(tmp_path / "again")
+    tracking = sweep.tracking.model_copy(update={"mode": mode, "group": sweep.name})
+    (stage,) = ran.stages
+    asked = iter([False, True])
+    first = Context(again, mirror, tracking=tracking, should_stop=lambda: next(asked, False))
+    assert run(stage, first) == "preempted"
+    assert run(stage, Context(again, mirror, tracking=tracking)) in ("completed", "diverged")
+    if mode == "offline":
+        assert wandb_cli.wandb(Wandb("sync", ran.file, store=again.root)) == 0
+    (shown,) = wandb_server.runs
+    assert shown.name == stage.key
+    assert [row["target_step"] for row in shown.rows if "train/loss" in row] == [1, 2, 3, 4]
+    frame = gather_store(again.root)
+    assert frame.equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    undisturbed = gather_store(ran.store.root)
+    assert frame.select("key", "measure", "at", "value").equals(undisturbed.select("key", "measure", "at", "value"))
