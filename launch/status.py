@@ -90,7 +90,7 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
     if not entry.folder.is_dir():
         return StageStatus(stage, "waiting")
     tail = tail_of(entry)
-    last_attempt = max((i for i, event in enumerate(tail) if event["event"] == "attempt"), default=0)
+    last_attempt = max((i for i, event in enumerate(tail) if event["event"] in ("attempt", "retry")), default=0)
     last = {event["event"]: event for event in tail[last_attempt:]}
     step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
 
@@ -100,6 +100,8 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
 
     if entry.claimant(runs):
         return StageStatus(stage, "running", step)
+    if "retry" in last:
+        return StageStatus(stage, "waiting", "let run again")
     ended = last.get("ended")
     if ended and ended["outcome"] in FAILURES:
         return StageStatus(stage, "failed", f"{ended['outcome']}: {ended['evidence']}")
