@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launch.learned import group_of, learn_memory, learn_time
@@ -41,21 +42,29 @@ class Prediction:
         return {key: middle for key, (_, middle, _) in self.intervals_s.items()}
 
 
-def predict(plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, world_size: int = 1) -> Prediction:
-    """Time of each unfinished stage on `world_size` ranks of `speed` each, and disk of all."""
+def predict(
+    plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, ranks: Mapping[str, int] | None = None
+) -> Prediction:
+    """Time of each unfinished stage, and disk of all.
+
+    Args:
+        speed: of one rank.
+        ranks: how many each scale has; one where it says nothing.
+    """
     works = {stage.key: work_of(stage, plan, mirror) for stage in plan.stages}
     clock = learn_time(plan, store, works, speed)
-    intervals = {
-        stage.key: clock.interval_s(group_of(stage), expected_s(works[stage.key], speed, world_size))
-        for stage in plan.stages
-        if not store.entry(stage.key).done
-    }
+
+    def interval(stage: Stage) -> tuple[float, float, float]:
+        world_size = (ranks or {}).get(stage.scale.name, 1)
+        return clock.interval_s(group_of(stage), expected_s(works[stage.key], speed, world_size))
+
+    intervals = {stage.key: interval(stage) for stage in plan.stages if not store.entry(stage.key).done}
     disk = sum(
         EXPORT_BYTES * plan.scales[stage.scale.name].shape.parameters
         for stage in plan.stages
         if stage.kind == "intermediate"
     )
-    return Prediction(intervals, disk, clock, learn_memory(plan, store))
+    return Prediction(intervals, disk, clock, learn_memory(plan, store, speed.device))
 
 
 def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:

@@ -12,7 +12,7 @@ from rich.table import Table
 from launch.arrays import Array, make_arrays
 from launch.costs import Prediction, predict
 from launch.overview import bytes_of, duration
-from launch.placing import Placed, gpu_of, place
+from launch.placing import Placed, place, speed_of
 from launch.plan import Plan
 from launch.snapshot import NO_CHECKOUT
 from launch.submit import Submitter
@@ -20,7 +20,6 @@ from slurm.client import SlurmError, start_estimate
 from slurm.executor import ArrayExecutor
 from slurm.profile import Placement, Profile
 from slurm.sizing import EXPORT_BYTES
-from slurm.timing import CPU_CORE, Speed
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
@@ -49,9 +48,8 @@ class Forecast:
 
 
 def on_one_gpu(plan: Plan, store: Store, mirror: Mirror, profile: Profile) -> Prediction:
-    """Times on one of the cluster's GPUs; where the profile does not say which, on a CPU core."""
-    gpu = gpu_of(profile)
-    return predict(plan, store, mirror, Speed.of(gpu) if gpu else CPU_CORE)
+    """Times on one of the cluster's GPUs."""
+    return predict(plan, store, mirror, speed_of(profile))
 
 
 def forecast(plan: Plan, mirror: Mirror, profile: Profile) -> list[Forecast]:
@@ -61,12 +59,11 @@ def forecast(plan: Plan, mirror: Mirror, profile: Profile) -> list[Forecast]:
         ProfileError: something cannot fit, naming the limit.
     """
     store = Store(plan.sweep.store)
-    gpu = gpu_of(profile)
-    speed = Speed.of(gpu) if gpu else CPU_CORE
     placed = place(plan, profile, correction=on_one_gpu(plan, store, mirror, profile).memory.factor)
+    ranks = {name: one.placement.ranks for name, one in placed.items()}
+    prediction = predict(plan, store, mirror, speed_of(profile), ranks)
     found = []
     for name, one in placed.items():
-        prediction = predict(plan, store, mirror, speed, one.placement.ranks)
         stages = [stage for stage in plan.stages if stage.scale.name == name]
         todo = {stage.key: prediction.seconds[stage.key] for stage in stages if stage.key in prediction.seconds}
         hours = [

@@ -20,7 +20,7 @@ def learn_time(plan: Plan, store: Store, works: Mapping[str, Work], speed: Speed
     finished = []
     for stage in plan.stages:
         result = store.entry(stage.key).result
-        if result is None:
+        if result is None or not _ran_on(speed.device, result):
             continue
         world_size, execution = _carried_out(store, stage.key)
         recomputing = bool(execution.get("activation_checkpointing"))
@@ -34,12 +34,16 @@ def group_of(stage: Any) -> str:
     return f"{stage.scale.name} {stage.kind}"
 
 
-def learn_memory(plan: Plan, store: Store) -> Calibration:
-    """Compare the memory model with every measured peak of the plan's trainings (older results have none)."""
+def learn_memory(plan: Plan, store: Store, device: str | None = None) -> Calibration:
+    """Compare the memory model with every measured peak of the plan's trainings (older results have none).
+
+    Args:
+        device: only of those that ran on such a one.
+    """
     pairs = []
     for stage in plan.stages:
         result = store.entry(stage.key).result
-        if result is None or not stage.train or "peak_memory_bytes" not in result:
+        if result is None or not stage.train or "peak_memory_bytes" not in result or not _ran_on(device, result):
             continue
         shape = plan.scales[stage.scale.name].shape
         parts, on_gpu = predicted_memory(shape, result, *_carried_out(store, stage.key), MLM in stage.trained)
@@ -61,6 +65,10 @@ def predicted_memory(
         precision=precision,
     )
     return peak(model_size(shape, result["vocabulary"], language_model), sharding), on_gpu
+
+
+def _ran_on(device: str | None, result: Mapping[str, Any]) -> bool:
+    return device in (None, result.get("device"))
 
 
 def _carried_out(store: Store, key: str) -> tuple[int, Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from slurm.fitting import Misfit, least_sharding
 from slurm.gpus import GIB, GPUS, Gpu
 from slurm.memory import Sharding, peak
 from slurm.profile import Placement, Profile, ProfileError
+from slurm.timing import CPU_CORE, Speed
 from trainers.stage import Stage
 from trainers.tasks import TASKS
 from trainers.tasks.intermediates import MLM
@@ -48,6 +49,16 @@ def gpu_of(profile: Profile) -> Gpu | None:
         )
     known = GPUS[profile.gpu]
     return replace(known, memory_bytes=int(profile.gpu_memory_gib * GIB)) if profile.gpu_memory_gib else known
+
+
+def speed_of(profile: Profile) -> Speed:
+    """Of one of the cluster's GPUs; where the profile does not say which, of a CPU core.
+
+    Raises:
+        ProfileError: the GPU's name is not in the table.
+    """
+    gpu = gpu_of(profile)
+    return Speed.of(gpu) if gpu else CPU_CORE
 
 
 def place(plan: Plan, profile: Profile, correction: float = 1.0) -> dict[str, Placed]:

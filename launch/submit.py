@@ -20,6 +20,7 @@ from launch.arrays import Array, make_arrays, within
 from launch.bundles import Bundle, bundle_of
 from launch.costs import predict
 from launch.news import News, announce
+from launch.placing import speed_of
 from launch.plan import Plan
 from launch.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
 from launch.snapshot import Snapshot
@@ -114,7 +115,8 @@ class Submitter:
                 notes.append(f"{stage.key}  {stage.label} is being run outside this queue")
             elif self._can_start(stage, todo, queued):
                 todo[stage.key] = stage
-        seconds = predict(self.plan, self.store, self.mirror).seconds
+        ranks = {scale: placement.ranks for scale, placement in self.placements.items()}
+        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), ranks).seconds
         elements = {
             stage.key: queued[place].job_id
             for stage in self.plan.stages

@@ -72,6 +72,8 @@ class Speed:
     bytes_per_s: float
     layer_start_s: float = 0.0
     start_s: float = START_S
+    device: str | None = None
+    """Only stages that ran on such a device teach anything about it; None learns from all."""
 
     def __post_init__(self) -> None:
         if self.flops_per_s <= 0 or self.bytes_per_s <= 0 or self.layer_start_s < 0 or self.start_s < 0:
@@ -79,7 +81,7 @@ class Speed:
 
     @classmethod
     def of(cls, gpu: Gpu) -> Speed:
-        return cls(ACHIEVED * gpu.flops_per_s, gpu.bytes_per_s, LAYER_START_S)
+        return cls(ACHIEVED * gpu.flops_per_s, gpu.bytes_per_s, LAYER_START_S, device="cuda")
 
 
 CPU_CORE = Speed(2e10, 1e10, start_s=1.0)

@@ -1,8 +1,8 @@
 """Jobs that are stopped, killed, cut off or cancelled on a real SLURM: every stage ends as if nothing had happened.
 
 Where submitit 1.5.4 alone would go wrong:
-    test_two_nodes_save_together…           its handler saves on rank 0 only; requeues from inside the step that dies of
-                                            it; and takes each signal for a timeout where the limit is ten minutes or less
+    test_two_nodes_save_together…           its handler saves on rank 0 only; requeues from inside the step that dies
+                                            of it; takes every signal for a timeout if the limit is ten minutes or less
     test_a_lost_node_costs…                 it believes the NODE_FAIL that sacct shows before a requeue
     test_a_job_preempted_for_good…          it waits for such a job for ever
     test_a_whole_sweep_in_one_allocation…   (test_operating) without srun its signal reaches nobody

@@ -14,8 +14,9 @@ from launch.overview import show
 from launch.plan import Plan, make_plan, mirror_of
 from launch.sizes import model_size
 from launch.sweep import load_sweep
+from slurm.gpus import GPUS
 from slurm.memory import Sharding, peak
-from slurm.timing import CPU_CORE, expected_s
+from slurm.timing import CPU_CORE, Speed, expected_s
 from trainers.files import write_json
 from trainers.stage import Execution
 from trainers.store import EventLog, Store
@@ -85,6 +86,23 @@ def test_a_stage_that_several_ranks_ran_says_as_much_of_one(planned):
     before = predict(*planned).seconds
     finish(planned, keys[:4], slower=1.0, held=None, world_size=4)
     assert predict(*planned).seconds[keys[5]] == pytest.approx(before[keys[5]])
+
+
+def test_what_ran_on_a_cpu_teaches_nothing_about_a_gpu(planned):
+    gpu = Speed.of(GPUS["A100-80"])
+    keys = keys_of(planned[0])
+    before = predict(*planned, gpu).seconds
+    finish(planned, keys[:4], slower=1.0, held=1.07)
+    after = predict(*planned, gpu)
+    assert after.clock.overall.pairs == after.memory.pairs == 0
+    assert after.seconds == {key: before[key] for key in keys[4:]}
+
+
+def test_each_scale_is_timed_on_its_own_ranks(planned):
+    alone = predict(*planned).seconds
+    stage = next(stage for stage in planned[0].stages if stage.train)
+    together = predict(*planned, ranks={stage.scale.name: 4}).seconds
+    assert together[stage.key] < alone[stage.key]
 
 
 def test_measured_peaks_correct_the_memory_and_older_results_have_none(planned):
