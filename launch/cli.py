@@ -1,4 +1,5 @@
-"""The `retain` command; what it does on a cluster is in `launch.cluster_cli`.
+"""The `retain` command; what it does on a cluster is in `launch.cluster_cli`, what it makes of results in
+`launch.analysis_cli`.
 
 Torch is imported only where a stage runs, so that everything else answers at once.
 """
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 import tyro
 
-from launch import cluster_cli
+from launch import analysis_cli, cluster_cli
 from launch.commands import (
     Cancel,
     Check,
@@ -20,6 +21,7 @@ from launch.commands import (
     Fetch,
     Init,
     Plan,
+    Power,
     Prune,
     Report,
     Retry,
@@ -45,6 +47,7 @@ def main() -> None:
         "debug": Debug,
         "status": Status,
         "report": Report,
+        "power": Power,
         "verify": Verify,
         "submission": Submission,
         "init": Init,
@@ -67,9 +70,10 @@ def main() -> None:
         Run: _run,
         Debug: _debug,
         Status: _status,
-        Report: _report,
-        Verify: _verify,
-        Submission: _submission,
+        Report: analysis_cli.report,
+        Power: analysis_cli.power,
+        Verify: analysis_cli.verify,
+        Submission: analysis_cli.submission,
         Init: cluster_cli.init,
         Submit: cluster_cli.submit,
         Watch: cluster_cli.watch,
@@ -223,52 +227,6 @@ def _status(chosen: Status) -> int:
             time.sleep(1)
             statuses = look()
             live.update(status.table(statuses, sweep.name, everything=False))
-    return 0
-
-
-def _report(chosen: Report) -> int:
-    import os
-
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the bootstrap's products are small: threads only get in their way
-    from analysis.report import write_report
-
-    sweep, _ = load(chosen)
-    stages = planned(sweep).stages
-    out = chosen.out or sweep.store / "report"
-    keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
-    page = write_report(sweep.store, keys, out, sweep.name, planned=stages, retrieval_depth=depth)
-    print(f"report  {page}")
-    for figure in sorted((out / "figures").glob("*.png")):
-        print(f"figure  {figure}")
-    return 0
-
-
-def _verify(chosen: Verify) -> int:
-    from analysis.verify import summary, verdict_table, verify
-
-    sweep, _ = load(chosen)
-    screen = console()
-    verdicts = verify(sweep.store, planned(sweep).stages, sweep.evaluation.retrieval_depth)
-    screen.print(verdict_table(verdicts, sweep.name))
-    screen.print(summary(verdicts))
-    return int(any(verdict.word == "outside" for verdict in verdicts))
-
-
-def _submission(chosen: Submission) -> int:
-    from analysis.submission import choose_arm, write_submission
-    from analysis.xtreme import compared_layer
-    from trainers.store import Store
-
-    sweep, mirror = load(chosen)
-    plan = planned(sweep)
-    arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed, chosen.settings)
-    layer = chosen.layer
-    if layer is None:
-        layer = compared_layer(sweep.evaluation.retrieval_depth, plan.scales[arm.scale].shape.layers)
-    written = write_submission(Store(sweep.store), mirror, arm, chosen.out, layer=layer, partial=chosen.partial)
-    for line in (*(f"missing  {gap}" for gap in written.gaps), *(f"note     {note}" for note in written.notes)):
-        print(line)
-    print(f"wrote    {len(written.files)} files of {arm.name} to {chosen.out}")
     return 0
 
 

@@ -94,6 +94,18 @@ class Report(Common):
 
 
 @dataclass
+class Power(Common):
+    """Tell how many seeds it takes to see a difference between scales, from the variance seen so far."""
+
+    delta: float = 0.05
+    """The difference: of R(T), and of the mean gain in scores from 0 to 1."""
+    power: float = 0.8
+    """How probably it is to be seen."""
+    json: bool = False
+    """Print the numbers as JSON."""
+
+
+@dataclass
 class Verify(Common):
     """Judge the baselines (none → target) by the bands of published numbers; exit status 1 where one is outside."""
 
