@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -35,6 +36,11 @@ from launch.commands import (
     Why,
 )
 from launch.loading import checked_plan, console, load, load_only, plain, planned, stage_of
+
+if TYPE_CHECKING:
+    from launch import plan as planning
+    from trainers.data.mirror import Mirror
+    from trainers.store import Store
 
 
 def main() -> None:
@@ -135,6 +141,8 @@ def _plan(chosen: Plan) -> int:
 
     sweep, mirror = load(chosen)
     plan, store = planned(sweep), Store(sweep.store)
+    if chosen.budget is not None:
+        return _budget(chosen, plan, store, mirror)
     if chosen.json:
         print(
             json.dumps(
@@ -155,6 +163,31 @@ def _plan(chosen: Plan) -> int:
     profile = load_profile(chosen.cluster)
     overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
     forecast.show(plan, mirror, profile, screen)
+    return 0
+
+
+def _budget(chosen: Plan, plan: planning.Plan, store: Store, mirror: Mirror) -> int:
+    from launch import budget, forecast, overview
+    from launch.costs import predict
+    from slurm.profile import load_profile
+
+    assert chosen.budget is not None
+    if chosen.cluster is None:
+        prediction = predict(plan, store, mirror)
+    else:
+        prediction = forecast.on_one_gpu(plan, store, mirror, load_profile(chosen.cluster))
+    hours = {key: seconds / 3600 for key, seconds in prediction.seconds.items()}
+    sizes = {name: scale.shape.non_embedding_parameters for name, scale in plan.scales.items()}
+    found = budget.cells(plan)
+    bought = budget.in_order(found, sizes, hours, chosen.budget)
+    if chosen.json:
+        rows = [
+            {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours} for one in bought
+        ]
+        print(json.dumps(rows))
+        return 0
+    unit = "CPU" if chosen.cluster is None else "GPU"
+    overview.show_budget(found, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
     return 0
 
 

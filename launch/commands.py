@@ -55,6 +55,8 @@ class Plan(Common):
     """Print the plan as JSON."""
     cluster: Path | None = None
     """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
+    budget: float | None = None
+    """Hours of one GPU (without a cluster file: of one CPU core) to spend: what to run first, and what they buy."""
 
 
 @dataclass
