@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from analysis import retention
+from analysis import decay, retention
 from analysis.measurements import Arm, Measurements, path
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
 from trainers.tasks.languages import ENGLISH
@@ -44,6 +44,8 @@ class Curve:
     area: Estimate
     half_life: float
     """Infinite where R never fell below ½."""
+    fit: decay.Fit
+    """The shape of the curve; only English curves that are defined are fitted."""
     backward_transfer: Estimate
     forgetting: Estimate
     final_samples: Floats
@@ -82,8 +84,11 @@ class Trend:
     overall: Estimate
     within: dict[str, Estimate]
     """The same inside each LayerNorm family that has two scales or more: placement is confounded with scale."""
+    adjusted: Estimate
+    """The slope at equal placement; undefined where no family has two scales."""
     samples: Floats
-    """[B] resamples of the overall slope."""
+    adjusted_samples: Floats
+    """[B] resamples of the overall slope, and of that at equal placement."""
 
 
 @dataclass(frozen=True)
@@ -121,17 +126,24 @@ def scale_trends(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Trend]:
     return [_trend(group, bootstrap) for group in groups.values() if _sizes(group) > 1]
 
 
-def pooled_slopes(trends: Sequence[Trend], bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """Head → the mean of its trends' overall slopes, of targets with another task than the probed one."""
+def pooled_slopes(
+    trends: Sequence[Trend], bootstrap: Bootstrap, at_equal_placement: bool = False
+) -> dict[str, Estimate]:
+    """Head → the mean of its trends' slopes, of targets with another task than the probed one.
+
+    Args:
+        at_equal_placement: of the adjusted slopes, where these are defined; else of the overall ones.
+    """
     pooled = {}
     for head in HEADS:
         own = [trend for trend in trends if trend.smallest.head == head and not trend.smallest.same_task]
+        if at_equal_placement:
+            own = [trend for trend in own if not math.isnan(trend.adjusted.value)]
         if own:
             shares = _shares([trend.smallest for trend in own])
-            value = shares @ [trend.overall.value for trend in own]
-            pooled[head] = bootstrap.estimate(
-                value, shares @ [trend.samples for trend in own], min(trend.seeds for trend in own)
-            )
+            values = [(trend.adjusted if at_equal_placement else trend.overall).value for trend in own]
+            samples = [trend.adjusted_samples if at_equal_placement else trend.samples for trend in own]
+            pooled[head] = bootstrap.estimate(shares @ values, shares @ samples, min(trend.seeds for trend in own))
     return pooled
 
 
@@ -216,6 +228,9 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
         final=UNDEFINED if undefined else bootstrap.estimate(value[-1], value_samples[:, -1], len(keys)),
         area=UNDEFINED if undefined else bootstrap.estimate(area(value), area(value_samples), len(keys)),
         half_life=math.nan if undefined else float(retention.half_life(value, x)),
+        fit=decay.NO_FIT
+        if undefined or language != ENGLISH
+        else decay.fit(value, value_samples, x, len(keys), bootstrap),
         backward_transfer=_estimate(retention.backward_transfer, total, samples, len(keys), bootstrap),
         forgetting=_estimate(retention.forgetting, total, samples, len(keys), bootstrap),
         final_samples=value_samples[:, -1],
@@ -250,24 +265,36 @@ def _sizes(group: Sequence[Curve]) -> int:
 
 
 def _trend(group: list[Curve], bootstrap: Bootstrap) -> Trend:
-    overall, samples = _slope(group, bootstrap)
+    overall, samples = _slope(group, bootstrap, retention.scale_slope)
     families: dict[str, list[Curve]] = {}
     for curve in group:
         families.setdefault(curve.arm.layer_norm, []).append(curve)
-    within = {family: _slope(members, bootstrap)[0] for family, members in families.items() if _sizes(members) > 1}
+    within = {
+        family: _slope(members, bootstrap, retention.scale_slope)[0]
+        for family, members in families.items()
+        if _sizes(members) > 1
+    }
+    placement = [curve.arm.layer_norm for curve in group]
+    adjusted, adjusted_samples = _slope(
+        group, bootstrap, partial(retention.slope_at_equal_placement, layer_norms=placement)
+    )
     return Trend(
         group[0],
         tuple(curve.arm.scale for curve in group),
         min(len(curve.seeds) for curve in group),
         overall,
         within,
+        adjusted,
         samples,
+        adjusted_samples,
     )
 
 
-def _slope(group: list[Curve], bootstrap: Bootstrap) -> tuple[Estimate, Floats]:
+def _slope(
+    group: list[Curve], bootstrap: Bootstrap, slope: Callable[[Floats, Floats], Floats]
+) -> tuple[Estimate, Floats]:
     parameters = np.array([curve.arm.non_embedding_parameters for curve in group], dtype=np.float64)
     values = np.array([curve.final.value for curve in group])
-    samples = retention.scale_slope(np.stack([curve.final_samples for curve in group], axis=-1), parameters)
+    samples = slope(np.stack([curve.final_samples for curve in group], axis=-1), parameters)
     seeds = min(len(curve.seeds) for curve in group)
-    return bootstrap.estimate(retention.scale_slope(values, parameters), samples, seeds), samples
+    return bootstrap.estimate(slope(values, parameters), samples, seeds), samples

@@ -91,9 +91,10 @@ def _scale(study: Study) -> Iterator[str]:
             for family in sorted(set(families.values()))
         }
         placed = "; ".join(f"{family}-LN: {', '.join(scales)}" for family, scales in members.items())
+        equal = ", ".join(f"{head} head {said(slope, sign=True)}" for head, slope in study.adjusted_slopes.items())
         yield (
-            f"LayerNorm placement changes along the scales ({placed}) and is confounded with size: compare the "
-            "slopes within a family, below."
+            f"LayerNorm placement changes along the scales ({placed}) and is confounded with size: "
+            + (f"at equal placement the slope is, {equal}." if equal else "no placement has two sizes to compare.")
         )
 
 

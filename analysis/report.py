@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
-from typing import Literal
 
-import numpy as np
 import polars as pl
 
 from analysis import tables, xtreme
 from analysis.claims import judged
 from analysis.figures import SECTIONS, Section
 from analysis.findings import answers
-from analysis.frame import Record, with_planned
-from analysis.gather import per_example, store_records, wandb_records, wandb_server_records
+from analysis.frame import Record
 from analysis.plotting import Drawing, save, seeds_note, style
+from analysis.reading import RESAMPLES, Source, read_study
 from analysis.search_figure import scores_by_point
-from analysis.statistics import Bootstrap
-from analysis.study import XTREME_DEPTH, Study, analyse
+from analysis.study import XTREME_DEPTH, Study
 from analysis.tables import Table
 from analysis.verify import beside_published
 from analysis.wandb_api import Place
@@ -50,8 +47,6 @@ at that of its intermediate.</p>
 """
 CSS_PIXELS_PER_INCH = 96 * 1.35
 """Somewhat larger than on paper: a screen is read from farther away."""
-
-Source = Literal["store", "wandb"] | Place
 SOURCES = {"store": "the store", "wandb": "W&B offline files"}
 
 
@@ -63,7 +58,7 @@ def write_report(
     source: Source = "store",
     *,
     planned: Sequence[Stage] = (),
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     retrieval_depth: float = XTREME_DEPTH,
 ) -> Path:
@@ -89,12 +84,16 @@ def write_report(
         WandbError: W&B cannot be asked, or has no runs of the sweep.
     """
     wanted = set(keys)
-    records = _records(store_root, wanted, source)
-    begun = sorted(record.stage.key for record in records)
-    records = with_planned(records, (stage for stage in planned if stage.key in wanted))
-    examples = [(key, per_example(store_root, key)) for key in begun] if source == "store" else []
-    bootstrap = Bootstrap(np.random.default_rng(seed), resamples)
-    study = analyse(records, examples, bootstrap, retrieval_depth)
+    reading = read_study(
+        store_root,
+        wanted,
+        planned,
+        source=source,
+        resamples=resamples,
+        seed=seed,
+        retrieval_depth=retrieval_depth,
+    )
+    study = reading.study
 
     out.mkdir(parents=True, exist_ok=True)
     with style():
@@ -109,24 +108,20 @@ def write_report(
         counts=_counts(study, len(wanted)),
         search=search,
         figures=figures,
-        claims=_table(tables.claim_table(judged(study, bootstrap)), "No scale is known yet."),
+        claims=_table(tables.claim_table(judged(study, reading.bootstrap)), "No scale is known yet."),
         cells=_table(tables.cell_table(study), "No target training is known yet."),
         transfer=_table(tables.transfer_table(study), "No target has been scored."),
+        replication=_table(tables.replication_table(study), "No gain can be told yet."),
         retention=_table(tables.retention_table(study), "No retention has been measured."),
         published=_published(study, retrieval_depth),
+        shapes=_table(tables.shape_table(study), "No retention curve is defined."),
         trends=_table(tables.trend_table(study), "No slope: it takes a defined R(T) at two scales or more."),
         trouble=_trouble(study, len(wanted)),
         cost=_table(tables.cost_table(study), "No stage has finished."),
-        provenance=_provenance(records),
+        provenance=_provenance(reading.records),
     )
     write_atomically(out / "report.html", page)
     return out / "report.html"
-
-
-def _records(store_root: Path, wanted: Set[str], source: Source) -> list[Record]:
-    if isinstance(source, Place):
-        return wandb_server_records(source, store_root / "wandb-cache", wanted)
-    return store_records(store_root, wanted) if source == "store" else wandb_records(store_root / "wandb", wanted)
 
 
 def _search(study: Study, sweep_name: str, folder: Path) -> str:

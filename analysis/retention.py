@@ -10,6 +10,8 @@ Leading axes (resamples, seeds) are carried along, so that a bootstrap resamples
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.statistics import Estimate, Floats
@@ -131,6 +133,28 @@ def scale_slope(values: Floats, non_embedding_parameters: Floats) -> Floats:
     x = np.log10(non_embedding_parameters)
     x = x - x.mean()
     return (values * x).sum(axis=-1) / (x**2).sum()
+
+
+def slope_at_equal_placement(values: Floats, non_embedding_parameters: Floats, layer_norms: Sequence[str]) -> Floats:
+    """`scale_slope` where each LayerNorm family has a level of its own: what placement explains is not size's.
+
+    Values and sizes are centred within each family first (Frisch & Waugh 1933, Econometrica 1): the slope is that of a
+    regression on size and family.
+
+    Args:
+        values: [..., scales].
+        non_embedding_parameters: [scales].
+        layer_norms: [scales] names of families, one of which has two sizes at least.
+
+    Returns:
+        [...]; NaN where no family has two sizes.
+    """
+    x, y = np.log10(non_embedding_parameters), np.array(values, dtype=np.float64)
+    for family in set(layer_norms):
+        own = [place for place, name in enumerate(layer_norms) if name == family]
+        x[own] = x[own] - x[own].mean()
+        y[..., own] = y[..., own] - y[..., own].mean(axis=-1, keepdims=True)
+    return _ratio((y * x).sum(axis=-1), (x**2).sum())
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

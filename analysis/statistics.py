@@ -123,6 +123,20 @@ class Bootstrap:
         half_width = stats.t.ppf((1 + self.confidence) / 2, freedom) * error
         return values - half_width, values + half_width
 
+    def improvement(self, via: Floats, without: Floats) -> Estimate:
+        """`probability_of_improvement` of paired seeds, over which alone its interval goes.
+
+        Args:
+            via, without: [seeds, tasks], of the same seeds.
+        """
+        value = probability_of_improvement(via, without)
+        if len(via) < 2:
+            return Estimate(value)
+        drawn = self._draw(0, len(via))
+        samples = np.einsum("bn,nm,bm->b", drawn, _wins(via, without), drawn)
+        found = self.estimate(value, samples, len(via))
+        return Estimate(value, max(found.low, 0.0), min(found.high, 1.0))
+
     def _draw(self, level: int, count: int) -> Floats:
         """[B, count] weights that sum to 1; seeds (level 0) are drawn in the first half, examples in the second.
 
@@ -145,10 +159,16 @@ def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
     Satterthwaite (1946) divides the former by the squared share of seeds in the variance; with two or three seeds that
     share is as uncertain as the variance, and his intervals cover too rarely.  Undiminished by the square, they cover.
     """
-    of_seeds, of_examples = (samples[half].var(axis=0) for half in _halves(len(samples)))
+    of_seeds, of_examples = variances(samples)
     variance = of_seeds + of_examples
     share = of_seeds / np.where(variance == 0, 1, variance)
     return np.sqrt(variance), np.where(share > 0, max(seeds - 1, 1) / np.where(share > 0, share, 1), np.inf)
+
+
+def variances(samples: Floats) -> tuple[Floats, Floats]:
+    """Variance of a value over seeds and that over examples: [B, ...] → two of [...]."""
+    of_seeds, of_examples = (samples[half].var(axis=0) for half in _halves(len(samples)))
+    return of_seeds, of_examples
 
 
 def _halves(resamples: int) -> tuple[slice, slice]:
@@ -195,6 +215,36 @@ def holm(p_values: Sequence[float]) -> Floats:
     remaining = len(order) - np.arange(len(order))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * remaining))
     return adjusted
+
+
+def replicability(p_values: Sequence[float], level: float = SIGNIFICANT) -> int:
+    """In how many data sets an effect holds, whichever they are (Dror et al. 2017, TACL 5: k̂, Bonferroni's variant).
+
+    That at least u of n effects are there is tested by (n − u + 1) · p₍ᵤ₎, and all such claims up to k̂ hold at once.
+    The data sets may depend on each other, as languages with one source do.
+
+    Args:
+        p_values: [n]; a NaN (not testable) counts as no effect.
+    """
+    p = np.sort(np.nan_to_num(np.asarray(p_values, dtype=np.float64), nan=1.0))
+    within = (len(p) - np.arange(len(p))) * p <= level
+    return len(p) if within.all() else int(within.argmin())
+
+
+def probability_of_improvement(via: Floats, without: Floats) -> float:
+    """P(a run with is better than a run without), the mean over tasks; ties are half (Agarwal et al. 2021, rliable).
+
+    Args:
+        via: [n, tasks] scores.
+        without: [m, tasks].
+    """
+    return float(_wins(via, without).mean())
+
+
+def _wins(via: Floats, without: Floats) -> Floats:
+    """[n, m] share of tasks in which each run is better than each other."""
+    difference = via[:, None] - without[None]
+    return ((difference > 0) + 0.5 * (difference == 0)).mean(axis=-1)
 
 
 def interquartile_mean(scores: Floats) -> float:

@@ -24,6 +24,7 @@ from analysis.curves import (
 from analysis.frame import Record, stage_table, tidy
 from analysis.measurements import Arm, Measurements, arms, usable
 from analysis.multilinguality import NORMED, PLAIN, LayerCurve, layer_curves
+from analysis.replication import Replicated, replicated
 from analysis.search import PointScore, best_keys, compared, last_attempts, point_scores
 from analysis.statistics import Bootstrap, Estimate
 from analysis.transfer import Cell, MeanGain, cells, mean_gains
@@ -45,11 +46,14 @@ class Study:
     trends: list[Trend]
     pooled_slopes: dict[str, Estimate]
     """Head → mean slope over all trends."""
+    adjusted_slopes: dict[str, Estimate]
+    """The same at equal LayerNorm placement."""
     heads: list[HeadComparison]
     finals: dict[tuple[Arm, str], Estimate]
     """Arm and head → R(T) in English, the mean over its probed tasks where it is defined."""
     cells: list[Cell]
     mean_gains: list[MeanGain]
+    replicated: list[Replicated]
     layers: list[LayerCurve]
     normed_layers: list[LayerCurve]
     """Of pre-LN encoders, whose residuals no LayerNorm has touched: retrieval after the final one."""
@@ -117,10 +121,12 @@ def analyse(
         curves,
         trends,
         pooled_slopes(trends, bootstrap),
+        pooled_slopes(trends, bootstrap, at_equal_placement=True),
         head_comparisons(curves, bootstrap),
         finals,
         cells=table,
         mean_gains=mean_gains(table, bootstrap),
+        replicated=replicated(table, bootstrap),
         layers=layer_curves(retrieved, PLAIN, measurements, bootstrap, retrieval_depth),
         normed_layers=layer_curves(retrieved, NORMED, measurements, bootstrap, retrieval_depth),
         points=points,

@@ -150,6 +150,25 @@ def transfer_table(study: Study) -> Table:
     )
 
 
+def replication_table(study: Study) -> Table:
+    """What each intermediate does over all targets, and in how many of them it replicates."""
+    rows = [
+        (
+            one.scale,
+            one.intermediate,
+            str(one.seeds),
+            shown(one.gain, sign=True),
+            DASH if math.isnan(one.gain_iqm) else f"{one.gain_iqm:+.3f}".replace("-", "−"),
+            shown(one.improvement),
+            f"{one.raised} of {one.targets}",
+            f"{one.lowered} of {one.targets}",
+        )
+        for one in study.replicated
+    ]
+    columns = ("scale", "intermediate", "seeds", "mean gain", "IQM gain", "P(improvement)", "raised", "lowered")
+    return Table(columns, rows, names=2)
+
+
 def retention_table(study: Study) -> Table:
     """Every English curve, with why it is undefined where it is."""
     rows = [
@@ -186,6 +205,26 @@ def retention_table(study: Study) -> Table:
     )
 
 
+def shape_table(study: Study) -> Table:
+    """The form that each defined English curve has, what it loses, and what stays."""
+    rows = [
+        (
+            curve.arm.scale,
+            curve.path,
+            curve.head,
+            str(len(curve.seeds)),
+            curve.fit.form or curve.fit.undefined,
+            DASH if math.isnan(curve.fit.error) else f"{curve.fit.error:.3f}",
+            _steps(curve.fit.half_life, curve.steps[-1]),
+            shown(curve.fit.asymptote),
+        )
+        for curve in study.curves
+        if curve.language == ENGLISH and not curve.undefined
+    ]
+    columns = ("scale", "training", "head", "seeds", "form", "error left out", "half-life (steps)", "asymptote")
+    return Table(columns, rows, names=3)
+
+
 def trend_table(study: Study) -> Table:
     """Slopes of R(T) on scale, overall and within each LayerNorm family."""
     families = sorted({family for trend in study.trends for family in trend.within})
@@ -196,6 +235,7 @@ def trend_table(study: Study) -> Table:
             ", ".join(trend.scales),
             str(trend.seeds),
             shown(trend.overall, sign=True),
+            shown(trend.adjusted, sign=True),
             *(shown(trend.within[family], sign=True) if family in trend.within else DASH for family in families),
         )
         for trend in study.trends
@@ -207,6 +247,7 @@ def trend_table(study: Study) -> Table:
             "scales",
             "fewest seeds",
             "slope per tenfold parameters",
+            "at equal placement",
             *(f"within {family}-LN" for family in families),
         ),
         rows,
@@ -300,6 +341,14 @@ def _scores(cell: Cell | None) -> tuple[str, ...]:
 def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: int) -> tuple[str, str, str]:
     """Seeds that are averaged, that diverged (or whose intermediate did), and that are not done."""
     return _count(averaged), _count(diverged + completed - averaged), _count(running + missing)
+
+
+def _steps(estimate: Estimate, last: float) -> str:
+    """As `shown`, in whole steps; what lies beyond the last probed step is said to."""
+    if not math.isfinite(estimate.value):
+        return _half_life(estimate.value, last)
+    high = f"> {last:.0f}" if math.isinf(estimate.high) else f"{estimate.high:.0f}"
+    return f"{estimate.value:.0f}" + (f" [{estimate.low:.0f}, {high}]" if not math.isnan(estimate.low) else "")
 
 
 def _half_life(steps: float, last: float) -> str:

@@ -56,6 +56,8 @@ class Cell:
     """[B, languages] resamples of the gains."""
     gains_by_seed: Floats | None = None
     """[paired seeds, languages]"""
+    paired_scores: tuple[Floats, ...] = ()
+    """[paired seeds] mean scores over languages: through the intermediate, and without."""
 
     @property
     def english_gain(self) -> Estimate:
@@ -187,6 +189,7 @@ def _cell(
         gap_change=change,
         gain_samples=samples,
         gains_by_seed=retention.transfer_gain(via.by_seed, plain.by_seed),
+        paired_scores=(via.by_seed.mean(axis=1), plain.by_seed.mean(axis=1)),
     )
 
 

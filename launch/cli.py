@@ -1,4 +1,5 @@
-"""The `retain` command; what it does on a cluster is in `launch.cluster_cli`.
+"""The `retain` command; what it does on a cluster is in `launch.cluster_cli`, what it makes of results in
+`launch.analysis_cli`.
 
 Torch is imported only where a stage runs, so that everything else answers at once.
 """
@@ -8,10 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import tyro
 
-from launch import cluster_cli, wandb_cli
+from launch import analysis_cli, cluster_cli, wandb_cli
 from launch.commands import (
     Cancel,
     Check,
@@ -20,6 +22,7 @@ from launch.commands import (
     Fetch,
     Init,
     Plan,
+    Power,
     Prune,
     Report,
     Retry,
@@ -35,6 +38,11 @@ from launch.commands import (
 )
 from launch.loading import checked_plan, console, load, load_only, plain, planned, stage_of
 
+if TYPE_CHECKING:
+    from launch import plan as planning
+    from trainers.data.mirror import Mirror
+    from trainers.store import Store
+
 
 def main() -> None:
     """Entry point of the `retain` command."""
@@ -46,6 +54,7 @@ def main() -> None:
         "debug": Debug,
         "status": Status,
         "report": Report,
+        "power": Power,
         "verify": Verify,
         "submission": Submission,
         "wandb": Wandb,
@@ -69,9 +78,10 @@ def main() -> None:
         Run: _run,
         Debug: _debug,
         Status: _status,
-        Report: _report,
-        Verify: _verify,
-        Submission: _submission,
+        Report: analysis_cli.report,
+        Power: analysis_cli.power,
+        Verify: analysis_cli.verify,
+        Submission: analysis_cli.submission,
         Wandb: wandb_cli.wandb,
         Init: cluster_cli.init,
         Submit: cluster_cli.submit,
@@ -134,6 +144,8 @@ def _plan(chosen: Plan) -> int:
 
     sweep, mirror = load(chosen)
     plan, store = planned(sweep), Store(sweep.store)
+    if chosen.budget is not None:
+        return _budget(chosen, plan, store, mirror)
     if chosen.json:
         print(
             json.dumps(
@@ -154,6 +166,31 @@ def _plan(chosen: Plan) -> int:
     profile = load_profile(chosen.cluster)
     overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
     forecast.show(plan, mirror, profile, screen)
+    return 0
+
+
+def _budget(chosen: Plan, plan: planning.Plan, store: Store, mirror: Mirror) -> int:
+    from launch import budget, forecast, overview
+    from launch.costs import predict
+    from slurm.profile import load_profile
+
+    assert chosen.budget is not None
+    if chosen.cluster is None:
+        prediction = predict(plan, store, mirror)
+    else:
+        prediction = forecast.on_one_gpu(plan, store, mirror, load_profile(chosen.cluster))
+    hours = {key: seconds / 3600 for key, seconds in prediction.seconds.items()}
+    sizes = {name: scale.shape.non_embedding_parameters for name, scale in plan.scales.items()}
+    found = budget.cells(plan)
+    bought = budget.in_order(found, sizes, hours, chosen.budget)
+    if chosen.json:
+        rows = [
+            {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours} for one in bought
+        ]
+        print(json.dumps(rows))
+        return 0
+    unit = "CPU" if chosen.cluster is None else "GPU"
+    overview.show_budget(found, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
     return 0
 
 
@@ -226,58 +263,6 @@ def _status(chosen: Status) -> int:
             time.sleep(1)
             statuses = look()
             live.update(status.table(statuses, sweep.name, everything=False))
-    return 0
-
-
-def _report(chosen: Report) -> int:
-    import os
-
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the bootstrap's products are small: threads only get in their way
-    from analysis.report import Source, write_report
-    from analysis.wandb_api import Place, WandbError
-
-    source: Source = "store" if chosen.source == "store" else Place.parse(chosen.source)
-    sweep, _ = load(chosen)
-    stages = planned(sweep).stages
-    out = chosen.out or sweep.store / "report"
-    keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
-    try:
-        page = write_report(sweep.store, keys, out, sweep.name, source, planned=stages, retrieval_depth=depth)
-    except WandbError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"report  {page}")
-    for figure in sorted((out / "figures").glob("*.png")):
-        print(f"figure  {figure}")
-    return 0
-
-
-def _verify(chosen: Verify) -> int:
-    from analysis.verify import summary, verdict_table, verify
-
-    sweep, _ = load(chosen)
-    screen = console()
-    verdicts = verify(sweep.store, planned(sweep).stages, sweep.evaluation.retrieval_depth)
-    screen.print(verdict_table(verdicts, sweep.name))
-    screen.print(summary(verdicts))
-    return int(any(verdict.word == "outside" for verdict in verdicts))
-
-
-def _submission(chosen: Submission) -> int:
-    from analysis.submission import choose_arm, write_submission
-    from analysis.xtreme import compared_layer
-    from trainers.store import Store
-
-    sweep, mirror = load(chosen)
-    plan = planned(sweep)
-    arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed, chosen.settings)
-    layer = chosen.layer
-    if layer is None:
-        layer = compared_layer(sweep.evaluation.retrieval_depth, plan.scales[arm.scale].shape.layers)
-    written = write_submission(Store(sweep.store), mirror, arm, chosen.out, layer=layer, partial=chosen.partial)
-    for line in (*(f"missing  {gap}" for gap in written.gaps), *(f"note     {note}" for note in written.notes)):
-        print(line)
-    print(f"wrote    {len(written.files)} files of {arm.name} to {chosen.out}")
     return 0
 
 

@@ -55,6 +55,8 @@ class Plan(Common):
     """Print the plan as JSON."""
     cluster: Path | None = None
     """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
+    budget: float | None = None
+    """Hours of one GPU (without a cluster file: of one CPU core) to spend: what to run first, and what they buy."""
 
 
 @dataclass
@@ -93,6 +95,18 @@ class Report(Common):
     """Folder of the report; None is `<store>/report`."""
     source: Annotated[str, tyro.conf.arg(name="from")] = "store"
     """`store`, or a W&B server: `wandb://<entity>/<project>/<sweep>`, whose intervals cover seeds only."""
+
+
+@dataclass
+class Power(Common):
+    """Tell how many seeds it takes to see a difference between scales, from the variance seen so far."""
+
+    delta: float = 0.05
+    """The difference: of R(T), and of the mean gain in scores from 0 to 1."""
+    power: float = 0.8
+    """How probably it is to be seen."""
+    json: bool = False
+    """Print the numbers as JSON."""
 
 
 @dataclass

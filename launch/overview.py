@@ -1,10 +1,13 @@
-"""`retain plan` as a person reads it: one row a scale, then what it will take."""
+"""`retain plan` as a person reads it: one row a scale, then what it will take; or what a budget buys."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from launch.costs import Prediction
@@ -13,6 +16,11 @@ from slurm.calibration import Calibration
 from slurm.timing import Clock
 from trainers.store import Store
 
+if TYPE_CHECKING:
+    from launch.budget import Cell, Chosen
+
+FIRST_CELLS = 20
+"""So many of a budget's order are shown."""
 KINDS = ("intermediate", "target", "retrieval")
 
 
@@ -85,3 +93,41 @@ def _count(parameters: int) -> str:
 def bytes_of(count: float) -> str:
     """1.5 GiB or 200.0 MiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def show_budget(
+    cells: Sequence[Cell],
+    bought: Sequence[Chosen],
+    hours: Mapping[str, float],
+    console: Console,
+    budget: float,
+    unit: str,
+    everything: bool,
+) -> None:
+    """What the hours buy at each scale, and the cells in their order; the first few only, unless all are asked for."""
+    table = Table(title=f"what {budget:g} {unit}-hours buy", title_justify="left", title_style="bold")
+    for column in ("scale", "cells", "done", "bought", "left", f"{unit}-hours"):
+        table.add_column(column, justify="left" if column == "scale" else "right")
+    for scale in dict.fromkeys(cell.scale for cell in cells):
+        own = [cell for cell in cells if cell.scale == scale]
+        done = sum(not any(key in hours for key in cell.stages) for cell in own)
+        ours = [one for one in bought if one.cell.scale == scale]
+        left = len(own) - done - len(ours)
+        spent = f"{sum(one.hours for one in ours):,.1f}"
+        table.add_row(scale, str(len(own)), str(done), str(len(ours)), str(left), spent)
+    console.print(table)
+    shown = bought if everything else bought[:FIRST_CELLS]
+    order = Table(title="in this order", title_justify="left", title_style="bold")
+    for column in ("", "cell", "bits", f"{unit}-hours", "so far"):
+        order.add_column(column, justify="left" if column == "cell" else "right")
+    for place, one in enumerate(shown, start=1):
+        label = escape(one.cell.label)
+        order.add_row(str(place), label, f"{one.bits:.2f}", f"{one.hours:.2f}", f"{one.total_hours:,.2f}")
+    if shown:
+        console.print(order)
+    if len(shown) < len(bought):
+        console.print(
+            f"… and {len(bought) - len(shown)} more: --stages lists all, --json with the keys of their stages"
+        )
+    if not bought:
+        console.print("nothing: every cell is done, or the cheapest takes more")

@@ -103,3 +103,27 @@ def test_measures_carry_resamples_along():
     for measure in (retention.backward_transfer, retention.forgetting):
         assert measure(samples).shape == (50, 3)
     assert retention.area_under_retention(samples, STEPS).shape == retention.half_life(samples, STEPS).shape == (50, 3)
+
+
+SIZES = np.array([1e8, 3e8, 3e9, 1e10])
+FAMILIES = ("post", "post", "pre", "pre")
+
+
+def test_the_slope_at_equal_placement_leaves_out_the_step_between_families():
+    """Truth: 0.1 per tenfold, and pre-LN 0.5 above: the plain slope takes the step for size."""
+    values = 0.1 * np.log10(SIZES) + np.array([0, 0, 0.5, 0.5])
+    assert retention.slope_at_equal_placement(values, SIZES, FAMILIES) == pytest.approx(0.1)
+    assert retention.scale_slope(values, SIZES) > 0.3
+
+
+@given(arrays(np.float64, (3, 4), elements=st.floats(-1, 1)), st.floats(-1, 1))
+def test_the_slope_at_equal_placement_is_blind_to_a_family_s_level(values, level):
+    found = retention.slope_at_equal_placement(values, SIZES, FAMILIES)
+    moved = retention.slope_at_equal_placement(values + level * np.array([0, 0, 1, 1]), SIZES, FAMILIES)
+    np.testing.assert_allclose(moved, found, atol=1e-9)
+    one_family = retention.slope_at_equal_placement(values, SIZES, ("post",) * 4)
+    np.testing.assert_allclose(one_family, retention.scale_slope(values, SIZES), atol=1e-9)
+
+
+def test_without_two_sizes_in_a_family_there_is_no_slope_at_equal_placement():
+    assert math.isnan(retention.slope_at_equal_placement(np.array([0.1, 0.5]), SIZES[[0, 3]], ("post", "pre")))

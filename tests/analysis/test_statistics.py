@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import Bootstrap, Examples, holm, interquartile_mean, p_value
+from analysis.statistics import (
+    Bootstrap,
+    Examples,
+    holm,
+    interquartile_mean,
+    p_value,
+    probability_of_improvement,
+    replicability,
+    spread,
+    variances,
+)
 from trainers.tasks import chunks
 
 
@@ -163,3 +173,70 @@ def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p_values):
 def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end():
     assert interquartile_mean(np.array([[0, 1, 2, 3], [4, 5, 6, 1000]])) == 3.5
     assert math.isnan(interquartile_mean(np.empty((3, 0))))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=40), st.floats(-10, 10))
+def test_the_interquartile_mean_is_inside_the_middle_and_moves_with_the_values(values, shift):
+    found = interquartile_mean(np.array(values))
+    ordered = sorted(values)
+    cut = len(values) // 4
+    assert ordered[cut] - 1e-9 <= found <= ordered[-cut - 1] + 1e-9
+    assert interquartile_mean(np.array(values) + shift) == pytest.approx(found + shift, abs=1e-6)
+
+
+def test_variances_over_seeds_and_examples_are_told_apart():
+    by_seed, by_example = np.random.default_rng(0).normal(0, [[1.0], [0.2]], (2, 40))
+    scores = Examples.alike(by_seed[:, None] + by_example[None])
+    of_seeds, of_examples = variances(bootstrap(resamples=20_000).means(scores))
+    assert of_seeds == pytest.approx(by_seed.var(ddof=1) / 40, rel=0.05)
+    assert of_examples == pytest.approx(by_example.var(ddof=1) / 40, rel=0.05)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(2, 20))
+def test_freedom_is_that_of_seeds_where_they_decide_and_without_end_where_they_do_not(of_seeds, of_examples, seeds):
+    samples = np.array([-of_seeds, of_seeds, -of_examples, of_examples])  # halves of which these are the deviations
+    error, freedom = spread(samples, seeds)
+    assert error == pytest.approx(math.hypot(of_seeds, of_examples), abs=1e-12)
+    assert freedom >= seeds - 1
+    if of_examples == 0 < of_seeds**2:
+        assert freedom == seeds - 1
+    if of_seeds**2 == 0:
+        assert freedom == math.inf
+
+
+def test_replicability_by_hand():
+    """4 · 0.001, 3 · 0.01 are within 0.05 and 2 · 0.03 is not."""
+    assert replicability([0.03, 0.001, 0.5, 0.01]) == 2
+    assert replicability([0.5, 0.001 * math.nan]) == 0
+    assert replicability([]) == 0
+    assert replicability([0.0, 0.0]) == 2
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.2))
+def test_replicability_counts_what_holm_rejects(p_values, level):
+    """Dror et al. 2017: k̂ of Bonferroni's variant is the number that Holm's procedure rejects."""
+    margin = np.abs(holm(p_values) - level)
+    if margin.min() > 1e-9:  # not decided by rounding
+        assert replicability(p_values, level) == (holm(p_values) <= level).sum()
+
+
+def test_the_probability_of_improvement_by_hand():
+    via, without = np.array([[0.9, 0.5], [0.7, 0.5]]), np.array([[0.8, 0.5], [0.6, 0.5]])
+    assert probability_of_improvement(via, without) == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 100))
+def test_improvement_and_its_reverse_are_the_whole(runs, others, seed):
+    rng = np.random.default_rng(seed)
+    via, without = rng.integers(0, 3, (runs, 4)) / 3, rng.integers(0, 3, (others, 4)) / 3
+    there, back = probability_of_improvement(via, without), probability_of_improvement(without, via)
+    assert there + back == pytest.approx(1)
+    assert probability_of_improvement(via + 1, without) == 1
+
+
+def test_the_interval_of_improvement_lies_in_it_and_needs_two_seeds():
+    rng = np.random.default_rng(0)
+    via, without = rng.normal(0.3, 1, (6, 8)), rng.normal(0, 1, (6, 8))
+    found = bootstrap().improvement(via, without)
+    assert 0 <= found.low < found.value < found.high <= 1
+    assert math.isnan(bootstrap().improvement(via[:1], without[:1]).low)

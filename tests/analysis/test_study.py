@@ -11,7 +11,7 @@ from analysis.gather import gather_store, per_example, store_records
 from analysis.measurements import Measurements
 from analysis.statistics import Bootstrap
 from analysis.study import analyse
-from analysis.tables import cell_table, retention_table, trouble_table
+from analysis.tables import cell_table, retention_table, shape_table, trouble_table
 from analysis.xtreme import scores
 from tests.analysis import fakes
 from tests.analysis.fakes import study_of
@@ -265,3 +265,18 @@ def test_stages_of_two_sweeps_are_not_mixed_up(tmp_path):
         fakes.write_stage(tmp_path, each)
     with pytest.raises(ValueError, match="belong to different sweeps"):
         study_of(tmp_path)
+
+
+def test_the_shape_of_english_curves_is_found(built):
+    """The truth is kept + (1 − kept) · 2^(−τ/8): a plateau, of which the stored head of `small` passes ½."""
+    for curve in built.study.curves:
+        kept = (fakes.KEPT if curve.head == "stored" else fakes.REPRESENTATION_KEPT)[curve.arm.scale]
+        if curve.language != ENGLISH:
+            assert curve.fit.form == ""
+        else:
+            assert curve.fit.form == "plateau"
+            assert curve.fit.asymptote.value == pytest.approx(kept, abs=0.04)
+            assert np.isfinite(curve.fit.half_life.value) == (kept < 0.45)
+    rows = {row[:3]: row for row in shape_table(built.study).rows}
+    assert rows["small", "mnli → pawsx", "stored"][4] == "plateau"
+    assert rows["large", "mnli → pawsx", "refit"][6] == "> 100"

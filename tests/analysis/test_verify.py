@@ -14,7 +14,7 @@ from analysis.published import BANDS, MEAN, OFFICIAL_EXAMPLES, RUNS, Band, publi
 from analysis.report import write_report
 from analysis.verify import beside_published, covered, judge, summary, verify
 from analysis.xtreme import NINE, Score, means, scores
-from launch import cli
+from launch import analysis_cli, commands
 from launch.plan import make_plan
 from launch.sweep import load_sweep
 from tests.analysis import fakes
@@ -235,18 +235,18 @@ def sweep_file(folder: Path) -> Path:
 def test_retain_verify_exits_with_1_when_a_cell_is_outside(tmp_path, monkeypatch, capsys, value, code, word):
     monkeypatch.setitem(published.BANDS, ("sandbox-s", "xnli"), Band(79, 81, "for this test"))
     path = sweep_file(tmp_path)
-    assert cli._verify(cli.Verify(path)) == 0
+    assert analysis_cli.verify(commands.Verify(path)) == 0
     assert "nothing could be judged: 1 missing" in capsys.readouterr().out
     (stage,) = make_plan(load_sweep(path)).stages
     write(tmp_path / "store", stage, everywhere("xnli", value, value))
-    assert cli._verify(cli.Verify(path)) == code
+    assert analysis_cli.verify(commands.Verify(path)) == code
     assert f"1 {word}" in capsys.readouterr().out
 
 
 def test_retain_submission_tells_what_is_missing(tmp_path, capsys):
     path = sweep_file(tmp_path)
     with pytest.raises(ValueError, match="has not finished") as error:
-        cli._submission(cli.Submission(path, out=tmp_path / "out"))
+        analysis_cli.submission(commands.Submission(path, out=tmp_path / "out"))
     assert "pawsx: is not a target of this sweep" in str(error.value)
     with pytest.raises(ValueError, match="no intermediate 'mnli'"):
-        cli._submission(cli.Submission(path, out=tmp_path / "out", intermediate="mnli"))
+        analysis_cli.submission(commands.Submission(path, out=tmp_path / "out", intermediate="mnli"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    *("check", "fetch", "plan", "run", "debug", "status", "report", "verify", "submission"),
+    *("check", "fetch", "plan", "run", "debug", "status", "report", "power", "verify", "submission"),
     *("submit", "watch", "why", "tail", "cancel", "retry", "prune"),
 )
 
@@ -111,3 +111,15 @@ def test_ready_made_sweeps_are_read_and_planned(tmp_path):
         encoder = None if path.stem == "sandbox" else ("sandbox-s",)
         plan = make_plan(load_sweep(path, scales=encoder, store=tmp_path / "store"))
         assert plan.stages
+
+
+def test_power_of_an_empty_store_says_that_there_is_not_enough(sweep_file):
+    done = retain("power", sweep_file())
+    assert done.returncode == 0, done.stderr
+    assert "Scales cannot be compared: fewer than two have begun." in done.stdout
+
+
+def test_power_refuses_what_cannot_be_asked(sweep_file):
+    done = retain("power", sweep_file(), "--delta", "0")
+    assert done.returncode == 2
+    assert "has to be above 0" in done.stderr

@@ -9,7 +9,7 @@ import wandb as client
 
 from analysis.gather import gather_store, gather_wandb_server
 from analysis.wandb_api import Place, WandbError
-from launch import cli, wandb_cli
+from launch import analysis_cli, wandb_cli
 from launch.commands import Report, Wandb
 
 PLACE = Place("us", "retain", "small")
@@ -59,14 +59,14 @@ def test_answers_of_429_and_500_are_asked_again(ran, served, tmp_path):
 
 
 def test_the_report_says_that_intervals_cover_seeds_only(ran, served, tmp_path):
-    assert cli._report(Report(ran.file, out=tmp_path / "report", source=str(PLACE))) == 0
+    assert analysis_cli.report(Report(ran.file, out=tmp_path / "report", source=str(PLACE))) == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Intervals cover seeds only" in page
     assert str(PLACE) in page
 
 
 def test_a_sweep_that_is_not_there_is_told(ran, wandb_server, tmp_path, capsys):
-    assert cli._report(Report(ran.file, out=tmp_path / "report", source="wandb://us/nowhere/small")) == 1
+    assert analysis_cli.report(Report(ran.file, out=tmp_path / "report", source="wandb://us/nowhere/small")) == 1
     assert "wandb://us/nowhere/small has no runs of this sweep" in capsys.readouterr().err
 
 

@@ -1,0 +1,90 @@
+"""Does what an intermediate adds replicate from target to target, and how probably does it help at all?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.statistics import (
+    SIGNIFICANT,
+    UNDEFINED,
+    Bootstrap,
+    Estimate,
+    Floats,
+    interquartile_mean,
+    p_value,
+    replicability,
+)
+from analysis.transfer import Cell
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """One intermediate at one scale, over all targets that are scored with it and without."""
+
+    scale: str
+    intermediate: str
+    seeds: int
+    """In common with `none`, of the target that has fewest."""
+    targets: int
+    gain: Estimate
+    """Mean over targets, each the mean over its languages."""
+    gain_iqm: float
+    """Interquartile mean over targets, languages and seeds."""
+    improvement: Estimate
+    """Probability that a run through the intermediate scores more in a target than a run without."""
+    raised: int
+    lowered: int
+    """In how many targets the mean gain replicates, at SIGNIFICANT / 2 in each direction."""
+
+
+def replicated(cells: Sequence[Cell], bootstrap: Bootstrap) -> list[Replicated]:
+    """One per scale and intermediate that has gains."""
+    groups: dict[tuple[str, str], list[tuple[Cell, Floats, Floats]]] = {}
+    for cell in cells:
+        if cell.gains_by_seed is not None and cell.gain_samples is not None:
+            name = cell.arm.scale, cell.arm.intermediate
+            groups.setdefault(name, []).append((cell, cell.gains_by_seed, cell.gain_samples))
+    return [_replicated(*name, members, bootstrap) for name, members in groups.items()]
+
+
+def _replicated(
+    scale: str, intermediate: str, members: Sequence[tuple[Cell, Floats, Floats]], bootstrap: Bootstrap
+) -> Replicated:
+    values = [by_seed.mean() for _, by_seed, _ in members]
+    samples = [drawn.mean(axis=1) for _, _, drawn in members]
+    counts = [len(cell.paired_seeds) for cell, _, _ in members]
+    tests = list(zip(values, samples, counts, strict=True))
+    seeds = set.intersection(*(set(cell.paired_seeds) for cell, _, _ in members))
+    return Replicated(
+        scale,
+        intermediate,
+        min(counts),
+        len(members),
+        bootstrap.estimate(np.mean(values), np.mean(samples, axis=0), min(counts)),
+        interquartile_mean(np.concatenate([by_seed.ravel() for _, by_seed, _ in members])),
+        _improvement([cell for cell, _, _ in members], sorted(seeds), bootstrap),
+        raised=replicability([_one_sided(*test, sign=1) for test in tests], SIGNIFICANT / 2),
+        lowered=replicability([_one_sided(*test, sign=-1) for test in tests], SIGNIFICANT / 2),
+    )
+
+
+def _improvement(cells: Sequence[Cell], seeds: Sequence[int], bootstrap: Bootstrap) -> Estimate:
+    """On the seeds that all targets have."""
+    if not seeds:
+        return UNDEFINED
+    rows = [[cell.paired_seeds.index(seed) for seed in seeds] for cell in cells]
+    via, without = (
+        np.stack([runs[own] for runs, own in zip(found, rows, strict=True)], axis=-1)
+        for found in zip(*(cell.paired_scores for cell in cells), strict=True)
+    )
+    return bootstrap.improvement(via, without)
+
+
+def _one_sided(value: float, samples: Floats, seeds: int, sign: int) -> float:
+    """p that an effect is not in this direction; NaN where untestable."""
+    p = p_value(value, samples, seeds)
+    return p if math.isnan(p) else p / 2 if sign * value > 0 else 1 - p / 2

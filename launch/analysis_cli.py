@@ -1,0 +1,142 @@
+"""The commands that read what came out: report, power, verify, submission."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from launch.commands import Common, Power, Report, Submission, Verify
+from launch.loading import console, load, planned
+
+if TYPE_CHECKING:
+    from analysis.study import Study
+
+
+def report(chosen: Report) -> int:
+    one_thread()
+    from analysis.reading import Source
+    from analysis.report import write_report
+    from analysis.wandb_api import Place, WandbError
+
+    source: Source = "store" if chosen.source == "store" else Place.parse(chosen.source)
+    sweep, _ = load(chosen)
+    stages = planned(sweep).stages
+    out = chosen.out or sweep.store / "report"
+    keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
+    try:
+        page = write_report(sweep.store, keys, out, sweep.name, source, planned=stages, retrieval_depth=depth)
+    except WandbError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"report  {page}")
+    for figure in sorted((out / "figures").glob("*.png")):
+        print(f"figure  {figure}")
+    return 0
+
+
+def power(chosen: Power) -> int:
+    from rich.table import Table
+
+    from analysis.power import MOST_SEEDS, outlooks
+
+    found = outlooks(_study(chosen), chosen.delta, chosen.power)
+    if chosen.json:
+        rows = [dataclasses.asdict(one) for one in found]
+        # JSON knows neither NaN nor infinity.
+        print(json.dumps([{name: _finite(value) for name, value in row.items()} for row in rows]))
+        return 0
+    screen = console()
+    if not found:
+        screen.print("Scales cannot be compared: fewer than two have begun.")
+        return 0
+    table = Table(title=f"seeds to see a difference of {chosen.delta:g} with power {chosen.power:.0%}")
+    for column in (
+        "measure",
+        "scales",
+        "trainings",
+        "seeds so far",
+        "over seeds",
+        "over examples",
+        "needed",
+        "visible",
+    ):
+        table.add_column(column, justify="left" if column in ("measure", "scales") else "right")
+    for one in found:
+        scales = f"{one.smaller} → {one.larger}"
+        if not one.trainings:
+            table.add_row(one.measure, scales, "not enough: no training with two seeds in common", *[""] * 5)
+            continue
+        seeds = [f"{count:.0f}" if math.isfinite(count) else f"> {MOST_SEEDS}" for count in (one.needed, one.cautious)]
+        table.add_row(
+            one.measure,
+            scales,
+            str(one.trainings),
+            str(one.seeds),
+            f"{one.by_seed:.3f}",
+            f"{one.by_examples:.3f}",
+            " to ".join(dict.fromkeys(seeds)),
+            f"{one.visible:.3f}",
+        )
+    screen.print(table)
+    screen.print(
+        "over seeds: standard deviation of the difference; over examples: its standard error, for any number; "
+        "needed: from that deviation, to its upper 80 % limit; visible: what the seeds so far would show",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def verify(chosen: Verify) -> int:
+    from analysis.verify import summary, verdict_table
+    from analysis.verify import verify as judge
+
+    sweep, _ = load(chosen)
+    screen = console()
+    verdicts = judge(sweep.store, planned(sweep).stages, sweep.evaluation.retrieval_depth)
+    screen.print(verdict_table(verdicts, sweep.name))
+    screen.print(summary(verdicts))
+    return int(any(verdict.word == "outside" for verdict in verdicts))
+
+
+def submission(chosen: Submission) -> int:
+    from analysis.submission import choose_arm, write_submission
+    from analysis.xtreme import compared_layer
+    from trainers.store import Store
+
+    sweep, mirror = load(chosen)
+    plan = planned(sweep)
+    arm = choose_arm(plan.stages, chosen.scale, chosen.intermediate, chosen.seed, chosen.settings)
+    layer = chosen.layer
+    if layer is None:
+        layer = compared_layer(sweep.evaluation.retrieval_depth, plan.scales[arm.scale].shape.layers)
+    written = write_submission(Store(sweep.store), mirror, arm, chosen.out, layer=layer, partial=chosen.partial)
+    for line in (*(f"missing  {gap}" for gap in written.gaps), *(f"note     {note}" for note in written.notes)):
+        print(line)
+    print(f"wrote    {len(written.files)} files of {arm.name} to {chosen.out}")
+    return 0
+
+
+def one_thread() -> None:
+    """Call it before numpy is imported: the bootstrap's products are small, threads only get in their way."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def _study(chosen: Common) -> Study:
+    one_thread()
+    from analysis.reading import read_study
+
+    sweep, _ = load(chosen)
+    stages = planned(sweep).stages
+    keys, depth = {stage.key for stage in stages}, sweep.evaluation.retrieval_depth
+    return read_study(sweep.store, keys, stages, retrieval_depth=depth).study
+
+
+def _finite(value: object) -> object:
+    """`inf` as a word, an unknown number as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf"
+    return value

@@ -1,0 +1,106 @@
+"""Known forms are found again with their parameters, and what was not probed is not told."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import decay
+from analysis.decay import FORMS
+from analysis.statistics import Bootstrap, Examples
+
+STEPS = np.array([0.0, *(2.0 ** np.arange(11))])
+BY_NAME = {form.name: form for form in FORMS}
+
+
+def true_curve(name: str, half: float, asymptote: float = 0.0) -> np.ndarray:
+    return decay.curve(BY_NAME[name], np.array([half]), np.array([asymptote]), STEPS)[0]
+
+
+def fit_of(value: np.ndarray, noise: float = 1e-6, seeds: int = 5, steps: np.ndarray = STEPS) -> decay.Fit:
+    by_seed = value + np.random.default_rng(1).normal(0, noise, (seeds, len(steps)))
+    by_seed[:, 0] = 1
+    bootstrap = Bootstrap(np.random.default_rng(0), 400)
+    samples = bootstrap.means(Examples.alike(by_seed[:, None]))
+    return decay.fit(by_seed.mean(axis=0), samples, steps, seeds, bootstrap)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@given(half=st.floats(0.3, 900))
+def test_half_of_what_is_lost_is_lost_at_h(form, half):
+    one = np.array([half])
+    assert form.shape(np.array([0.0]), one) == pytest.approx(1)
+    assert form.shape(one, one) == pytest.approx(0.5)
+    assert form.reach(form.shape(np.array([7.0]), one), one) == pytest.approx(7, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "half", "asymptote", "half_life"),
+    [
+        ("exponential", 40, 0, 40),
+        ("power", 40, 0, 40),
+        ("plateau", 20, 0.25, 20 * math.log2(3)),  # ¼ + ¾ · ⅓ = ½
+        ("plateau", 8, 0.7, math.inf),
+    ],
+)
+def test_a_known_form_is_found_with_its_half_life_and_asymptote(form, half, asymptote, half_life):
+    found = fit_of(true_curve(form, half, asymptote))
+    assert found.form == form
+    assert found.error < 0.01
+    assert found.half_life.value == pytest.approx(half_life, rel=0.05)
+    if form == "plateau":
+        assert found.asymptote.value == pytest.approx(asymptote, abs=0.01)
+    else:
+        assert math.isnan(found.asymptote.value)
+
+
+@given(st.floats(2, 300), st.floats(0, 0.9), st.floats(0.01, 1))
+def test_the_fit_is_no_worse_than_any_other_of_its_form(half, asymptote, noise):
+    """Least squares: neither the truth nor another point of the grid comes closer to a noisy curve."""
+    form = BY_NAME["plateau"]
+    noisy = true_curve("plateau", half, asymptote) + np.random.default_rng(3).normal(0, noise, len(STEPS))
+    best = decay.fitted(form, noisy[None], STEPS)
+    grid = np.geomspace(STEPS[1] / decay.BEYOND, STEPS[-1] * decay.BEYOND, decay.GRID)
+
+    def error(half, asymptote):
+        return ((decay.curve(form, half, asymptote, STEPS) - noisy) ** 2).sum(axis=1)
+
+    others = error(grid, np.full(len(grid), asymptote))
+    assert 0 <= best[1][0] <= 1
+    assert error(*best)[0] <= others.min() + 1e-9
+
+
+def test_intervals_widen_with_noise_and_mostly_hold_the_truth():
+    truth = true_curve("plateau", 30, 0.3)
+    quiet, loud = (fit_of(truth, noise) for noise in (0.005, 0.05))
+    for found in (quiet, loud):
+        assert found.asymptote.low < 0.3 < found.asymptote.high
+    assert loud.asymptote.high - loud.asymptote.low > 3 * (quiet.asymptote.high - quiet.asymptote.low)
+    assert quiet.half_life.low < 30 * math.log2(0.7 / 0.2) < quiet.half_life.high
+
+
+def test_a_half_life_beyond_the_last_probed_step_is_not_told():
+    found = fit_of(true_curve("exponential", 5000))
+    assert math.isinf(found.half_life.value)
+    assert math.isnan(found.half_life.low)
+    near = fit_of(true_curve("exponential", 950), noise=0.05)
+    assert math.isinf(near.half_life.high)
+
+
+def test_few_steps_are_not_fitted():
+    found = fit_of(np.array([1.0, 0.9, 0.8, 0.7]), steps=np.array([0.0, 1, 2, 4]))
+    assert "fewer than 4" in found.undefined
+    assert found.form == ""
+    assert math.isnan(found.half_life.value)
+    assert math.isnan(found.asymptote.value)
+
+
+def test_one_seed_without_examples_has_a_fit_and_no_interval():
+    found = fit_of(true_curve("plateau", 20, 0.2), seeds=1)
+    assert found.form == "plateau"
+    assert math.isnan(found.half_life.low)
+    assert math.isnan(found.asymptote.low)

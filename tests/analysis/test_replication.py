@@ -1,0 +1,45 @@
+"""Where an effect is true in every target it replicates in every target; where it is none, in none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from analysis.findings import answers
+from analysis.tables import replication_table, trend_table
+from tests.analysis import fakes
+
+
+def test_a_true_gain_replicates_in_every_target_and_always_improves(built):
+    assert len(built.study.replicated) == 3 * 2
+    for one in built.study.replicated:
+        assert (one.targets, one.raised, one.lowered, one.seeds) == (3, 3, 0, 3)
+        assert one.gain.value == pytest.approx(fakes.GAIN * 3 / 5, abs=0.01)
+        assert one.gain_iqm == pytest.approx(fakes.GAIN / 2, abs=0.01)  # the middle half are other languages
+        assert one.improvement.value == 1
+    assert [row[6:] for row in replication_table(built.study).rows] == [("3 of 3", "0 of 3")] * 6
+
+
+def test_without_a_gain_nothing_replicates(tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes, "GAIN", 0.0)
+    for stage in fakes.stages((0, 1), ("none", "mnli")):
+        fakes.write_stage(tmp_path, stage)
+    for one in fakes.study_of(tmp_path).replicated:
+        assert (one.raised, one.lowered) == (0, 0)
+        assert one.improvement.value == pytest.approx(0.5)
+
+
+def test_one_seed_has_no_interval_of_improvement(tmp_path):
+    for stage in fakes.stages((0,), ("none", "mnli")):
+        fakes.write_stage(tmp_path, stage)
+    for one in fakes.study_of(tmp_path).replicated:
+        assert math.isnan(one.improvement.low)
+
+
+def test_the_slope_at_equal_placement_is_in_the_answer_and_in_the_table(built):
+    """small and medium are post-LN, large is pre-LN: only the former two tell of size alone."""
+    trend = built.study.trends[0]
+    assert trend.adjusted.value == pytest.approx(trend.within["post"].value)
+    assert any("at equal placement the slope is, stored head +" in sentence for sentence in answers(built.study))
+    assert "at equal placement" in trend_table(built.study).columns
