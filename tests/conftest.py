@@ -40,5 +40,5 @@ def wandb_server(monkeypatch: pytest.MonkeyPatch):
             monkeypatch.setenv(f"WANDB_{name}", value)
         wandb.teardown()  # the client reads its settings once a process
         yield server
-        server.awake.set()
+        server.heal()  # what the client still waits for is answered now
         wandb.teardown()

@@ -10,7 +10,7 @@ from trainers.claims import Judge, nobody_knows
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution
 from trainers.store import Store
-from trainers.tracking import Tracking
+from trainers.tracking import Patience, Tracking
 
 Outcome = Literal["completed", "diverged", "preempted"]
 
@@ -29,3 +29,5 @@ class Context:
     """Names this job in claims and events."""
     job_runs: Judge = nobody_knows
     """Asked whether the job that holds a stage still runs."""
+    patience: Patience = field(default_factory=Patience)
+    """How long W&B may hold up this process."""

@@ -63,7 +63,5 @@ class Recorder:
         """End W&B's run (as failed, unless it was finished) and the event log."""
         if self.tracker is not None:
             self.tracker.finish(exit_code=1)
-            if self.tracker.trouble:
-                print(self.tracker.trouble, flush=True)
         if self.log is not None:
             self.log.close()

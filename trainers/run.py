@@ -115,7 +115,8 @@ class _Attempt:
         facts = locate(stage.scale.source).facts
         log = EventLog(self.entry)
         config = {"stage": stage.model_dump(mode="json"), "scale": facts}
-        self.recorder = Recorder(stage, log, Tracker(stage, config, context.tracking, context.store.root))
+        tracker = Tracker(stage, config, context.tracking, context.store.root, context.patience)
+        self.recorder = Recorder(stage, log, tracker)
         log.write(
             "attempt",
             job=context.job,

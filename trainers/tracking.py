@@ -6,17 +6,27 @@ is told once and costs the run nothing.  The store's events.jsonl holds every ro
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import queue
+import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from trainers.stage import Frozen, Stage
 
-FINISH_TIMEOUT_S = 30.0
+FINISH_TIMEOUT_S = 10.0
+"""For a process as a whole, of training time; W&B takes a tenth of a second when all is well."""
+START_TIMEOUT_S = 20.0
+"""In the client's own thread; a process that ends before it is over waits for the rest."""
+ROOM_BYTES = 1 << 16
+"""On a disk with less, the client's files were cut short: it writes blocks of half of that."""
 LONGEST_TAG = 64
 """W&B refuses longer ones."""
+REPAIR = "the store has everything, and `retain wandb sync` sends what is missing"
 
 
 class Tracking(Frozen):
@@ -41,16 +51,42 @@ def tags_of(stage: Stage) -> list[str]:
     return [tag[:LONGEST_TAG] for tag in tags]
 
 
+class Patience:
+    """How long W&B may hold up a process, in all: nothing is lost by going on, `retain wandb sync` repairs it."""
+
+    def __init__(self) -> None:
+        self._left_s = FINISH_TIMEOUT_S
+        self._told = False
+
+    def wait_for(self, thread: threading.Thread) -> bool:
+        """Whether a thread ended in time; one that does not goes on, and uses up what the next may take."""
+        began = time.monotonic()
+        thread.join(self._left_s)
+        if thread.is_alive():
+            self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
+        return not thread.is_alive()
+
+    def tell(self, trouble: str) -> None:
+        """Say it, once a process."""
+        if not self._told:
+            self._told = True
+            print(trouble, flush=True)
+
+
 class Tracker:
     """A W&B run that a slow, broken or absent W&B cannot slow or stop."""
 
-    def __init__(self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path) -> None:
+    def __init__(
+        self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path, patience: Patience
+    ) -> None:
         """
         Args:
             stage: gives the run its id (the stage's key) and tags.
             config: what W&B shows as the run's configuration.
             folder: where W&B's offline files go (in its subfolder `wandb`).
+            patience: of this process.
         """
+        self.patience = patience
         self.trouble: str | None = None
         self._rows: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._summary: dict[str, Any] = {}
@@ -79,13 +115,14 @@ class Tracker:
         thread, self._thread = self._thread, None  # a second call must neither wait again nor change the outcome
         self._summary, self._exit_code = summary or {}, exit_code
         self._rows.put(None)
-        thread.join(FINISH_TIMEOUT_S)
-        if thread.is_alive():
-            self.trouble = self.trouble or f"W&B did not finish within {FINISH_TIMEOUT_S:.0f} s"
+        if not self.patience.wait_for(thread):
+            self.trouble = f"W&B does not keep up; {REPAIR}"
+        if self.trouble:
+            self.patience.tell(self.trouble)
 
     def _work(self, stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path) -> None:
         try:
-            run = start(stage, config, tracking, folder)
+            run = start(stage, config, tracking, folder, init_timeout=START_TIMEOUT_S)
             described: dict[str, Any] = {}
             while (row := self._rows.get()) is not None:
                 if "described" in row:
@@ -95,8 +132,11 @@ class Tracker:
                     run.log(row)
             run.summary.update(self._summary)
             run.finish(exit_code=self._exit_code)
+            if shutil.disk_usage(folder / "wandb").free < ROOM_BYTES:
+                raise OSError(errno.ENOSPC, "the disk of W&B's files is full")  # the client says nothing of it
         except BaseException as error:  # nothing that W&B does may reach the run
-            self.trouble = f"W&B tracking stopped ({type(error).__name__}); the store has everything"
+            # The name only: a message may hold what a log must not.
+            self.trouble = f"W&B tracking stopped ({type(error).__name__}); {REPAIR}"
 
 
 def start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path, **settings: Any) -> Any:
@@ -109,8 +149,11 @@ def start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path
         Whatever W&B raises.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
+    # Its debug.log would tell each record that a full disk does not take, with a traceback.
+    logging.getLogger("wandb").addFilter(_is_error)
     run = wandb.init(
         id=stage.key,
         name=stage.label,
@@ -138,3 +181,7 @@ def start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path
     run.define_metric(axis, hidden=True)
     run.define_metric("*", step_metric=axis)
     return run
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

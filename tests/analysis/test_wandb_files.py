@@ -17,7 +17,7 @@ from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.store import EventLog, Store
 from trainers.tasks import TASKS
-from trainers.tracking import Tracker, Tracking
+from trainers.tracking import Patience, Tracker, Tracking
 
 HEADER = FILE_HEADER.pack(IDENT, MAGIC, 0)
 
@@ -27,7 +27,9 @@ def record(root: Path, stage: Stage, points: list[fakes.Point], finished: bool) 
     entry = Store(root).open(stage)
     facts = fakes.facts(stage.scale.name)
     log = EventLog(entry)
-    tracker = Tracker(stage, {"stage": stage.model_dump(mode="json"), "scale": facts}, Tracking(group="fake"), root)
+    tracker = Tracker(
+        stage, {"stage": stage.model_dump(mode="json"), "scale": facts}, Tracking(group="fake"), root, Patience()
+    )
     recorder = Recorder(stage, log, tracker)
     recorder.event("attempt", job="local", scale=facts)
     for at in sorted({point.at for point in points}):

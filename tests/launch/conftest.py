@@ -60,9 +60,9 @@ class Ran:
         file.write_text(yaml.safe_dump({**SMALL, "mirror": str(mirror), "store": str(folder / "store"), **changes}))
         sweep, sets = load(Run(file))
         ran = cls(file, planned(sweep).stages, Store(sweep.store))
-        tracking = sweep.tracking.model_copy(update={"group": sweep.name})
+        context = Context(ran.store, sets, tracking=sweep.tracking.model_copy(update={"group": sweep.name}))
         for stage in ran.stages:
-            run(stage, Context(ran.store, sets, tracking=tracking))
+            run(stage, context)
         return ran
 
     def copied(self, folder: Path) -> Ran:

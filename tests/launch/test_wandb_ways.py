@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import wandb as client
 
 from analysis.gather import gather_store, gather_wandb_files, gather_wandb_server
 from analysis.wandb_api import Place
@@ -83,3 +84,26 @@ def test_a_stage_that_was_interrupted_goes_on_in_its_own_run(mode, wandb_server,
     assert frame.equals(gather_wandb_server(PLACE, tmp_path / "cache"))
     undisturbed = gather_store(ran.store.root)
     assert frame.select("key", "measure", "at", "value").equals(undisturbed.select("key", "measure", "at", "value"))
+
+
+def test_an_outage_in_mid_run_is_repaired_by_a_sync(wandb_server, sandbox, tmp_path, monkeypatch, capfd):
+    stream = wandb_server.state.stream
+
+    def break_at_first_rows(run, sent):
+        stream(run, sent)
+        if "wandb-history.jsonl" in (sent.get("files") or {}):
+            wandb_server.status = 500
+
+    monkeypatch.setattr("trainers.tracking.FINISH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("trainers.tracking.START_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(wandb_server.state, "stream", break_at_first_rows)
+    ran = Ran.here(tmp_path, sandbox, tracking=ONLINE)
+    assert all(ran.store.entry(stage.key).done for stage in ran.stages)
+    assert capfd.readouterr().out.count("`retain wandb sync` sends what is missing") == 1
+    assert len(wandb_server.runs) < len(ran.stages)
+    monkeypatch.setattr(wandb_server.state, "stream", stream)
+    wandb_server.heal()
+    client.teardown()
+    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
+    assert gather_store(ran.store.root).equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert len(wandb_server.runs) == len(ran.stages)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainers.stages import run_here
 from trainers import tracking
-from trainers.tracking import Tracking
+from trainers.tracking import Patience, Tracking
 
 OFFLINE = Tracking(mode="offline")
 
@@ -102,7 +102,7 @@ def test_run_whose_wandb_hangs_completes_and_says_so_once(stage, store, mirror, 
     try:
         run_here(stage, store, mirror, tracking=OFFLINE)
         assert finished(stage, store)
-        assert capsys.readouterr().out.count("W&B did not finish within") == 1
+        assert capsys.readouterr().out.count("W&B does not keep up") == 1
     finally:
         never.set()
 
@@ -127,7 +127,7 @@ def test_result_reaches_wandb_and_a_later_close_does_not_undo_it(stage, tmp_path
 
     monkeypatch.setattr(tracking, "FINISH_TIMEOUT_S", 0.01)
     monkeypatch.setattr(wandb, "init", lambda **_settings: Run())
-    tracker = tracking.Tracker(stage, {}, OFFLINE, tmp_path)
+    tracker = tracking.Tracker(stage, {}, OFFLINE, tmp_path, Patience())
     thread = tracker._thread
     tracker.finish({"outcome": "completed"})
     tracker.finish(exit_code=1)
@@ -148,7 +148,7 @@ def test_the_point_of_a_search_is_a_tag_that_wandb_accepts(stage, tmp_path, monk
 
     monkeypatch.setattr(wandb, "init", init)
     variant = {"target.learning_rate": 1e-5, "intermediate.commonsense_qa.gradient_clipping": 1 / 3000}
-    tracker = tracking.Tracker(stage.model_copy(update={"variant": variant}), {}, OFFLINE, tmp_path)
+    tracker = tracking.Tracker(stage.model_copy(update={"variant": variant}), {}, OFFLINE, tmp_path, Patience())
     tracker._thread.join()
     assert "target.learning_rate=1e-05" in asked["tags"]
     assert "target.learning_rate=1e-05" in asked["name"]

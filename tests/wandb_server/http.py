@@ -50,8 +50,15 @@ class WandbServer:
     def run(self, name: str, project: str = "retain") -> Run:
         return self.state.runs[ENTITY, project, name]
 
+    def heal(self) -> None:
+        """End all faults; those who wait are answered now."""
+        self.latency_s, self.status = 0.0, None
+        self.errors.clear()
+        self.awake.set()
+
     def answer(self, method: str, path: str, authorization: str, body: bytes) -> Answer:
-        self.awake.wait(self.latency_s)
+        if self.latency_s:
+            self.awake.wait(self.latency_s)
         with self._one_at_a_time:
             if status := self.errors.pop(0) if self.errors else self.status:
                 self.asked[f"error {status}"] += 1
@@ -139,6 +146,6 @@ def serving() -> Iterator[WandbServer]:
     try:
         yield server
     finally:
-        server.awake.set()
+        server.heal()
         listener.shutdown()
         listener.server_close()
