@@ -11,13 +11,12 @@ import numpy as np
 
 from analysis.frame import Record, with_planned
 from analysis.gather import per_example, store_records, wandb_records, wandb_server_records
-from analysis.statistics import Bootstrap
+from analysis.statistics import RESAMPLES, Bootstrap
 from analysis.study import XTREME_DEPTH, Study, analyse
 from analysis.wandb_api import Place
 from trainers.stage import Stage
 
 Source = Literal["store", "wandb"] | Place
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from analysis.figures import SECTIONS, Section
 from analysis.findings import answers
 from analysis.frame import Record
 from analysis.plotting import Drawing, save, seeds_note, style
-from analysis.reading import RESAMPLES, Source, read_study
+from analysis.reading import Source, read_study
 from analysis.search_figure import scores_by_point
+from analysis.statistics import RESAMPLES
 from analysis.study import XTREME_DEPTH, Study
 from analysis.tables import Table
 from analysis.verify import beside_published

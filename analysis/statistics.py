@@ -3,8 +3,9 @@
 What is compared here was measured on the same examples with the same seeds, so one draw of seeds and one of examples
 serves all arms, scales, steps and languages at once: that is what makes the comparisons paired.  Seeds and examples
 are crossed (every seed meets every example), so each has its own share of the variance (Owen 2007, "The pigeonhole
-bootstrap").  Half of the resamples draw seeds, the other half examples: the variance over a few seeds is itself not
-known well, that over many examples is, and only variances told apart can be joined to one interval.  How often such
+bootstrap").  A third of the resamples draws seeds, a third examples, and a third both: the variance over a few seeds is
+itself not known well, that over many examples is, and only variances told apart can be joined to one interval.  The
+chance of single runs is in either of them; the last third shows how much it is, so that it counts once.  How often such
 intervals cover is measured in docs/benchmarks/coverage.md; percentile intervals do too rarely with few seeds.
 """
 
@@ -20,6 +21,7 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 
+RESAMPLES = 1200
 SIGNIFICANT = 0.05
 """Below such a corrected p, a difference is called one."""
 FEW_SEEDS = 3
@@ -80,14 +82,14 @@ class Bootstrap:
     covariance that the paired rows show, which is none.
     """
 
-    def __init__(self, rng: np.random.Generator, resamples: int = 1000, confidence: float = 0.95) -> None:
+    def __init__(self, rng: np.random.Generator, resamples: int = RESAMPLES, confidence: float = 0.95) -> None:
         """
         Args:
             rng: decides all draws; one generator in one state gives one report.
-            resamples: how often a study is drawn anew, B: half of these its seeds, the others its examples.
+            resamples: how often a study is drawn anew, B, in thirds: rounded down to a multiple of 3.
             confidence: how often an interval is to cover the truth.
         """
-        self.resamples, self.confidence = resamples, confidence
+        self.resamples, self.confidence = resamples // 3 * 3, confidence
         self._root = int(rng.integers(2**63))
         self._weights: dict[tuple[int, int], Floats] = {}
 
@@ -138,17 +140,17 @@ class Bootstrap:
         return Estimate(value, max(found.low, 0.0), min(found.high, 1.0))
 
     def _draw(self, level: int, count: int) -> Floats:
-        """[B, count] weights that sum to 1; seeds (level 0) are drawn in the first half, examples in the second.
+        """[B, count] weights that sum to 1; seeds (level 0) are drawn in the first third, examples (level 1) in the
+        second, and in the last third both as they were.
 
         n - 1 of n are drawn: then the variance of drawn means is the unbiased one, s²/n (Rao & Wu 1988).
         """
         if (level, count) not in self._weights:
             rng = np.random.default_rng([self._root, level, count])
-            weights = np.full((self.resamples, count), 1 / count)
+            weights = np.full((3, self.resamples // 3, count), 1 / count)
             if count > 1:
-                half = _halves(self.resamples)[level]
-                weights[half] = rng.multinomial(count - 1, weights[0], size=len(weights[half])) / (count - 1)
-            self._weights[level, count] = weights
+                weights[[level, 2]] = rng.multinomial(count - 1, weights[0, 0], size=len(weights[0])) / (count - 1)
+            self._weights[level, count] = weights.reshape(self.resamples, count)
         return self._weights[level, count]
 
 
@@ -166,14 +168,14 @@ def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
 
 
 def variances(samples: Floats) -> tuple[Floats, Floats]:
-    """Variance of a value over seeds and that over examples: [B, ...] → two of [...]."""
-    of_seeds, of_examples = (samples[half].var(axis=0) for half in _halves(len(samples)))
-    return of_seeds, of_examples
+    """Variance of a value over seeds, with the chance of single runs, and that over examples: [B, ...] → two of [...].
 
-
-def _halves(resamples: int) -> tuple[slice, slice]:
-    """The resamples that draw seeds, and those that draw examples."""
-    return slice(resamples // 2), slice(resamples // 2, None)
+    Either draw alone shows the variance of its own level and that of single runs, a seed on an example.  Where both are
+    drawn as they were alone, what is left of their sum is the latter.
+    """
+    by_seeds, by_examples, by_both = np.split(samples, 3)
+    of_runs = (by_both - by_seeds - by_examples).var(axis=0)
+    return by_seeds.var(axis=0), np.maximum(by_examples.var(axis=0) - of_runs, 0)
 
 
 def _weighted(totals: Floats, weights: Floats) -> Floats:

@@ -129,12 +129,12 @@ one gain minus another. The accuracy of an arm varies over seeds by {noise}.
 **Bold**: outside {least:.0%} to {most:.0%}."""
 NOW = """## Now: t intervals, seeds and examples told apart
 
-Half of the resamples draw seeds, half examples, n − 1 of n (Rao & Wu 1988, JASA 83), and the two variances are added.
+A third of the resamples draws seeds, a third examples, a third both, n − 1 of n (Rao & Wu 1988, JASA 83). The first
+two variances are added, less that of single runs, which is in either and shows in the last third.
 The degrees of freedom are those of seeds, their number minus one, over the share of seeds in the variance.
 Satterthwaite (1946, Biometrics Bulletin 2) has that share squared, which covers too rarely with two or three seeds."""
-LIMITS = """What is above errs to the safe side: the chance of single runs is counted in both variances, so where it is
-much of the noise (few examples, seeds that differ little) intervals are wider than they need be. Two seeds remain two:
-where they differ much, their interval covers less often than it says, and the report calls such cells provisional."""
+LIMITS = """Two seeds remain two: where they differ much, their interval covers less often than it says, and the report
+calls such cells provisional."""
 
 
 def page(rows: list[Row], studies: int, resamples: int) -> str:

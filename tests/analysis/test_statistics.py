@@ -31,7 +31,7 @@ def bootstrap(seed: int = 0, resamples: int = 1000) -> Bootstrap:
 def test_resampled_means_centre_on_the_mean_and_keep_further_axes():
     scores = np.random.default_rng(1).random((3, 200, 4))
     samples = bootstrap().means(Examples.alike(scores))
-    assert samples.shape == (1000, 4)
+    assert samples.shape == (999, 4)  # thirds
     np.testing.assert_allclose(samples.mean(axis=0), scores.mean(axis=(0, 1)), atol=0.01)
 
 
@@ -149,8 +149,8 @@ def test_p_is_below_the_level_just_where_the_interval_leaves_zero_out(seeds, con
 
 
 def test_p_of_what_never_varies():
-    assert p_value(0.0, np.zeros(10), 3) == 1
-    assert p_value(0.1, np.full(10, 0.1), 3) == 0
+    assert p_value(0.0, np.zeros(12), 3) == 1
+    assert p_value(0.1, np.full(12, 0.1), 3) == 0
 
 
 def test_holm_by_hand():
@@ -192,9 +192,19 @@ def test_variances_over_seeds_and_examples_are_told_apart():
     assert of_examples == pytest.approx(by_example.var(ddof=1) / 40, rel=0.05)
 
 
+def test_the_chance_of_single_runs_counts_once():
+    scores = np.random.default_rng(0).normal(0, 1, (40, 60))
+    of_seeds, of_examples = variances(bootstrap(resamples=20_000).means(Examples.alike(scores)))
+    assert of_seeds == pytest.approx(scores.mean(axis=1).var(ddof=1) / 40, rel=0.05)
+    runs = scores - scores.mean(axis=0) - scores.mean(axis=1, keepdims=True) + scores.mean()
+    once = (runs**2).sum() / (39 * 59) / (40 * 60)
+    assert of_examples == pytest.approx(max(0, scores.mean(axis=0).var(ddof=1) / 60 - once), abs=0.1 * of_seeds)
+
+
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(2, 20))
 def test_freedom_is_that_of_seeds_where_they_decide_and_without_end_where_they_do_not(of_seeds, of_examples, seeds):
-    samples = np.array([-of_seeds, of_seeds, -of_examples, of_examples])  # halves of which these are the deviations
+    both = of_seeds + of_examples
+    samples = np.array([-of_seeds, of_seeds, -of_examples, of_examples, -both, both])  # a deviation for each third
     error, freedom = spread(samples, seeds)
     assert error == pytest.approx(math.hypot(of_seeds, of_examples), abs=1e-12)
     assert freedom >= seeds - 1
