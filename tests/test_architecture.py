@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,9 @@ def test_contracts_import_nothing_heavy(path):
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_too_long_to_read(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_the_map_names_every_module():
+    told = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    shown = [path for package in PACKAGES for path in (ROOT / package).glob("*.py") if path.name != "__init__.py"]
+    assert [path for path in shown if not re.search(rf"\b{path.name}", told)] == []
