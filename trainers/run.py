@@ -48,7 +48,7 @@ def run(stage: Stage, context: Context) -> Outcome:
     """
     ranks = Ranks.from_environment()
     connect(ranks)
-    _set_up_torch(context.execution)
+    set_up_torch(context.execution)
     ranks.on_first(lambda: context.store.open(stage))
     result = ranks.share(context.store.entry(stage.key).result)
     if result is not None:
@@ -64,7 +64,8 @@ def run(stage: Stage, context: Context) -> Outcome:
         attempt.close()
 
 
-def _set_up_torch(execution: Execution) -> None:
+def set_up_torch(execution: Execution) -> None:
+    """Threads and determinism of every stage."""
     if execution.threads:
         torch.set_num_threads(execution.threads)
     # "Bit for bit" needs it on a GPU; operations without a deterministic version only warn.
