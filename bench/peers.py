@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRobertaConfig, XLMRobertaForSequenceClassification
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
 
 from trainers.data.tokenise import TokenisedSet
 from trainers.scales import Shape
@@ -66,7 +72,9 @@ def config_of(shape: Shape, labels: int) -> XLMRobertaConfig:
     )
 
 
-def train(peer: Peer, config: Any, examples: TokenisedSet, recipe: Recipe, steps: int, warmup_steps: int) -> list[Spent]:
+def train(
+    peer: Peer, config: Any, examples: TokenisedSet, recipe: Recipe, steps: int, warmup_steps: int
+) -> list[Spent]:
     """Train by the Trainer from random weights and time each step after the first `warmup_steps`."""
     torch.manual_seed(1)
     meter = _Meter()

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from bench.peers import PEERS, Spent, config_of, train
-from trainers.batches import MICRO_BATCH_COST_TOKENS, batch, cut
+from trainers.attention import PACKED
+from trainers.batches import batch
 from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
 from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer, rows
@@ -110,6 +111,7 @@ def ours(config: Any, vocabulary: Vocabulary, examples: TokenisedSet, recipe: Re
     set_up_torch(Execution())
     torch.manual_seed(SEED)
     encoder = XLMRobertaModel(config, add_pooling_layer=False)
+    encoder.set_attn_implementation(PACKED)
     head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
     vocabulary.trim(encoder)
     engine = Engine(StageModel(encoder, {TASK: head}), recipe, Execution(), ranks)
@@ -147,8 +149,7 @@ def _page(
         f"{facts['packages']['transformers']}.  ",
         f"{len(examples):,} pairs of {examples.lengths.mean():.1f} tokens (deviation {examples.lengths.std():.1f}, "
         f"longest {examples.lengths.max()}); batch {recipe.batch_size}, maximum {recipe.max_length}; "
-        f"{len(vocabulary):,} of {shape.vocabulary:,} embedding rows kept by ours.  ",
-        f"Our fill, real over padded tokens: {fill(examples, recipe):.2f}.",
+        f"{len(vocabulary):,} of {shape.vocabulary:,} embedding rows kept by ours.",
         "",
         "| way | real tokens a processor-second | each round | processor-s a step | real tokens a step | ours, times |",
         "|---|--:|--:|--:|--:|--:|",
@@ -161,17 +162,6 @@ def _page(
             f" {mean[OURS] / mean[name]:.2f} |"
         )
     return lines
-
-
-def fill(examples: TokenisedSet, recipe: Recipe, steps: int = 50) -> float:
-    """Real over padded tokens of the engine's cut."""
-    real = padded = 0
-    for step in range(steps):
-        lengths = examples.lengths[batch(SEED, step, len(examples), recipe.batch_size)]
-        (pieces,) = cut(lengths, 1, Execution().micro_batch_tokens, MICRO_BATCH_COST_TOKENS)
-        real += int(lengths.sum())
-        padded += sum(len(piece) * int(lengths[piece].max()) for piece in pieces)
-    return real / padded
 
 
 if __name__ == "__main__":
