@@ -1,4 +1,4 @@
-"""The peers: Hugging Face's Trainer on the same network, examples and recipe, as XTREME's scripts and plain users run it.
+"""The peers: Hugging Face's Trainer on the same network, examples and recipe, as plain users run it.
 
 Each is the Trainer as it comes (its optimizer, its dataloader, its clipping); only the padding and the order differ.
 """
@@ -19,12 +19,16 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from trainers.batches import batch
 from trainers.data.tokenise import TokenisedSet
 from trainers.scales import Shape
 from trainers.stage import Recipe
 
 PAD = 1
+MEGA_BATCHES = 50
+"""Batches that `LengthGroupedSampler` sorts together at the most."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,27 @@ class Peer:
     name: str
     pad_to_longest_allowed: bool = False
     """Every sequence to the recipe's `max_length`; otherwise to the longest of its batch."""
-    sampling: str = "random"
-    """The Trainer's `train_sampling_strategy`; `group_by_length` changes which examples meet in a batch."""
+    grouped: bool = False
+    """The Trainer's `group_by_length`, which changes which examples meet in a batch."""
+
+    def order(self, examples: TokenisedSet, seed: int, steps: int, batch_size: int) -> np.ndarray:
+        """[steps × batch_size] examples in the order of training: the recipe's batches, the same as ours.
+
+        Or grouped by length as the Trainer's sampler does it, in 50 batches at a time from the longest to the shortest:
+        of the first 50 so many at equal distances, or a short run would see the long ones alone.
+        """
+        if not self.grouped:
+            return np.concatenate([batch(seed, step, len(examples), batch_size) for step in range(steps)])
+        generator = torch.Generator().manual_seed(seed)
+        sampler = LengthGroupedSampler(batch_size, lengths=examples.lengths.tolist(), generator=generator)
+        batches = np.fromiter(sampler, np.int64)[: MEGA_BATCHES * batch_size].reshape(-1, batch_size)
+        return batches[(2 * np.arange(steps) + 1) * len(batches) // (2 * steps)].reshape(-1)
 
 
 PEERS = (
     Peer("(a) HF Trainer, padded to the maximum", pad_to_longest_allowed=True),
     Peer("(b) HF Trainer, dynamic padding"),
-    Peer("(c) HF Trainer, group_by_length", sampling="group_by_length"),
+    Peer("(c) HF Trainer, group_by_length", grouped=True),
 )
 
 
@@ -73,11 +90,13 @@ def config_of(shape: Shape, labels: int) -> XLMRobertaConfig:
 
 
 def train(
-    peer: Peer, config: Any, examples: TokenisedSet, recipe: Recipe, steps: int, warmup_steps: int
+    peer: Peer, config: Any, examples: TokenisedSet, recipe: Recipe, seed: int, steps: int, warmup_steps: int
 ) -> list[Spent]:
     """Train by the Trainer from random weights and time each step after the first `warmup_steps`."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     meter = _Meter()
+    order = peer.order(examples, seed, steps, recipe.batch_size)
+    order = np.concatenate([order[: warmup_steps * recipe.batch_size], order])
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         longest = recipe.max_length if peer.pad_to_longest_allowed else max(row["length"] for row in rows)
@@ -97,8 +116,7 @@ def train(
             adam_beta2=recipe.adam_betas[1],
             adam_epsilon=recipe.adam_epsilon,
             max_steps=steps + warmup_steps,
-            train_sampling_strategy=peer.sampling,
-            length_column_name="length",
+            train_sampling_strategy="sequential",
             remove_unused_columns=False,
             use_cpu=not torch.cuda.is_available(),
             bf16=torch.cuda.is_available(),
@@ -108,7 +126,7 @@ def train(
             disable_tqdm=True,
         )
         model = XLMRobertaForSequenceClassification(config)
-        Trainer(model, arguments, collate, Rows(examples), callbacks=[meter]).train()
+        Trainer(model, arguments, collate, Rows(examples.take(order)), callbacks=[meter]).train()
     return meter.spent(warmup_steps)
 
 
@@ -117,16 +135,13 @@ class Rows(torch.utils.data.Dataset):
 
     def __init__(self, examples: TokenisedSet) -> None:
         self.examples = examples
-        self.column_names = ["input_ids", "label", "length"]
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, key: Any) -> Any:
-        if key == "length":  # the column that group_by_length reads
-            return self.examples.sequence_lengths.tolist()
-        sequence = self.examples.sequence(key)
-        return {"input_ids": sequence, "label": int(self.examples.targets[key, 0]), "length": len(sequence)}
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        sequence = self.examples.sequence(place)
+        return {"input_ids": sequence, "label": int(self.examples.targets[place, 0]), "length": len(sequence)}
 
 
 def padded(sequences: list[np.ndarray], length: int) -> dict[str, torch.Tensor]:

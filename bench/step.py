@@ -66,7 +66,7 @@ def main() -> None:
     spent: dict[str, list[list[Spent]]] = {name: [] for name in (*(peer.name for peer in PEERS), OURS)}
     for _ in range(asked.rounds):
         for peer in PEERS:
-            spent[peer.name].append(alone(train, peer, config, examples, recipe, asked.steps, WARMUP_STEPS))
+            spent[peer.name].append(alone(train, peer, config, examples, recipe, SEED, asked.steps, WARMUP_STEPS))
         spent[OURS].append(alone(ours, config, vocabulary, examples, recipe, asked.steps))
     print("\n".join(_page(asked.scale, shape, recipe, vocabulary, examples, spent)))
 
@@ -116,7 +116,7 @@ def ours(config: Any, vocabulary: Vocabulary, examples: TokenisedSet, recipe: Re
     vocabulary.trim(encoder)
     engine = Engine(StageModel(encoder, {TASK: head}), recipe, Execution(), ranks)
     found = []
-    for step in range(WARMUP_STEPS + steps):
+    for step in (*range(WARMUP_STEPS), *range(steps)):
         processor, clock = time.process_time(), time.perf_counter()
         drawn = examples.take(batch(SEED, step, len(examples), recipe.batch_size))
         done = engine.step(drawn, TASK, (SEED, step), vocabulary, recipe.learning_rate)
@@ -144,8 +144,8 @@ def _page(
     lines = [
         f"# A training step of {scale}, on a CPU",
         "",
-        f"`bench/step.py` on {time.strftime('%Y-%m-%d')}, commit {commit}, on {', '.join(facts['devices'])}, 1 thread of "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; torch {facts['packages']['torch']}, transformers "
+        f"`bench/step.py` on {time.strftime('%Y-%m-%d')}, commit {commit}, on {', '.join(facts['devices'])}, 1 thread "
+        f"of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; torch {facts['packages']['torch']}, transformers "
         f"{facts['packages']['transformers']}.  ",
         f"{len(examples):,} pairs of {examples.lengths.mean():.1f} tokens (deviation {examples.lengths.std():.1f}, "
         f"longest {examples.lengths.max()}); batch {recipe.batch_size}, maximum {recipe.max_length}; "

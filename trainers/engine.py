@@ -150,7 +150,11 @@ class Engine:
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-        if config["zero_optimization"]["stage"] == 3 and MLM in model.heads:
+        zero_stage = config["zero_optimization"]["stage"]
+        if zero_stage == 0 and ranks.world_size == 1:
+            # There is nobody to average with, but DeepSpeed would copy all gradients to a buffer and back.
+            self.deepspeed.enable_backward_allreduce = False
+        if zero_stage == 3 and MLM in model.heads:
             # A head that uses the encoder's weight must say so, or it finds its shard alone.
             embeddings: Any = model.encoder.embeddings
             deepspeed.zero.register_external_parameter(model.head(MLM), embeddings.word_embeddings.weight)
