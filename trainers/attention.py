@@ -125,16 +125,16 @@ def packed_attention(
     if packing is None:
         attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scaling)
         return attended.transpose(1, 2), None
-    tokens = [one[0].transpose(0, 1) for one in (query, key, value)]  # [N, heads, d]
+    query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         longest = packing.shape[1]
         bounds = packing.bounds
         # The public `varlen_attn` has no dropout, which the recipes have.
         attended, *_ = torch.ops.aten._flash_attention_forward(
-            *tokens, bounds, bounds, longest, longest, dropout, False, False, scale=scaling
+            query, key, value, bounds, bounds, longest, longest, dropout, False, False, scale=scaling
         )
         return attended[None], None
-    return torch.cat([_attend(group, *tokens, dropout, scaling) for group in packing.groups])[None], None
+    return torch.cat([_attend(group, query, key, value, dropout, scaling) for group in packing.groups])[None], None
 
 
 def _attend(group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None) -> Tensor:
