@@ -45,7 +45,7 @@ from trainers.tasks.languages import ENGLISH
 TASK, TESTED = "mnli", "xnli"
 SEED = 1
 OURS = "retain"
-WARMUP_STEPS = 2
+WARMUP_STEPS = 1
 
 
 def main() -> None:
