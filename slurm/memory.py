@@ -93,7 +93,7 @@ class Sharding:
     """Master weights, Adam states and reduced gradients on the host (ZeRO-Offload, Ren et al. 2021)."""
     activation_checkpointing: bool = False
     micro_batch_tokens: int = 4096
-    """Padded tokens per micro-batch and rank."""
+    """Real tokens per micro-batch and rank."""
     accumulation: int = 1
     """Micro-batches per rank and step."""
     precision: Precision = "bf16"
@@ -181,7 +181,7 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
         buffers, copies = 0.0, (4 + 2) * bucket  # flattened in fp32, sent in bf16
     elif stage == 0:
         gradients, optimizer = 4.0 * parameters, 8.0 * parameters
-        buffers, copies = 0.0, 4.0 * bucket
+        buffers, copies = 0.0, 4.0 * bucket * (ranks > 1)
     elif not mixed:
         # The tensor that a rank's shard begins within is kept whole, and the embeddings come first of all.
         gradients = 4 * min(float(parameters), shard * (1 + model.embedding_parameters // shard))

@@ -1,7 +1,8 @@
 """Which examples meet in a step, and how the step is cut: pure functions of seed, step and lengths.
 
 Nothing about data order lives in an iterator, so resuming is exact.  The cut into micro-batches changes speed,
-never the gradient: the loss is normalised over the whole step (trainers.engine).
+never the gradient: the loss is normalised over the whole step (trainers.engine).  No cut pays for padding, which is
+not computed (trainers.attention).
 """
 
 from __future__ import annotations
@@ -9,11 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-
-MICRO_BATCH_COST_TOKENS = 96
-"""What starting one more micro-batch costs on a CPU, in padded tokens: calls, kernels, collectives."""
-MICRO_BATCH_COST_TOKENS_GPU = 2048
-"""The same on a GPU, which computes so much faster than it is fed."""
 
 
 @lru_cache(maxsize=4)
@@ -29,50 +25,55 @@ def batch(seed: int, step: int, examples: int, batch_size: int) -> np.ndarray:
     return permutation(seed, epoch, examples)[place * batch_size : (place + 1) * batch_size]
 
 
-def cut(
-    lengths: np.ndarray, world_size: int, budget_tokens: int, cost_tokens: int = MICRO_BATCH_COST_TOKENS
-) -> list[list[np.ndarray]]:
-    """Cut a step's batch into length-sorted dense micro-batches, equally many for each rank.
+def cut(tokens: np.ndarray, world_size: int, budget_tokens: int) -> list[list[np.ndarray]]:
+    """Cut a step's batch into the fewest micro-batches that hold it, equally many and about equally full for each rank.
 
-    The cut minimises padded tokens plus `cost_tokens` a micro-batch, by dynamic programming.
+    Neighbours in a micro-batch are neighbours in length, which attention is glad of (trainers.attention).
 
     Args:
-        lengths: [b] tokens of each example.
+        tokens: [b] real tokens of each example.
         world_size: number of ranks.
-        budget_tokens: padded tokens a micro-batch may hold (a longer single example is a micro-batch by itself).
+        budget_tokens: what a micro-batch may hold (a longer single example is a micro-batch by itself).
 
     Returns:
-        For each rank its micro-batches: arrays of places in `lengths`, empty where a rank has nothing to do.
+        For each rank its micro-batches: arrays of places in `tokens`, empty where a rank has nothing to do.
     """
-    order = np.argsort(-lengths, kind="stable")
-    pieces = _cheapest_cut(lengths[order], budget_tokens, cost_tokens)
-    while len(pieces) % world_size and len(pieces) < len(order):  # ZeRO's collectives need equal counts
-        largest = max(range(len(pieces)), key=lambda i: pieces[i][1] - pieces[i][0])
-        start, end = pieces[largest]
-        middle = (start + end + 1) // 2
-        pieces[largest : largest + 1] = [(start, middle), (middle, end)]
-    micro_batches = [order[start:end] for start, end in pieces]
-    micro_batches += [order[:0]] * (-len(micro_batches) % world_size)
+    order = np.argsort(-tokens, kind="stable")
+    ends = np.cumsum(tokens[order])
+    count = world_size  # a multiple of it, as ZeRO's collectives need equal counts
+    while count < len(order):
+        inner = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count)
+        micro_batches = np.split(order, inner)
+        if all(tokens[piece].sum() <= budget_tokens or len(piece) == 1 for piece in micro_batches):
+            break
+        count += world_size
+    else:
+        micro_batches = [*np.split(order, len(order)), *[order[:0]] * (count - len(order))]
     return [micro_batches[rank::world_size] for rank in range(world_size)]
 
 
-def _cheapest_cut(descending: np.ndarray, budget: int, cost: int) -> list[tuple[int, int]]:
-    count = len(descending)
-    best = np.zeros(count + 1)  # best[e]: cost of the examples before e
+def cheapest_groups(descending: np.ndarray, cost_tokens: int) -> list[tuple[int, int]]:
+    """(start, end) of the groups that make padded tokens plus `cost_tokens` a group least, by dynamic programming.
+
+    Args:
+        descending: [n] lengths, longest first.
+    """
+    longest, starts = np.unique(-descending, return_index=True)  # equal lengths are never worth parting
+    places, lengths = np.append(starts, len(descending)), -longest
+    count = len(lengths)
+    best = np.zeros(count + 1)  # best[e]: cost of the lengths before e
     came_from = np.zeros(count + 1, np.int64)
     for end in range(1, count + 1):
-        starts = np.arange(end)
-        padded = (end - starts) * descending[starts]
-        padded = np.where((padded <= budget) | (starts == end - 1), padded, np.inf)
-        costs = best[starts] + padded + cost
+        costs = best[:end] + (places[end] - places[:end]) * lengths[:end] + cost_tokens
         came_from[end] = costs.argmin()
         best[end] = costs[came_from[end]]
-    pieces: list[tuple[int, int]] = []
+    groups: list[tuple[int, int]] = []
     end = count
     while end:
-        pieces.append((int(came_from[end]), end))
-        end = int(came_from[end])
-    return pieces[::-1]
+        start = int(came_from[end])
+        groups.append((int(places[start]), int(places[end])))
+        end = start
+    return groups[::-1]
 
 
 def inference_batches(lengths: np.ndarray, budget_tokens: int) -> list[np.ndarray]:

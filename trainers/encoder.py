@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainers.attention import PACKED
 from trainers.files import writing
 from trainers.scales import LANGUAGE_MODEL_HEAD, Shape, has_language_model_head
 from trainers.stage import Execution
@@ -40,7 +41,7 @@ def load_encoder(folder: Path, execution: Execution) -> PreTrainedModel:
         folder,
         add_pooling_layer=False,
         dtype=torch.float32,
-        attn_implementation="sdpa",
+        attn_implementation=PACKED,
         local_files_only=True,
         output_loading_info=True,
     )

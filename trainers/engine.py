@@ -15,7 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainers.batches import MICRO_BATCH_COST_TOKENS, MICRO_BATCH_COST_TOKENS_GPU, cut
+from trainers.attention import Packing
+from trainers.batches import cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.heads import Head
@@ -54,22 +55,25 @@ class StageModel(nn.Module):
     ) -> Tensor | tuple[Tensor, ...]:
         """What is asked for: hidden states [S, L, H], or those of all layers (embeddings first); with a task its
         head's logits, or the losses [b] of the units."""
-        # A dense micro-batch needs no mask, and attention without one is faster.
-        attention_mask = batch.mask.long() if batch.padded else None
-        output = self.encoder(batch.ids, attention_mask=attention_mask, output_hidden_states=layers is not None)
-        if layers == "normed":
-            *inner, last = output.hidden_states  # a pre-LN encoder has normed the last, and only that
+        packing = batch.packing
+        inputs = packing.inputs(batch.ids) if packing else {"input_ids": batch.ids}
+        output = self.encoder(**inputs, output_hidden_states=layers is not None)
+        states = output.hidden_states if layers else (output.last_hidden_state,)
+        if layers == "normed":  # a pre-LN encoder has normed the last, and only that
             layer_norm = self.encoder.get_submodule("encoder.LayerNorm")
-            return (*(layer_norm(states) for states in inner), last)
-        if layers is not None:
-            return output.hidden_states
+            states = (*(layer_norm(inner) for inner in states[:-1]), states[-1])
+        if packing:
+            states = tuple(packing.restored(one) for one in states)
+        if layers:
+            return states
+        hidden = states[0]
         if task is None:
-            return output.last_hidden_state
+            return hidden
         head = self.head(task)
-        logits = head(head.select(output.last_hidden_state, batch))
+        logits = head(head.select(hidden, batch))
         if not with_losses:
             return logits
-        others = [self.head(name).idle(output.last_hidden_state) for name in self.heads if name != task]
+        others = [self.head(name).idle(hidden) for name in self.heads if name != task]
         return head.losses(logits, batch) + sum(others)
 
 
@@ -85,8 +89,8 @@ class Batch:
     """[b, k]"""
     marks: Tensor
     """[S, L, w], -1 where padded."""
-    padded: bool
-    """Whether any sequence is shorter than the longest; told here, as asking the device would make it wait."""
+    packing: Packing | None
+    """How the encoder sees it without padding; None where nothing is padded."""
 
     @classmethod
     def collate(cls, examples: TokenisedSet, units: np.ndarray, vocabulary: Vocabulary, device: torch.device) -> Batch:
@@ -106,7 +110,7 @@ class Batch:
             torch.from_numpy(mask).to(device),
             torch.from_numpy(examples.targets[units].astype(np.int64)).to(device),
             torch.from_numpy(marks).to(device),
-            padded=not mask.all(),
+            Packing.of(np.array([len(sequence) for sequence in sequences]), device),
         )
 
 
@@ -129,7 +133,7 @@ class Engine:
         self.ranks, self.recipe, self.execution = ranks, recipe, execution
         self.device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
         self.largest_micro_batch_tokens = 0
-        """Padded tokens, on this rank."""
+        """Real ones, on this rank."""
         self._steps, self._held_bytes = 0, 0
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -146,7 +150,11 @@ class Engine:
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-        if config["zero_optimization"]["stage"] == 3 and MLM in model.heads:
+        zero_stage = config["zero_optimization"]["stage"]
+        if zero_stage == 0 and ranks.world_size == 1:
+            # There is nobody to average with, but DeepSpeed would copy all gradients to a buffer and back.
+            self.deepspeed.enable_backward_allreduce = False
+        if zero_stage == 3 and MLM in model.heads:
             # A head that uses the encoder's weight must say so, or it finds its shard alone.
             embeddings: Any = model.encoder.embeddings
             deepspeed.zero.register_external_parameter(model.head(MLM), embeddings.word_embeddings.weight)
@@ -182,9 +190,8 @@ class Engine:
             votes: this rank's, to be counted over all.
         """
         assert self.optimizer is not None
-        lengths, terms = examples.lengths, self.model.head(task).terms(examples)
-        cost = MICRO_BATCH_COST_TOKENS if self.device.type == "cpu" else MICRO_BATCH_COST_TOKENS_GPU
-        pieces = cut(lengths, self.ranks.world_size, self.execution.micro_batch_tokens, cost)[self.ranks.rank]
+        tokens, terms = examples.tokens, self.model.head(task).terms(examples)
+        pieces = cut(tokens, self.ranks.world_size, self.execution.micro_batch_tokens)[self.ranks.rank]
         total_terms = max(1, int(terms.sum()))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -201,8 +208,7 @@ class Engine:
             self.deepspeed.set_gradient_accumulation_boundary(number == len(pieces) - 1)
             self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
             loss_sum += losses.detach().double().sum() * bool(len(places))
-            padded = len(units) * int(lengths[units].max())
-            self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, padded)
+            self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, int(tokens[units].sum()))
         if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
             self._held_bytes = max(self._held_bytes, self._holds())
         self._steps += 1
@@ -210,7 +216,7 @@ class Engine:
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
         totals = self.sum_over_ranks(totals)
-        return StepReport(float(totals[0]), int(examples.tokens.sum()), tuple(int(vote) for vote in totals[1:]))
+        return StepReport(float(totals[0]), int(tokens.sum()), tuple(int(vote) for vote in totals[1:]))
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """All-reduce of a CPU tensor."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +48,27 @@ def outputs(
             yield places, batch, output
 
 
-def predict(engine: Engine, task: str, examples: TokenisedSet, vocabulary: Vocabulary) -> np.ndarray:
-    """[n, k] decoded rows of every sequence by the trained head of `task`, whole on every rank."""
+def predict(
+    engine: Engine,
+    task: str,
+    sets: Sequence[TokenisedSet],
+    vocabulary: Vocabulary,
+    beat: Callable[[], None] = lambda: None,
+) -> list[np.ndarray]:
+    """For each set [n, k] rows decoded by the trained head of `task`, whole on every rank.
+
+    All sets share one row of length-sorted batches: few full ones, not several small ones a language.
+    `beat` is called after each batch.
+    """
     head = engine.model.head(task)
-    decoded = DecodedRows(head, examples)
-    for places, batch, logits in outputs(engine, examples, vocabulary, task):
+    together = TokenisedSet.concatenate(sets)
+    decoded = DecodedRows(head, together)
+    for places, batch, logits in outputs(engine, together, vocabulary, task):
         decoded.put(places, head.decode(logits, batch))
-    return decoded.whole(engine)
+        beat()
+    ends = np.cumsum([len(one) for one in sets])
+    parts = np.split(decoded.whole(engine), ends[:-1])
+    return [rows[:, : head.row_width(one)] for one, rows in zip(sets, parts, strict=True)]
 
 
 class DecodedRows:
@@ -93,11 +107,22 @@ class Evaluated:
     """One row per example."""
 
 
-def evaluate(engine: Engine, vocabulary: Vocabulary, head: str, labelled: LabelledSet, measure: str) -> Evaluated:
-    """Score the trained head `head` on one set.  All ranks must call it, and all get the same scores."""
-    ways = family(labelled.task)
-    decoded = predict(engine, head, labelled.examples, vocabulary)
-    return _evaluated(measure, labelled, *ways.score(labelled, decoded))
+def evaluate(
+    engine: Engine,
+    vocabulary: Vocabulary,
+    head: str,
+    sets: Sequence[tuple[str, LabelledSet]],
+    beat: Callable[[], None] = lambda: None,
+) -> list[Evaluated]:
+    """Score the trained head `head` on sets, each given with the name of what it measures, all in one go.
+
+    All ranks must call it, and all get the same scores.  `beat` is called often.
+    """
+    decoded = predict(engine, head, [labelled.examples for _, labelled in sets], vocabulary, beat)
+    return [
+        _evaluated(measure, labelled, *family(labelled.task).score(labelled, rows))
+        for (measure, labelled), rows in zip(sets, decoded, strict=True)
+    ]
 
 
 RETRIEVAL, RETRIEVAL_NORMED = "retrieval", "retrieval_normed"

@@ -48,7 +48,7 @@ def run(stage: Stage, context: Context) -> Outcome:
     """
     ranks = Ranks.from_environment()
     connect(ranks)
-    _set_up_torch(context.execution)
+    set_up_torch(context.execution)
     ranks.on_first(lambda: context.store.open(stage))
     result = ranks.share(context.store.entry(stage.key).result)
     if result is not None:
@@ -64,7 +64,8 @@ def run(stage: Stage, context: Context) -> Outcome:
         attempt.close()
 
 
-def _set_up_torch(execution: Execution) -> None:
+def set_up_torch(execution: Execution) -> None:
+    """Threads and determinism of every stage."""
     if execution.threads:
         torch.set_num_threads(execution.threads)
     # "Bit for bit" needs it on a GPU; operations without a deterministic version only warn.
@@ -226,13 +227,16 @@ class _Attempt:
                     self.recorder.measured(found.scores, at=layer)
                     scores += found.scores
             return scores
-        for task, labelled in data.development.items():
-            scores += evaluate(engine, vocabulary, task, labelled, "development").scores
-        for labelled in data.evaluations:
-            (head,) = self.stage.trained
-            found = evaluate(engine, vocabulary, head, labelled, "zero_shot")
-            self._write_examples(f"{labelled.task.name}-{labelled.language}", found.examples)
-            scores += found.scores
+        for head in self.stage.trained:
+            sets = [("development", data.development[head])] if head in data.development else []
+            sets += [("zero_shot", labelled) for labelled in data.evaluations]
+            if not sets:  # language modelling is not scored
+                continue
+            evaluated = evaluate(engine, vocabulary, head, sets, self._beat)
+            for (measure, labelled), found in zip(sets, evaluated, strict=True):
+                scores += found.scores
+                if measure == "zero_shot":
+                    self._write_examples(f"{labelled.task.name}-{labelled.language}", found.examples)
         self.recorder.measured(scores, at=self.parts.batches.total_steps)
         return scores
 

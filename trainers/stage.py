@@ -295,7 +295,7 @@ class Execution(Frozen):
     """How a stage is carried out here: changes its speed and memory, never its science; not in the key."""
 
     micro_batch_tokens: int = Field(default=4096, gt=0)
-    """Padded tokens per micro-batch and rank at the most."""
+    """Real tokens per micro-batch and rank at the most; padding is not computed."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where the device has it, fp32 on a CPU."""
     zero_stage: Literal[0, 1, 2, 3] = 0

@@ -23,6 +23,7 @@ import torch
 from bench.gpu.measure import MEAN_TOKENS, NO_GPU, Job, Workload
 from launch.sizes import model_size
 from slurm.memory import Sharding, peak
+from trainers.attention import PACKED
 from trainers.batches import batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
@@ -179,7 +180,7 @@ def build_model(shape: Shape, device: torch.device, activation_checkpointing: bo
         bos_token_id=0,
         pad_token_id=1,
         eos_token_id=2,
-        attn_implementation="sdpa",
+        attn_implementation=PACKED,
     )
     torch.manual_seed(SEED)
     with torch.device(device):
@@ -229,15 +230,13 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, A
             raise ValueError(f"the loss of step {step} is {done.loss}")
         lengths = drawn.lengths
         pieces = cut(lengths, 1, engine.execution.micro_batch_tokens)[0]
-        padded = [len(places) * int(lengths[places].max()) for places in pieces]
-        largest = max(largest, *padded)
+        largest = max(largest, *(int(lengths[places].sum()) for places in pieces))
         if step >= job.warmup_steps:
             steps.append(
                 {
                     "seconds": seconds,
                     "loss": done.loss,
                     "tokens": done.tokens,
-                    "padded_tokens": sum(padded),
                     "squared_lengths": int((lengths**2).sum()),
                     "micro_batches": len(pieces),
                 }
@@ -259,14 +258,12 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, A
 
 def _rates(steps: list[dict[str, Any]], shape: Shape, matmul_flops_per_s: float) -> dict[str, Any]:
     body = [step_flops(shape, step["tokens"], step["squared_lengths"]) for step in steps]
-    tokens, padded = (sum(step[field] for step in steps) for field in ("tokens", "padded_tokens"))
     return {
         "step_seconds": _summary([step["seconds"] for step in steps]),
         "tokens_per_s": _summary([step["tokens"] / step["seconds"] for step in steps]),
         "mfu": _summary(
             [flops / step["seconds"] / matmul_flops_per_s for flops, step in zip(body, steps, strict=True)]
         ),
-        "fill": tokens / padded,
         "micro_batches_per_step": statistics.mean(step["micro_batches"] for step in steps),
     }
 

@@ -25,9 +25,9 @@ def markdown(results: dict[str, Any]) -> str:
     if not gpu:
         lines += ["**No GPU was used: these numbers show that the code runs, and say nothing about a GPU.**", ""]
     lines += [
-        "| scale | parameters | step | optimizer | step time, s: median (min–max) | real tokens/s | MFU | fill |"
+        "| scale | parameters | step | optimizer | step time, s: median (min–max) | real tokens/s | MFU |"
         " micro-batches | peak memory, GiB | predicted, GiB | measured / predicted |",
-        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, found in results["scales"].items():
         for workload, one in found["workloads"].items():
@@ -42,7 +42,6 @@ def markdown(results: dict[str, Any]) -> str:
                 f"{step['median']:.4f} ({step['min']:.4f}–{step['max']:.4f})",
                 f"{one['tokens_per_s']['median']:,.0f}",
                 f"{100 * one['mfu']['median']:.1f} %",
-                f"{one['fill']:.2f}",
                 f"{one['micro_batches_per_step']:.1f}",
                 f"{peak / gib:.3g}" if peak else "not measured",
                 f"{memory['predicted_bytes'] / gib:.3g}",
@@ -66,7 +65,7 @@ def markdown(results: dict[str, Any]) -> str:
         ]
     lines += [
         "It counts body FLOPs of real tokens, 6·N + 12·L·d·T a token (N: parameters without embeddings, L layers of"
-        " width d, T: tokens of its sequence), and neither padding nor recomputation. Fill is real over padded tokens.",
+        " width d, T: tokens of its sequence), and not recomputation; padding is not computed.",
         "Predicted memory is slurm/memory.py's, of the largest micro-batch. Warm-up steps are left out; raw times are"
         " in results.json.",
     ]

@@ -75,7 +75,6 @@ def test_every_number_follows_from_the_raw_steps(results):
             ]
             use = [flops / step["seconds"] / rate for flops, step in zip(body, steps, strict=True)]
             assert one["mfu"]["median"] == pytest.approx(statistics.median(use))
-            assert 0 < one["fill"] <= 1
 
 
 @pytest.mark.slow

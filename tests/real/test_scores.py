@@ -145,7 +145,7 @@ def chunk_f1(gold: list[list[str]], answers: list[list[str]]) -> float:
 @pytest.mark.parametrize("name", HEADED)
 def test_what_an_untrained_head_answers_is_scored_as_independent_code_scores_it(held, engine, name):
     for labelled in held(name, ROWS_ENCODED):
-        evaluated = evaluate(*engine, name, labelled, "zero_shot")
+        (evaluated,) = evaluate(*engine, name, [("zero_shot", labelled)])
         found = {score.metric: score.value for score in evaluated.scores}
         assert found == pytest.approx(written_again(labelled, evaluated.examples), abs=1e-12), labelled.language
         assert all(score.examples == labelled.table.num_rows for score in evaluated.scores)
@@ -155,7 +155,7 @@ def test_what_an_untrained_head_answers_is_scored_as_independent_code_scores_it(
 @pytest.mark.parametrize("name", [name for name in HEADED if TASKS[name].family != "span"])
 def test_gold_answers_score_1(held, engine, name):
     for labelled in held(name, ROWS_KNOWN):
-        evaluated = evaluate(Oracle(name), engine[1], name, labelled, "zero_shot")
+        (evaluated,) = evaluate(Oracle(name), engine[1], name, [("zero_shot", labelled)])
         assert {score.metric: score.value for score in evaluated.scores} == {
             score.metric: 1.0 for score in evaluated.scores
         }, labelled.language
@@ -168,7 +168,7 @@ def test_gold_spans_score_1_or_are_the_fewest_tokens_that_hold_them(held, engine
     answer; there the prediction is told, too, or counted."""
     tokenizer = load_tokenizer(real_encoder)
     for labelled in held(name, ROWS_KNOWN):
-        frame = evaluate(Oracle(name), engine[1], name, labelled, "zero_shot").examples
+        frame = evaluate(Oracle(name), engine[1], name, [("zero_shot", labelled)])[0].examples
         inside_tokens = too_long = 0
         for found, row in zip(frame.to_dicts(), labelled.table.to_pylist(), strict=True):
             if not row["answers"]["text"]:

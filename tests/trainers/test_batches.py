@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.batches import MICRO_BATCH_COST_TOKENS, batch, cut, inference_batches, permutation
+from trainers.batches import batch, cheapest_groups, cut, inference_batches, permutation
 
 seeds = st.integers(0, 2**63 - 1)
 sizes = st.integers(1, 300)
@@ -17,10 +19,6 @@ budgets = st.integers(1, 8192)
 
 def padded(lengths: np.ndarray, places: np.ndarray) -> int:
     return int(lengths[places].max()) * len(places) if len(places) else 0
-
-
-def cost(lengths: np.ndarray, pieces: list[np.ndarray]) -> int:
-    return sum(padded(lengths, piece) + MICRO_BATCH_COST_TOKENS for piece in pieces)
 
 
 @given(seeds, st.integers(0, 5), sizes, st.integers(1, 64))
@@ -69,7 +67,7 @@ def test_every_rank_makes_equally_many_micro_batches(lengths, world_size, budget
 def test_budget_holds_but_for_single_long_examples(lengths, world_size, budget):
     for pieces in cut(lengths, world_size, budget):
         for piece in pieces:
-            assert padded(lengths, piece) <= budget or len(piece) == 1
+            assert lengths[piece].sum() <= budget or len(piece) == 1
 
 
 @given(lengths_of_a_batch, worlds, budgets)
@@ -79,32 +77,33 @@ def test_neighbours_in_a_micro_batch_are_neighbours_in_length(lengths, world_siz
     assert (np.diff(in_order) <= 0).all()
 
 
-@given(lengths_of_a_batch, budgets)
-def test_cut_never_costs_more_than_one_piece_or_all_singletons(lengths, budget):
-    (pieces,) = cut(lengths, 1, budget)
-    assert cost(lengths, pieces) <= cost(lengths, [np.array([i]) for i in range(len(lengths))])
-    if lengths.max() * len(lengths) <= budget:
-        assert cost(lengths, pieces) <= cost(lengths, [np.arange(len(lengths))])
+@given(lengths_of_a_batch, worlds)
+def test_what_fits_one_micro_batch_a_rank_is_not_cut_further(lengths, world_size):
+    assert {len(pieces) for pieces in cut(lengths, world_size, 64 * 512)} == {1}
 
 
-@given(st.lists(st.integers(1, 512), min_size=1, max_size=7).map(np.array), budgets)
-def test_cut_is_the_cheapest_of_all_cuts(lengths, budget):
-    (pieces,) = cut(lengths, 1, budget)
-    order = np.argsort(-lengths, kind="stable")
-    best = np.inf
-    for mask in range(1 << (len(order) - 1)):  # a 1 in place i: cut after example i
-        candidate = np.split(order, [i + 1 for i in range(len(order) - 1) if mask >> i & 1])
-        if all(padded(lengths, piece) <= budget or len(piece) == 1 for piece in candidate):
-            best = min(best, cost(lengths, candidate))
-    assert cost(lengths, pieces) == best
+def test_ranks_are_about_equally_full():
+    lengths = np.random.default_rng(1).integers(5, 100, 64)
+    full = [sum(int(lengths[piece].sum()) for piece in pieces) for pieces in cut(lengths, 4, 500)]
+    assert max(full) - min(full) < 0.15 * np.mean(full)
 
 
-@given(lengths_of_a_batch, st.integers(2, 8), budgets)
-def test_more_ranks_add_no_more_padding_than_they_need(lengths, world_size, budget):
-    """Splitting a piece for another rank never makes its longest example longer."""
-    (alone,) = cut(lengths, 1, budget)
-    together = [piece for pieces in cut(lengths, world_size, budget) for piece in pieces]
-    assert sum(padded(lengths, piece) for piece in together) <= sum(padded(lengths, piece) for piece in alone)
+def padding_cost(descending: np.ndarray, groups: list[tuple[int, int]], cost: int) -> int:
+    return sum((end - start) * int(descending[start]) + cost for start, end in groups)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=7), st.integers(0, 60))
+def test_groups_are_the_cheapest_of_all(lengths, cost):
+    descending = np.sort(np.array(lengths))[::-1]
+    groups = cheapest_groups(descending, cost)
+    assert [place for start, end in groups for place in range(start, end)] == list(range(len(lengths)))
+    best = min(
+        padding_cost(
+            descending, list(pairwise([0, *(i for i in range(1, len(lengths)) if mask >> i & 1), len(lengths)])), cost
+        )
+        for mask in range(0, 1 << len(lengths), 2)
+    )
+    assert padding_cost(descending, groups, cost) == best
 
 
 @given(lengths_of_a_batch, budgets)

@@ -10,7 +10,10 @@ import pytest
 
 from tests.trainers.conftest import STILL_EXECUTIONS
 from tests.trainers.stages import measurements, plan_stages, predictions, run_here
+from trainers.assembly import assemble
 from trainers.data.tokenise import load_tokenizer
+from trainers.evaluate import evaluate
+from trainers.ranks import Ranks, connect
 from trainers.stage import Execution
 from trainers.store import Store
 from trainers.tasks import TASKS
@@ -99,3 +102,21 @@ def test_inference_cut_does_not_change_predictions(mirror, still_stages, tmp_pat
     for name, rows in found[0].items():
         if name.startswith("xquad"):
             assert [row["prediction"] for row in rows] == [row["prediction"] for row in found[1][name]]
+
+
+@pytest.mark.parametrize(("intermediate", "target"), [("none", "xquad"), ("none", "udpos"), ("none", "pawsx")])
+def test_languages_scored_together_are_scored_as_each_alone(mirror, encoder_folder, store, intermediate, target):
+    """Whatever the company, and however wide the rows of the longest language."""
+    stage = plan_stages(mirror, encoder_folder("post"), intermediate, target, max_steps=1)[-1]
+    ranks = Ranks()
+    connect(ranks)
+    parts = assemble(stage, store, mirror, Execution(micro_batch_tokens=300), ranks)
+    (head,) = stage.trained
+    sets = [("zero_shot", labelled) for labelled in parts.data.evaluations]
+    assert len(sets) == 2
+    together = evaluate(parts.engine, parts.vocabulary, head, sets)
+    for one, found in zip(sets, together, strict=True):
+        (alone,) = evaluate(parts.engine, parts.vocabulary, head, [one])
+        assert found.scores == alone.scores
+        assert found.examples.drop("score").equals(alone.examples.drop("score"))
+    parts.engine.close()

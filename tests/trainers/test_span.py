@@ -205,7 +205,7 @@ def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_token
     for token in range(context_tokens):
         spans[:, question_tokens + token] = torch.tensor([3 * token, 3 * token + 2])
     mask = torch.arange(length)[None].expand(2, -1) < length - padding
-    batch = Batch(mask.long(), mask, torch.zeros(2, 2), spans, padded=True)
+    batch = Batch(mask.long(), mask, torch.zeros(2, 2), spans, packing=None)
     decoded = SpanHead(8).decode(logits, batch)
     for row in range(2):
         legal = [

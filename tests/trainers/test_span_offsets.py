@@ -45,7 +45,7 @@ def decoded_texts(context: str, encoded: TokenisedSet, spans: list[tuple[int, in
     for row, (first, last) in enumerate(spans):
         logits[row, first, 0] = logits[row, last, 1] = 9.0
     mask = torch.ones(len(spans), length, dtype=torch.bool)
-    rows = SpanHead(4).decode(logits, Batch(mask.long(), mask, torch.zeros(len(spans), 2), marks, padded=False))
+    rows = SpanHead(4).decode(logits, Batch(mask.long(), mask, torch.zeros(len(spans), 2), marks, packing=None))
     question = ("who?", context, [(context, 0)])
     one_window_each = TokenisedSet.from_lists([[0]] * len(spans), [(0, 0)] * len(spans), list(range(len(spans))), (), 2)
     _, frame = span.score(labelled([question] * len(spans), one_window_each), rows.numpy())

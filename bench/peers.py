@@ -1,0 +1,173 @@
+"""The peers: Hugging Face's Trainer on the same network, examples and recipe, as plain users run it.
+
+Each is the Trainer as it comes (its optimizer, its dataloader, its clipping); only the padding and the order differ.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from trainers.batches import batch
+from trainers.data.tokenise import TokenisedSet
+from trainers.scales import Shape
+from trainers.stage import Recipe
+
+PAD = 1
+MEGA_BATCHES = 50
+"""Batches that `LengthGroupedSampler` sorts together at the most."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way of padding and ordering."""
+
+    name: str
+    pad_to_longest_allowed: bool = False
+    """Every sequence to the recipe's `max_length`; otherwise to the longest of its batch."""
+    grouped: bool = False
+    """The Trainer's `group_by_length`, which changes which examples meet in a batch."""
+
+    def order(self, examples: TokenisedSet, seed: int, steps: int, batch_size: int) -> np.ndarray:
+        """[steps × batch_size] examples in the order of training: the recipe's batches, the same as ours.
+
+        Or grouped by length as the Trainer's sampler does it, in 50 batches at a time from the longest to the shortest:
+        of the first 50 so many at equal distances, or a short run would see the long ones alone.
+        """
+        if not self.grouped:
+            return np.concatenate([batch(seed, step, len(examples), batch_size) for step in range(steps)])
+        generator = torch.Generator().manual_seed(seed)
+        sampler = LengthGroupedSampler(batch_size, lengths=examples.lengths.tolist(), generator=generator)
+        batches = np.fromiter(sampler, np.int64)[: MEGA_BATCHES * batch_size].reshape(-1, batch_size)
+        return batches[(2 * np.arange(steps) + 1) * len(batches) // (2 * steps)].reshape(-1)
+
+
+PEERS = (
+    Peer("(a) HF Trainer, padded to the maximum", pad_to_longest_allowed=True),
+    Peer("(b) HF Trainer, dynamic padding"),
+    Peer("(c) HF Trainer, group_by_length", grouped=True),
+)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one optimizer step took, data included."""
+
+    tokens: int
+    """Real ones."""
+    processor_s: float
+    """Of all threads of this process."""
+    clock_s: float
+
+
+def config_of(shape: Shape, labels: int) -> XLMRobertaConfig:
+    """XLM-R's configuration at this size, its dropout included."""
+    return XLMRobertaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=shape.positions,
+        type_vocab_size=1,
+        pad_token_id=PAD,
+        num_labels=labels,
+        attn_implementation="sdpa",
+    )
+
+
+def train(
+    peer: Peer, config: Any, examples: TokenisedSet, recipe: Recipe, seed: int, steps: int, warmup_steps: int
+) -> list[Spent]:
+    """Train by the Trainer from random weights and time each step after the first `warmup_steps`."""
+    torch.manual_seed(seed)
+    meter = _Meter()
+    order = peer.order(examples, seed, steps, recipe.batch_size)
+    order = np.concatenate([order[: warmup_steps * recipe.batch_size], order])
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        longest = recipe.max_length if peer.pad_to_longest_allowed else max(row["length"] for row in rows)
+        meter.drawn.append(sum(row["length"] for row in rows))
+        return padded([row["input_ids"] for row in rows], longest) | {
+            "labels": torch.tensor([row["label"] for row in rows])
+        }
+
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            per_device_train_batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=recipe.gradient_clipping,
+            adam_beta1=recipe.adam_betas[0],
+            adam_beta2=recipe.adam_betas[1],
+            adam_epsilon=recipe.adam_epsilon,
+            max_steps=steps + warmup_steps,
+            train_sampling_strategy="sequential",
+            remove_unused_columns=False,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        model = XLMRobertaForSequenceClassification(config)
+        Trainer(model, arguments, collate, Rows(examples.take(order)), callbacks=[meter]).train()
+    return meter.spent(warmup_steps)
+
+
+class Rows(torch.utils.data.Dataset):
+    """A `TokenisedSet` as the Trainer's map-style data set."""
+
+    def __init__(self, examples: TokenisedSet) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        sequence = self.examples.sequence(place)
+        return {"input_ids": sequence, "label": int(self.examples.targets[place, 0]), "length": len(sequence)}
+
+
+def padded(sequences: list[np.ndarray], length: int) -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask`, [b, length]."""
+    ids = torch.full((len(sequences), length), PAD)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.from_numpy(sequence.astype(np.int64))
+        mask[row, : len(sequence)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+class _Meter(TrainerCallback):
+    """Notes the clocks when a step ends; from one end to the next lies a whole step, its data included."""
+
+    def __init__(self) -> None:
+        self.drawn: list[int] = []
+        """Real tokens of each batch, in the order in which they are trained on."""
+        self.ends: list[tuple[float, float]] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append((time.process_time(), time.perf_counter()))
+
+    def spent(self, warmup_steps: int) -> list[Spent]:
+        clocks = np.diff(np.array(self.ends), axis=0)[warmup_steps - 1 :]
+        drawn = self.drawn[warmup_steps : len(self.ends)]
+        return [Spent(tokens, *map(float, clock)) for tokens, clock in zip(drawn, clocks, strict=True)]
