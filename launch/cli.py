@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import tyro
 
-from launch import cluster_cli, wandb_cli
+from launch import agents_cli, cluster_cli, wandb_cli
 from launch.commands import (
+    Agents,
     Cancel,
     Check,
     Debug,
@@ -49,6 +50,7 @@ def main() -> None:
         "verify": Verify,
         "submission": Submission,
         "wandb": Wandb,
+        "agents": Agents,
         "init": Init,
         "submit": Submit,
         "watch": Watch,
@@ -73,6 +75,7 @@ def main() -> None:
         Verify: _verify,
         Submission: _submission,
         Wandb: wandb_cli.wandb,
+        Agents: agents_cli.agents,
         Init: cluster_cli.init,
         Submit: cluster_cli.submit,
         Watch: cluster_cli.watch,
