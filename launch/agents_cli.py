@@ -104,7 +104,7 @@ def _here(chosen: Chosen, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> i
     try:
         if chosen.broker:
             _broker(folder, chosen.count)
-        return max(process.wait() for process in processes)
+        return max((process.wait() for process in processes), default=0)
     finally:
         for process in processes:
             if process.poll() is None:
