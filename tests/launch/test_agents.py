@@ -86,7 +86,8 @@ def registered(wandb_server, sweep_file, tmp_path, monkeypatch):
 def wait_for(condition, process: subprocess.Popen, folder: AgentsFolder, timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
-        assert process.poll() is None and time.monotonic() < end, logs(folder)
+        assert process.poll() is None, logs(folder)
+        assert time.monotonic() < end, logs(folder)
         time.sleep(0.05)
 
 
