@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from trainers.scores import Score
@@ -46,6 +47,10 @@ SCHEMA: dict[str, Any] = {
 }
 """One row per measured value.  `at` is a step, or for retrieval a layer (0: the embeddings)."""
 
+MEASURED: dict[str, Any] = {name: SCHEMA[name] for name in ("at", *Score._fields)}
+"""One row per value of one stage."""
+NOTHING = pl.DataFrame(schema=MEASURED)
+
 STAGE_SCHEMA: dict[str, Any] = {
     **IDENTITY,
     "targets": pl.List(pl.String),
@@ -78,8 +83,8 @@ class Record:
     """`trainers.scales.Scale.facts`; empty where no attempt got so far."""
     result: Mapping[str, Any] | None
     """The content of result.json; None while the stage runs."""
-    measured: Iterable[tuple[int, Score]]
-    """What was measured at which step or layer, in the order in which it was written."""
+    measured: pl.DataFrame
+    """What was measured at which step or layer (`MEASURED`), in the order in which it was written."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     begun: bool = True
 
@@ -114,7 +119,7 @@ def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Re
     """
     ours = {stage.key: stage for stage in planned}
     named = [replace(record, stage=ours.pop(record.stage.key, record.stage)) for record in records]
-    return [*named, *(Record(stage, {}, None, (), begun=False) for stage in ours.values())]
+    return [*named, *(Record(stage, {}, None, NOTHING, begun=False) for stage in ours.values())]
 
 
 def settings(variant: str) -> dict[str, str]:
@@ -124,21 +129,19 @@ def settings(variant: str) -> dict[str, str]:
 
 def tidy(records: Iterable[Record]) -> pl.DataFrame:
     """One row per measured value (`SCHEMA`), of repeated measurements the last, in canonical order."""
-    parts = []
-    for record in records:
-        # What was measured again after a crash counts as it was measured last.
-        last = {(at, score.curve): (at, *score) for at, score in record.measured}
-        if last:
-            schema = {name: SCHEMA[name] for name in ("at", *Score._fields)}
-            values = pl.DataFrame(list(last.values()), schema=schema, orient="row")
-            parts.append(
-                values.with_columns(
-                    pl.lit(value, IDENTITY[name]).alias(name) for name, value in record.identity.items()
-                )
-            )
-    if not parts:
+    with_values = [record for record in records if record.measured.height]
+    if not with_values:
         return pl.DataFrame(schema=SCHEMA)
-    return pl.concat(parts).select(list(SCHEMA)).sort([*_SORT, "key", *_POINT])
+    identities = pl.DataFrame([record.identity for record in with_values], schema=IDENTITY, orient="row")
+    # Whose values come when is found out for stages, not for each of their values.
+    order = identities.with_row_index("place").sort([*_SORT, "key"])["place"].to_list()
+    values = pl.concat([with_values[place].measured for place in order])
+    counts = [with_values[place].measured.height for place in order]
+    whose = pl.Series("whose", np.repeat(np.arange(len(order)), counts))
+    # What was measured again after a crash counts as it was measured last.
+    point = ["whose", *_POINT]
+    values = values.with_columns(whose).unique(point, keep="last").sort(point)
+    return pl.concat([identities[order][values["whose"]], values.drop("whose")], how="horizontal").select(list(SCHEMA))
 
 
 def stage_table(records: Iterable[Record]) -> pl.DataFrame:

@@ -9,13 +9,15 @@ scores = per_example(root, key)                   # what a bootstrap over exampl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Set
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analysis.frame import Record, tidy
+from analysis.frame import MEASURED, NOTHING, Record, tidy
 from analysis.wandb_api import Place, WandbError, connect, read_measured, runs_of
 from analysis.wandb_files import Fragment, read_runs
 from trainers.scores import Score
@@ -88,40 +90,53 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
     Raises:
         ValueError: a stage.json is no stage of this version.
     """
-    entries = Store(root).entries()
-    return [_store_record(entry) for entry in entries if keys is None or entry.key in keys]
+    entries = [entry for entry in Store(root).entries() if keys is None or entry.key in keys]
+    lines, counts = [], []
+    records = []
+    for entry in entries:
+        events = _events(entry.folder / "events.jsonl")
+        lines += _lines(events, "measured")
+        counts.append(len(lines))
+        records.append(_begun(entry, _lines(events, "attempt")))
+    # One call for the whole store: for each stage, or each line, one would cost far more than the values themselves.
+    measured = pl.read_ndjson(b"\n".join(lines), schema=MEASURED) if lines else NOTHING
+    return [
+        replace(record, measured=measured[start:end])
+        for record, start, end in zip(records, [0, *counts], counts, strict=False)
+    ]
 
 
-def _store_record(entry: StageEntry) -> Record:
+def _begun(entry: StageEntry, attempts: list[bytes]) -> Record:
+    """A stage's record, without what it measured."""
     try:
         stage = entry.stage
     except ValueError as error:
         raise ValueError(f"{entry.folder / 'stage.json'} is not a stage of this version: {error}") from error
     scale: dict[str, Any] = {}
-    measured = []
-    for event in _events(entry.folder / "events.jsonl"):
-        if event.get("event") == "attempt":
-            scale = event["scale"]
-        elif event.get("event") == "measured":
-            measured.append((event["at"], Score(*(event[name] for name in Score._fields))))
-    return Record(stage, scale, entry.result, measured, _provenance(entry))
+    for attempt in attempts:
+        with suppress(ValueError):  # torn where a brace happened to be
+            scale = json.loads(attempt)["scale"]
+    return Record(stage, scale, entry.result, NOTHING, _provenance(entry))
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Attempts and measurements; a line torn by a crash is passed over.
+def _events(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
-    A long training's events are nearly all `step`s: their lines are skipped unparsed, which makes reading 20 times
-    faster.
+
+def _lines(events: bytes, kind: str) -> list[bytes]:
+    """The whole lines of one kind; one torn by a crash, or still being written, is passed over.
+
+    A long training's events are nearly all `step`s: what is looked for is found without going through their lines.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if b'"measured"' in line or b'"attempt"' in line:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    continue
+    mark, lines, place = f'{{"event": "{kind}", '.encode(), [], 0
+    while (start := events.find(mark, place)) >= 0:
+        place = end = events.find(b"\n", start)
+        if end < 0:
+            break
+        line = events[start:end]
+        if line.endswith(b"}"):  # a torn measurement does not
+            lines.append(line)
+    return lines
 
 
 def _provenance(entry: StageEntry) -> dict[str, Any]:
@@ -179,13 +194,13 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
         summary.update(fragment.summary)
     stage = Stage.model_validate(config["stage"])
     axis = step_axis(stage)
-    measured = []
+    measured: list[tuple[Any, ...]] = []
     for row in (row for fragment in fragments for row in fragment.history):
         for name in row.keys() & curves.keys():
             measure, task, language, metric = name.split("/", 3)
-            score = Score(measure, task, language, metric, float(row[name]), **curves[name])
-            measured.append((row[axis], score))
-    return Record(stage, config["scale"], summary if "outcome" in summary else None, measured)
+            measured.append((row[axis], *Score(measure, task, language, metric, float(row[name]), **curves[name])))
+    values = pl.DataFrame(measured, schema=MEASURED, orient="row")
+    return Record(stage, config["scale"], summary if "outcome" in summary else None, values)
 
 
 # -- examples -------------------------------------------------------------------------------------------------

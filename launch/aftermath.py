@@ -25,7 +25,7 @@ SCHEDULERS_TICK_S = 90.0
 class Attempt:
     """One attempt at one element, from before its ranks start."""
 
-    def __init__(self, folder: ArrayFolder, index: int) -> None:
+    def __init__(self, folder: ArrayFolder, index: int | str) -> None:
         self.folder, self.index = folder, index
         bundle = Bundle.load(folder.bundle(index))
         self.store, self.keys = Store(bundle.store), [stage.key for stage in bundle.stages]

@@ -20,50 +20,61 @@ from launch.records import ArrayFolder
 from slurm.allocation import DEADLINE, deadline, free_port, restarts
 from slurm.client import SlurmError, job_facts, requeue
 from slurm.executor import srun
+from slurm.failures import Decision
 
 ENDED_BY_ITSELF = ("RUNNING", "SUSPENDED")
 """States of a job that nobody has ended yet."""
 SUPERSEDED = "superseded"
-"""The job was requeued while this step lived on, on a node that SLURM took for lost."""
+"""In the place of such a state: the job was requeued while this step lived on."""
 
 
 def main() -> int:
     """One attempt at one element; its exit status is the job's."""
-    # The ranks are told of the end by their own signals; this step must outlive them to judge how they ended.
+    stay_to_judge()
+    folder, index = ArrayFolder(Path(sys.argv[1])), int(os.environ["SLURM_ARRAY_TASK_ID"])
+    status, decision = attempt(folder, index)
+    if decision is None:
+        return status or 1
+    return status if decision.action == "stop" else again(folder, decision.exclude_nodes) or status
+
+
+def stay_to_judge() -> None:
+    """The ranks are told of the end by their own signals; this step must outlive them to judge how they ended."""
     # A handler, unlike SIG_IGN, is not inherited by srun.
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: None)
-    folder, index = ArrayFolder(Path(sys.argv[1])), int(os.environ["SLURM_ARRAY_TASK_ID"])
+
+
+def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None]:
+    """One attempt at what a bundle file holds: srun's exit status, and what to do now.
+
+    None where the job was requeued while this step lived on, on a node that SLURM took for lost.
+    """
     job_id, record, logs = os.environ["SLURM_JOB_ID"], folder.record, folder.rank_logs(index)
     logs.mkdir(parents=True, exist_ok=True)
     end = deadline(job_id)
     environment = {**os.environ, "MASTER_PORT": str(free_port(job_id)), **({DEADLINE: str(end)} if end else {})}
-    attempt = Attempt(folder, index)
-    command = (
-        sys.executable,
-        "-P",
-        "-u",
-        "-m",
-        "launch.job",
-        str(folder.bundle(index)),
-        str(attempt.micro_batch_factor),
-    )
+    this = Attempt(folder, index)
+    command = (sys.executable, "-P", "-u", "-m", "launch.job", str(folder.bundle(index)), str(this.micro_batch_factor))
     status = subprocess.call(srun(record.placement, record.cpus_per_rank, logs, command), env=environment)
     state = _state(job_id)
     if state == SUPERSEDED:
         print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
-        return status or 1
-    decision = attempt.judge(status, state, deadline(job_id))
+        return status, None
+    decision = this.judge(status, state, deadline(job_id))
     print(decision.because, flush=True)
-    for trouble in tell(attempt.store, record.sweep):
+    for trouble in tell(this.store, record.sweep):
         print(trouble, flush=True)
-    if decision.action == "stop":
-        return status
+    return status, decision
+
+
+def again(folder: ArrayFolder, exclude_nodes: tuple[str, ...] = ()) -> int:
+    """Requeue this job; returns only where that failed."""
     try:
-        requeue(job_id, exclude=decision.exclude_nodes[: record.spare_nodes])
+        requeue(os.environ["SLURM_JOB_ID"], exclude=exclude_nodes[: folder.record.spare_nodes])
     except SlurmError as error:
         print(f"could not be requeued: {error}", flush=True)
-        return status or 1
+        return 1
     signal.pause()  # SLURM ends this step now; to return would be to complete the job
     return 1
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from launch import analysis_cli, cluster_cli, wandb_cli
+from launch import agents_cli, analysis_cli, cluster_cli, wandb_cli
 from launch.commands import (
+    Agents,
     Cancel,
     Check,
     Debug,
@@ -58,6 +59,7 @@ def main() -> None:
         "verify": Verify,
         "submission": Submission,
         "wandb": Wandb,
+        "agents": Agents,
         "init": Init,
         "submit": Submit,
         "watch": Watch,
@@ -83,6 +85,7 @@ def main() -> None:
         Verify: analysis_cli.verify,
         Submission: analysis_cli.submission,
         Wandb: wandb_cli.wandb,
+        Agents: agents_cli.agents,
         Init: cluster_cli.init,
         Submit: cluster_cli.submit,
         Watch: cluster_cli.watch,

@@ -156,6 +156,27 @@ class Wandb(Common, WandbAction):
 
 
 @dataclass
+class Agents(Common):
+    """Let a W&B sweep hand out the work: jobs that run the real `wandb agent`, each trial made stages of the store.
+
+    Over the sweep's arms and the points of its `search:`.  Repeat it after anything: the same W&B sweep goes on.
+    """
+
+    count: int = 1
+    """Agents, each a job with one trial at a time; those that live already count."""
+    on: Literal["local", "slurm"] = "local"
+    """This machine, or the cluster of `--cluster`."""
+    method: Literal["grid", "random", "bayes"] = "grid"
+    """A grid tries the values of `search:`; the others draw between the smallest and the largest of each axis."""
+    runs: int | None = None
+    """Trials in all; needed by random and bayes, which have no end of their own."""
+    broker: bool = False
+    """Jobs have no network: ask W&B from here, as long as this command runs."""
+    cluster: Path = Path("cluster.yaml")
+    """The cluster file (see `retain init`)."""
+
+
+@dataclass
 class Init:
     """Look at the SLURM cluster that this is a login node of, and write a commented cluster file."""
 

@@ -64,12 +64,28 @@ def make_plan(sweep: Sweep) -> Plan:
     Raises:
         ValueError: a scale cannot be found or is not XLM-R's architecture, or the search changes nothing.
     """
+    plan = _whole(sweep)
+    if idle := set(sweep.search).difference(*(stage.variant for stage in plan.stages)):
+        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: nothing is trained so")
+    return plan
+
+
+def plan_arm(sweep: Sweep, scale: str, intermediate: str, seed: int, point: Point) -> Plan:
+    """One arm of a sweep at one point of its search, which need not be on the grid.
+
+    Raises:
+        ValueError: the scale cannot be found or is not XLM-R's architecture.
+    """
+    only = {axis: (value,) for axis, value in point.items()}
+    fields = {"scales": (scale,), "intermediates": (intermediate,), "seeds": (seed,), "search": only}
+    return _whole(sweep.model_copy(update=fields))
+
+
+def _whole(sweep: Sweep) -> Plan:
     planner = _Planner(sweep)
     for name in sweep.scales:
         planner.add_scale(locate(name, sweep.mirror))
     stages = planner.stages
-    if idle := set(sweep.search).difference(*(stage.variant for stage in stages.values())):
-        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: nothing is trained so")
     order = graphlib.TopologicalSorter({key: {s.parent} if s.parent else set() for key, s in stages.items()})
     in_order = tuple(stages[key] for key in order.static_order())
     return Plan(sweep, in_order, planner.scales, tuple(dict.fromkeys(planner.notes)))

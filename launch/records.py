@@ -44,7 +44,7 @@ class ArrayRecord(Frozen):
 
 
 class ArrayFolder:
-    """The folder of one array."""
+    """The folder of one array.  In one of agents (`launch.agent`), what they are given stands for elements."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,19 +57,19 @@ class ArrayFolder:
     def write(self, record: ArrayRecord) -> None:
         write_atomically(self.folder / "array.json", record.model_dump_json(indent=1))
 
-    def bundle(self, index: int) -> Path:
+    def bundle(self, index: int | str) -> Path:
         return self.folder / "bundles" / f"{index}.json"
 
-    def batch_log(self, index: int) -> Path:
+    def batch_log(self, index: int | str) -> Path:
         return self.folder / "log" / f"{index}.txt"
 
-    def rank_logs(self, index: int) -> Path:
+    def rank_logs(self, index: int | str) -> Path:
         return self.folder / "log" / str(index)
 
-    def attempts(self, index: int) -> Path:
+    def attempts(self, index: int | str) -> Path:
         return self.folder / "attempts" / f"{index}.jsonl"
 
-    def history(self, index: int) -> list[dict[str, Any]]:
+    def history(self, index: int | str) -> list[dict[str, Any]]:
         """How the attempts of one element ended, oldest first."""
         return list(read_json_lines(self.attempts(index)))
 

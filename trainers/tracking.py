@@ -167,20 +167,31 @@ def start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path
         resume="allow" if tracking.mode == "online" else None,
         reinit="create_new",
         tags=tags_of(stage),
-        settings=wandb.Settings(
-            console="off",
-            silent=True,
-            x_disable_stats=True,
-            x_disable_meta=True,
-            disable_git=True,
-            disable_code=True,
-            **settings,
-        ),
+        settings=quiet(**settings),
     )
     axis = step_axis(stage)
     run.define_metric(axis, hidden=True)
     run.define_metric("*", step_metric=axis)
     return run
+
+
+def quiet(**settings: Any) -> Any:
+    """`wandb.Settings` of a client that prints nothing and keeps neither code nor the machine's facts.
+
+    Args:
+        settings: more of them.
+    """
+    import wandb
+
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        disable_git=True,
+        disable_code=True,
+        **settings,
+    )
 
 
 def _is_error(record: logging.LogRecord) -> bool:

@@ -47,6 +47,9 @@ class WandbServer:
     def runs(self) -> list[Run]:
         return list(self.state.runs.values())
 
+    def runs_of_kind(self, job_type: str) -> list[Run]:
+        return [run for run in self.runs if run.job_type == job_type]
+
     def run(self, name: str, project: str = "retain") -> Run:
         return self.state.runs[ENTITY, project, name]
 

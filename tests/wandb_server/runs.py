@@ -11,6 +11,8 @@ from typing import Any
 
 from graphql import GraphQLError
 
+from tests.wandb_server.sweeps import Sweeps
+
 ENTITY = "us"
 LONGEST_TAG = 64
 LONGEST_NAME = 128
@@ -23,6 +25,7 @@ WRITTEN = {
     "tags": "tags",
     "summaryMetrics": "summary",
     "state": "state",
+    "sweep": "sweep",
 }
 """Fields of `UpsertBucketInput` that are kept; what is not given stays as it was."""
 
@@ -37,6 +40,7 @@ class Run:
     display_name: str = ""
     group: str | None = None
     job_type: str | None = None
+    sweep: str | None = None
     tags: list[str] = field(default_factory=list)
     config: str = "{}"
     summary: str = "{}"
@@ -62,10 +66,11 @@ class Run:
         self.heartbeat_at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}.{time.time_ns() % 10**9:09d}Z"
 
 
-class Runs:
+class Runs(Sweeps):
     """The root object of GraphQL's queries and mutations."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self.url = url
         self.runs: dict[tuple[str, str, str], Run] = {}
 
@@ -85,7 +90,7 @@ class Runs:
 
     def project(self, _info: Any, name: str, entityName: str | None = None) -> dict[str, Any] | None:
         entity = _known(entityName)
-        if not any(run.project == name and run.entity == entity for run in self.runs.values()):
+        if not any((entity, name) == place[:2] for place in (*self.runs, *self.sweeps)):
             return None
         return self._project(entity, name)
 
@@ -158,6 +163,7 @@ class Runs:
             "run": one,
             "bucket": one,
             "runs": several,
+            "sweep": lambda _info, sweepName=None, **_: self.show_sweep(self.sweeps.get((entity, name, sweepName))),
             "runCount": lambda info, filters="{}": several(info, filters)["totalCount"],
         }
         return project
@@ -175,6 +181,11 @@ class Runs:
             return [_sample(rows, json.loads(spec)) for spec in specs]
 
         return {
+            "sweepName": run.sweep,
+            "exitcode": run.exit_code,
+            "running": run.state == "running",
+            "failed": run.state == "failed",
+            "shouldStop": False,
             "id": _id("Run", run.name, run.project, run.entity),
             "projectId": "1",
             "name": run.name,

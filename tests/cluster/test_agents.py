@@ -1,0 +1,83 @@
+"""Four agents on the cluster work through a W&B sweep while SLURM takes their nodes away and W&B goes down."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+import yaml
+
+from launch import agents_cli
+from launch.commands import Agents
+from launch.trials import AgentsFolder
+from slurm.client import queue
+from tests.cluster.jobs import wait_until
+from tests.wandb_server import WandbServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+POINTS = {
+    "intermediates": ["none"],
+    "targets": ["xnli"],
+    "seeds": [1, 2, 3, 4],
+    "search": {"target.learning_rate": [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3]},
+    "overrides": {"*": {"max_steps": 60}},
+}
+LONGEST_S = 1500.0
+
+
+def test_every_point_is_tried_once_under_preemption_and_an_outage(cluster, sweep, wandb_server: WandbServer, tmp_path):
+    study = sweep({"partition": "scavenge", "gpus_per_node": 2}, **POINTS)
+    profile = tmp_path / "cluster.yaml"
+    profile.write_text(yaml.safe_dump(study.profile.model_dump(mode="json", exclude_defaults=True)))
+    command = Agents(study.file, count=4, on="slurm", cluster=profile)
+    assert agents_cli.agents(command) == 0
+    (place,) = (study.store.root / "agents").iterdir()
+    folder = AgentsFolder(place)
+
+    def ended() -> list[str]:
+        return [trial.run for trial in folder.trials() if folder.result(trial.run)]
+
+    def idle() -> bool:
+        return not any(job.living for job in queue())
+
+    # Each time while trials are under way, every node is taken away for a moment.
+    for count in (2, 8):
+        wait_until(lambda count=count: len(ended()) >= count, f"{count} trials to end", LONGEST_S)
+        cluster.run("sbatch", "--output=/dev/null", "-p", "main", "-N", "4", "--exclusive", "--wrap", "sleep 2")
+    wait_until(lambda: len(ended()) >= 12, "half of the trials to end", LONGEST_S)
+    wandb_server.status = 503
+    wait_until(lambda: wandb_server.asked["error 503"] > 20, "the outage to be noticed", LONGEST_S)
+    wandb_server.heal()
+    assert agents_cli.agents(command) == 0  # again, in the middle: nobody is sent twice
+    wait_until(idle, "the agents to find no more", LONGEST_S)
+
+    trials, (given,) = folder.trials(), wandb_server.state.sweeps.values()
+    grid = [(seed, rate) for seed in POINTS["seeds"] for rate in POINTS["search"]["target.learning_rate"]]
+    tried = Counter((trial.assignment["seed"], trial.assignment["target.learning_rate"]) for trial in trials)
+    assert tried == Counter(grid), study.logs()
+    assert {trial.run for trial in trials} >= set(given.served)
+    shown = {run.name: run for run in wandb_server.runs_of_kind("trial")}
+    assert set(shown) == {trial.run for trial in trials}
+    for trial in trials:
+        run, (stage,) = shown[trial.run], trial.stages
+        assert run.state == "finished", study.logs()
+        assert {name: run.settings[name] for name in trial.assignment} == trial.assignment
+        assert stage.seed == trial.assignment["seed"]
+        assert stage.train[0].recipe.learning_rate == trial.assignment["target.learning_rate"]
+        assert json.loads(run.summary)["development"] == folder.result(trial.run).objective
+        steps = [event["step"] for event in folder.store.entry(stage.key).events("step")]
+        assert sorted(set(steps)) == list(range(1, 61))
+        ends = [event["outcome"] for event in folder.store.entry(stage.key).events("ended")]
+        assert sum(end in ("completed", "diverged") for end in ends) == 1
+    causes = Counter(json.loads(line)["record"]["cause"] for line in attempts(study))
+    assert causes["preempted"] or causes["killed"], causes
+    assert not wandb_server.refused
+
+
+def attempts(study) -> list[str]:
+    return [
+        line
+        for path in (study.store.root / "slurm").glob("*agents*/attempts/*.jsonl")
+        for line in path.read_text().splitlines()
+    ]

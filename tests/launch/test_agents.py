@@ -1,0 +1,248 @@
+"""The second door: W&B serves, the real `wandb agent` asks, and the store keeps what was given."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from launch import agents_cli
+from launch.broker import Broker
+from launch.commands import Agents
+from launch.job import REQUEUE
+from launch.trials import AgentsFolder
+from launch.wandb_agent import between
+from tests.launch.conftest import Ran
+from tests.wandb_server import WandbServer
+from trainers.store import Store
+
+STUDY = {
+    "targets": ["xnli"],
+    "intermediates": ["none"],
+    "search": {"target.learning_rate": [1e-4, 1e-3]},
+    "overrides": {"*": {"max_steps": 3}},
+    "execution": {"threads": 1},
+}
+
+
+def folder_of(store: Path) -> AgentsFolder:
+    (folder,) = (store / "agents").iterdir()
+    return AgentsFolder(folder)
+
+
+def logs(folder: AgentsFolder) -> str:
+    texts = [path.read_text()[-3000:] for path in sorted((folder.folder / "log").iterdir())]
+    return "\n".join([*texts, *(p.read_text()[-2000:] for p in (folder.store.root / "bundles").glob("*.txt"))])
+
+
+@pytest.mark.slow
+def test_agents_try_every_point_of_a_grid_once(wandb_server: WandbServer, sweep_file, tmp_path):
+    file = sweep_file(**STUDY)
+    assert agents_cli.agents(Agents(file, count=2)) == 0
+    folder = folder_of(tmp_path / "store")
+    trials = folder.trials()
+    served = next(iter(wandb_server.state.sweeps.values())).served
+    assert {trial.run: trial.assignment for trial in trials} == served, logs(folder)
+    assert len(served) == 2
+    assert len({stage.key for trial in trials for stage in trial.stages}) == 2
+    for trial in trials:
+        shown = wandb_server.run(trial.run)
+        assert (shown.state, shown.sweep) == ("finished", folder.agents.id), logs(folder)
+        assert shown.settings["target.learning_rate"] == trial.assignment["target.learning_rate"]
+        assert json.loads(shown.summary)["development"] == folder.result(trial.run).objective
+        (stage,) = trial.stages
+        assert stage.train[0].recipe.learning_rate == trial.assignment["target.learning_rate"]
+        assert len(Store(tmp_path / "store").entry(stage.key).events("attempt")) == 1
+    assert not wandb_server.refused
+
+
+def start(folder: AgentsFolder, name: str, *before: str) -> subprocess.Popen:
+    """An agent as `retain agents` starts it."""
+    return subprocess.Popen(
+        [*before, sys.executable, "-P", "-m", "launch.agent", str(folder.folder), name], start_new_session=True
+    )
+
+
+@pytest.fixture
+def registered(wandb_server, sweep_file, tmp_path, monkeypatch):
+    """A study whose W&B sweep is registered, and no agent is started."""
+
+    def register(method="grid", runs=None, broker=False, **changes) -> AgentsFolder:
+        file = sweep_file(**{**STUDY, **changes})
+        agents_cli.agents(Agents(file, count=0, method=method, runs=runs, broker=broker))
+        return folder_of(tmp_path / "store")
+
+    monkeypatch.setattr(agents_cli, "_broker", lambda *_: None)
+    return register
+
+
+def wait_for(condition, process: subprocess.Popen, folder: AgentsFolder, timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, logs(folder)
+        assert time.monotonic() < end, logs(folder)
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_requeued_agent_first_finishes_what_it_was_given(number, registered, wandb_server, tmp_path):
+    folder = registered(overrides={"*": {"max_steps": 150}})
+    agent = start(folder, "one")
+
+    def training() -> bool:
+        return any(
+            len(folder.store.entry(stage.key).events("step")) > 5 for trial in folder.trials() for stage in trial.stages
+        )
+
+    wait_for(training, agent, folder)
+    (trial,) = folder.trials()
+    if number == signal.SIGKILL:
+        kill_with_children(agent)
+    else:
+        agent.send_signal(number)
+    assert agent.wait(60) == (REQUEUE if number == signal.SIGTERM else -number)
+    sweep = next(iter(wandb_server.state.sweeps.values()))
+    served = dict(sweep.served)
+    again = start(folder, "one")
+    wait_for(lambda: folder.result(trial.run) is not None, again, folder)
+    assert served == {trial.run: trial.assignment}
+    assert again.wait(90) == 0
+    assert Counter(trial.agent for trial in folder.trials()) == {"one": 2}
+    assert len(sweep.served) == len(wandb_server.runs_of_kind("trial")) == 2
+    assert {run.state for run in wandb_server.runs_of_kind("trial")} == {"finished"}
+    (stage,) = trial.stages
+    attempts = folder.store.entry(stage.key).events("attempt", "resumed")
+    assert [event["event"] for event in attempts][:2] == ["attempt", "attempt"]
+
+
+def kill_with_children(process: subprocess.Popen) -> None:
+    """As a node that loses its power."""
+    everybody = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everybody:
+        one.kill()
+
+
+@pytest.mark.slow
+def test_an_assignment_that_equals_finished_stages_returns_at_once(wandb_server, sandbox, tmp_path):
+    ran = Ran.here(tmp_path, sandbox, **STUDY)
+    assert agents_cli.agents(Agents(ran.file)) == 0
+    folder = folder_of(ran.store.root)
+    assert {folder.result(trial.run).outcome for trial in folder.trials()} == {"completed"}
+    for stage in ran.stages:
+        assert len(ran.store.entry(stage.key).events("attempt")) == 1
+    assert len(wandb_server.runs_of_kind("trial")) == 2
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_is_reported_failed_and_the_others_go_on(wandb_server, sweep_file, mirror_copy, tmp_path):
+    file = sweep_file(**STUDY, mirror=str(mirror_copy))
+    first = agents_cli.agents(Agents(file))
+    assert first == 0
+    folder = folder_of(tmp_path / "store")
+    trial, other = folder.trials()
+    (stage,) = trial.stages
+    entry = folder.store.entry(stage.key)
+    (entry.folder / "result.json").unlink()
+    (entry.folder / "stage.json").write_text("{}")  # somebody has damaged the store
+    for mark in (folder.folder / "trials").glob(f"{trial.run}.re*"):
+        mark.unlink()
+    assert start(folder, trial.agent).wait(120) == 0
+    assert folder.result(trial.run).outcome == "failed"
+    assert wandb_server.run(trial.run).state == "failed"
+    assert wandb_server.run(other.run).state == "finished"
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_in_mid_trial_loses_nothing(registered, wandb_server):
+    folder = registered(overrides={"*": {"max_steps": 100}})
+    agent = start(folder, "one")
+    wait_for(lambda: folder.trials(), agent, folder)
+    wandb_server.status = 500
+    trial = folder.trials()[0]
+    wait_for(lambda: folder.result(trial.run) is not None, agent, folder)
+    wandb_server.heal()
+    assert agent.wait(180) == 0, logs(folder)
+    assert len(folder.trials()) == 2
+    assert {run.state for run in wandb_server.runs_of_kind("trial")} == {"finished"}
+
+
+@pytest.mark.slow
+def test_what_was_served_to_a_process_that_died_is_tried_nevertheless(registered, wandb_server, monkeypatch):
+    folder = registered()
+    sweep = next(iter(wandb_server.state.sweeps.values()))
+    lost = {"scale": "sandbox-s", "intermediate": "none", "seed": 1, "target.learning_rate": 1e-4}
+    sweep.served["lost"] = lost  # W&B takes it for given
+    assert start(folder, "one").wait(120) == 0, logs(folder)
+    assert [trial.assignment["target.learning_rate"] for trial in folder.trials()] == [1e-3, 1e-4]
+    assert {run.state for run in wandb_server.runs_of_kind("trial")} == {"finished"}
+
+
+NAMESPACE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "agent")
+"""A network of its own, in which this machine's loopback cannot be reached."""
+
+
+@pytest.mark.slow
+def test_the_broker_finishes_a_bayesian_sweep_for_agents_without_a_network(registered, wandb_server, monkeypatch):
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
+        pytest.skip("a network namespace needs root")
+    folder = registered("bayes", runs=7, broker=True)
+    agents = [start(folder, name, *NAMESPACE) for name in ("one", "two")]
+    Broker(folder, 2).work()
+    assert [agent.wait(60) for agent in agents] == [0, 0], logs(folder)
+    (sweep,) = wandb_server.state.sweeps.values()
+    assert len(sweep.served) == len(folder.trials()) == 7
+    assert {folder.agent_of(trial) for trial in folder.trials()} == {"one", "two"}
+    assert sweep.asked_with[0] < 3 <= sweep.asked_with[-1]  # later draws knew what earlier ones had brought
+    for trial in folder.trials():
+        shown = wandb_server.run(trial.run)
+        assert shown.state == "finished"
+        assert json.loads(shown.summary)["development"] == folder.result(trial.run).objective
+        assert any(name.startswith("development/") for row in shown.rows for name in row)
+        # No agent has ever reached the server: their own runs wait on the disk.
+        assert trial.stages[0].key not in {run.name for run in wandb_server.runs}
+    assert len(list((folder.store.root / "wandb").glob("offline-run-*"))) == len(
+        {stage.key for trial in folder.trials() for stage in trial.stages}
+    )
+
+
+def test_the_same_command_goes_on_with_the_same_sweep(registered, wandb_server):
+    first = registered()
+    assert registered().agents == first.agents
+    assert len(wandb_server.state.sweeps) == 1
+
+
+def test_a_search_without_an_end_is_refused(sweep_file):
+    with pytest.raises(ValueError, match="how many trials with --runs"):
+        agents_cli.agents(Agents(sweep_file(**STUDY), method="bayes"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": "xxl"}, {"seed": 9}, {"target.learning_rate": "fast"}, {"epochs": 3}, {"intermediate": "mnli"}]
+)
+def test_an_assignment_of_another_study_is_refused(change, registered):
+    folder = registered()
+    mine = {"scale": "sandbox-s", "intermediate": "none", "seed": 1, "target.learning_rate": 1e-4}
+    assert folder.plan_of(mine).stages
+    with pytest.raises(ValueError, match=r"no arm and point|valid number"):
+        folder.plan_of({**mine, **change})
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn"),
+    [
+        ((1e-5, 1e-3, 1e-4), {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-3}),
+        ((0.0, 0.1), {"distribution": "uniform", "min": 0.0, "max": 0.1}),
+        ((2, 8, 4), {"distribution": "int_uniform", "min": 2, "max": 8}),
+        (("split", "truncate"), {"values": ["split", "truncate"]}),
+    ],
+)
+def test_what_is_searched_is_drawn_from_its_range(values, drawn):
+    assert between(values) == drawn
