@@ -46,6 +46,9 @@ SCHEMA: dict[str, Any] = {
 }
 """One row per measured value.  `at` is a step, or for retrieval a layer (0: the embeddings)."""
 
+MEASURED: dict[str, Any] = {name: SCHEMA[name] for name in ("at", *Score._fields)}
+"""The columns of `SCHEMA` that are of the value, not of its stage."""
+
 STAGE_SCHEMA: dict[str, Any] = {
     **IDENTITY,
     "targets": pl.List(pl.String),
@@ -78,8 +81,8 @@ class Record:
     """`trainers.scales.Scale.facts`; empty where no attempt got so far."""
     result: Mapping[str, Any] | None
     """The content of result.json; None while the stage runs."""
-    measured: Iterable[tuple[int, Score]]
-    """What was measured at which step or layer, in the order in which it was written."""
+    measured: pl.DataFrame
+    """`MEASURED`: what was measured at which step or layer, in the order in which it was written."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     begun: bool = True
 
@@ -114,7 +117,7 @@ def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Re
     """
     ours = {stage.key: stage for stage in planned}
     named = [replace(record, stage=ours.pop(record.stage.key, record.stage)) for record in records]
-    return [*named, *(Record(stage, {}, None, (), begun=False) for stage in ours.values())]
+    return [*named, *(Record(stage, {}, None, pl.DataFrame(schema=MEASURED), begun=False) for stage in ours.values())]
 
 
 def settings(variant: str) -> dict[str, str]:
@@ -124,21 +127,17 @@ def settings(variant: str) -> dict[str, str]:
 
 def tidy(records: Iterable[Record]) -> pl.DataFrame:
     """One row per measured value (`SCHEMA`), of repeated measurements the last, in canonical order."""
-    parts = []
+    parts, identities = [], []
     for record in records:
-        # What was measured again after a crash counts as it was measured last.
-        last = {(at, score.curve): (at, *score) for at, score in record.measured}
-        if last:
-            schema = {name: SCHEMA[name] for name in ("at", *Score._fields)}
-            values = pl.DataFrame(list(last.values()), schema=schema, orient="row")
-            parts.append(
-                values.with_columns(
-                    pl.lit(value, IDENTITY[name]).alias(name) for name, value in record.identity.items()
-                )
-            )
+        if record.measured.height:
+            identities.append(record.identity)
+            parts.append(record.measured.with_columns(pl.lit(record.stage.key).alias("key")))
     if not parts:
         return pl.DataFrame(schema=SCHEMA)
-    return pl.concat(parts).select(list(SCHEMA)).sort([*_SORT, "key", *_POINT])
+    # What was measured again after a crash counts as it was measured last.
+    values = pl.concat(parts).unique(["key", *_POINT], keep="last")
+    stages = pl.DataFrame(identities, schema=IDENTITY).sort([*_SORT, "key"]).with_row_index("place")
+    return values.join(stages, on="key").sort(["place", *_POINT]).select(list(SCHEMA))
 
 
 def stage_table(records: Iterable[Record]) -> pl.DataFrame:

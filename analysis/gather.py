@@ -2,40 +2,24 @@
 
 frame = gather_store(root)                        # one row per measured value
 frame = gather_wandb_files(root / "wandb")        # the same rows
-scores = per_example(root, key)                   # what a bootstrap over examples needs; in the store only
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analysis.frame import Record, tidy
+from analysis.frame import MEASURED, Record, tidy
 from analysis.wandb_files import Fragment, read_runs
 from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 from trainers.tracking import step_axis
-
-EXAMPLE_SCHEMA: dict[str, Any] = {
-    "measure": pl.String,
-    "task": pl.String,
-    "language": pl.String,
-    "at": pl.Int64,
-    "example": pl.Int64,
-    "score": pl.Float64,
-    "weight": pl.Float64,
-}
-"""One row per example of a measurement; the weighted mean of its scores is the value measured.  `at` is null for
-`zero_shot`, which is measured once, at the end."""
-
-_PROBE = "probe-step-"
-_LAYER = "-layer"
-_NORMED = "-normed"
 
 
 def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
@@ -83,31 +67,42 @@ def _store_record(entry: StageEntry) -> Record:
         stage = entry.stage
     except ValueError as error:
         raise ValueError(f"{entry.folder / 'stage.json'} is not a stage of this version: {error}") from error
-    scale: dict[str, Any] = {}
-    measured = []
-    for event in _events(entry.folder / "events.jsonl"):
-        if event.get("event") == "attempt":
-            scale = event["scale"]
-        elif event.get("event") == "measured":
-            measured.append((event["at"], Score(*(event[name] for name in Score._fields))))
+    attempts, measured = _events(entry.folder / "events.jsonl")
+    scale = attempts[-1]["scale"] if attempts else {}
     return Record(stage, scale, entry.result, measured, _provenance(entry))
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Attempts and measurements; a line torn by a crash is passed over.
+def _events(path: Path) -> tuple[list[dict[str, Any]], pl.DataFrame]:
+    """Attempts and measurements (`MEASURED`); a line torn by a crash is passed over.
 
     A long training's events are nearly all `step`s: their lines are skipped unparsed, which makes reading 20 times
     faster.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if b'"measured"' in line or b'"attempt"' in line:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    continue
+    attempts: list[bytes] = []
+    measured: list[bytes] = []
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                if b'"measured"' in line:
+                    measured.append(line)
+                elif b'"attempt"' in line:
+                    attempts.append(line)
+    return [event for event in _whole(attempts) if event.get("event") == "attempt"], _measured(measured)
+
+
+def _measured(lines: list[bytes]) -> pl.DataFrame:
+    schema = {"event": pl.String, **MEASURED}
+    try:
+        found = pl.read_ndjson(b"".join(lines), schema=schema) if lines else pl.DataFrame(schema=schema)
+    except pl.exceptions.ComputeError:  # a torn line among them
+        found = pl.DataFrame(list(_whole(lines)), schema=schema)
+    return found.filter(pl.col("event") == "measured").select(list(MEASURED))
+
+
+def _whole(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _provenance(entry: StageEntry) -> dict[str, Any]:
@@ -148,46 +143,5 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
             measure, task, language, metric = name.split("/", 3)
             score = Score(measure, task, language, metric, float(row[name]), **curves[name])
             measured.append((row[axis], score))
-    return Record(stage, config["scale"], summary if "outcome" in summary else None, measured)
-
-
-# -- examples -------------------------------------------------------------------------------------------------
-
-
-def per_example(root: Path, key: str) -> pl.DataFrame:
-    """The score of each example in everything that a stage measured example by example.
-
-    Returns:
-        One row per example (`EXAMPLE_SCHEMA`), sorted; empty where the stage wrote no predictions.
-    """
-    parts = [_examples(path) for path in sorted(Store(root).entry(key).predictions.glob("[!.]*.parquet"))]
-    if not parts:
-        return pl.DataFrame(schema=EXAMPLE_SCHEMA)
-    return pl.concat(parts).sort("measure", "task", "language", "at", "example")
-
-
-def _examples(path: Path) -> pl.DataFrame:
-    """One predictions file; its name, `<task>[-normed][-layerNN]-<language>` or the step, tells what columns do not.
-
-    A file without weights is of examples that weigh alike.
-    """
-    if path.stem.startswith(_PROBE):
-        facts: dict[str, Any] = {"at": int(path.stem.removeprefix(_PROBE))}
-    else:
-        name, _, language = path.stem.rpartition("-")
-        task, _, layer = name.partition(_LAYER)
-        normed = task.endswith(_NORMED)
-        facts = {
-            "measure": ("retrieval_normed" if normed else "retrieval") if layer else "zero_shot",
-            "task": task.removesuffix(_NORMED),
-            "language": language,
-            "at": int(layer) if layer else None,
-        }
-    table = pl.scan_parquet(path)
-    if "weight" not in table.collect_schema():
-        facts["weight"] = 1.0
-    columns = [
-        (pl.lit(facts[name]) if name in facts else pl.col(name)).cast(kind).alias(name)
-        for name, kind in EXAMPLE_SCHEMA.items()
-    ]
-    return table.select(columns).collect()
+    values = pl.DataFrame([(at, *score) for at, score in measured], schema=MEASURED, orient="row")
+    return Record(stage, config["scale"], summary if "outcome" in summary else None, values)

@@ -23,8 +23,11 @@ def report(chosen: Report) -> int:
     stages = planned(sweep).stages
     out = chosen.out or sweep.store / "report"
     keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
-    page = write_report(sweep.store, keys, out, sweep.name, planned=stages, retrieval_depth=depth)
+    page = write_report(
+        sweep.store, keys, out, sweep.name, planned=stages, figures=chosen.figures, retrieval_depth=depth
+    )
     print(f"report  {page}")
+    print(f"tables  {out / 'tables'}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")
     return 0
