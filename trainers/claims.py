@@ -50,7 +50,8 @@ def claim(folder: Path, job: str, judge: Judge = nobody_knows) -> Claim:
     while True:
         held = _highest(folder)
         if held and _alive(folder / f"{held:06d}", judge):
-            raise StageInUse(f"{folder.parent.name} is held by {_claimant(folder / f'{held:06d}')}")
+            owner = _claimant(folder / f"{held:06d}")
+            raise StageInUse(f"stage {folder.parent.name} is being run by {owner['job']} on {owner['host']}")
         taken = Claim(folder, held + 1)
         if taken.create(job):
             return taken

@@ -101,10 +101,10 @@ def test_f1_of_drawn_sentences_is_that_of_their_summed_chunks(rows):
     scores, weights = chunks.f1_of_each(counts)
     examples = Examples(scores[None], weights[None].astype(float))
     assert examples.by_seed[0] == pytest.approx(chunks.precision_recall_f1(counts)[2])
-    strap = bootstrap(resamples=20)
-    drawn = np.round(strap._draw(1, len(counts))[10:] * (len(counts) - 1)).astype(int)
+    strap = bootstrap(resamples=30)
+    drawn = np.round(strap._draw(1, len(counts)) * (len(counts) - 1)).astype(int)
     expected = [chunks.precision_recall_f1(np.repeat(counts, times, axis=0))[2] for times in drawn]
-    np.testing.assert_allclose(strap.means(examples)[10:], expected, atol=1e-12)
+    np.testing.assert_allclose(strap.means(examples)[10:20], expected, atol=1e-12)
 
 
 def test_weights_may_differ_by_seed_and_step_and_the_mean_over_seeds_is_of_whole_scores():
@@ -115,9 +115,14 @@ def test_weights_may_differ_by_seed_and_step_and_the_mean_over_seeds_is_of_whole
             alone = np.average(scores[seed, :, step], weights=weights[seed, :, step])
             assert found.by_seed[seed, step] == pytest.approx(alone)
     strap = bootstrap()
-    by_seed = [strap.means(Examples(scores[[seed]], weights[[seed]])) for seed in range(3)]
-    drawn = np.einsum("bs,sbt->bt", strap._draw(0, 3), by_seed)
-    np.testing.assert_allclose(strap.means(found), drawn)
+    by_seed = np.array(
+        [strap.means(Examples(scores[[seed]], weights[[seed]])) for seed in range(3)]
+    )  # [seeds, B, steps]
+    by_seeds, by_examples, by_both = np.split(strap.means(found), 3)
+    drawn = by_seed[:, 333:666]
+    np.testing.assert_allclose(by_seeds, strap._draw(0, 3) @ found.by_seed)
+    np.testing.assert_allclose(by_examples, drawn.mean(axis=0))
+    np.testing.assert_allclose(by_both, np.einsum("bs,sbt->bt", strap._draw(0, 3), drawn))
 
 
 def test_one_seed_and_one_example_have_no_interval():
