@@ -22,8 +22,8 @@ FEWEST_STEPS = 4
 """After τ = 0: with fewer, a form of two parameters cannot be told from chance."""
 ALIKE = 0.005
 """Errors are told apart in steps of so much; of forms that are alike the simplest is taken."""
-GRID = 400
-BEYOND = 64.0
+GRID = 256
+BEYOND = 8.0
 """The grid of h goes from the first probed step over BEYOND to the last times BEYOND."""
 
 

@@ -1,4 +1,4 @@
-"""The figures of the report: those of retention, zero-shot gain by language, retrieval by layer.
+"""The figures as files, for papers: those of retention, zero-shot gain by language, retrieval by layer.
 
 Each function takes a study and the sweep's name and gives its drawings, none where there is nothing to draw.
 """
@@ -6,7 +6,6 @@ Each function takes a study and the sweep's name and gives its drawings, none wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -19,7 +18,6 @@ from analysis.plotting import (
     MARKERS,
     Drawing,
     LineStyle,
-    band,
     colours,
     distinct,
     label,
@@ -90,8 +88,8 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
         for panel, scale in zip(axes[0], scales, strict=True):
             for curve in (curve for curve in curves if curve.arm.scale == scale):
                 name = curve.arm.intermediate
-                band(panel, curve.layers, curve.low, curve.high, colour[name])
                 panel.plot(curve.layers, curve.value, _line(names, name), color=colour[name], marker=".")
+                panel.vlines(curve.compared_layer, curve.compared.low, curve.compared.high, color=colour[name])
                 panel.axvline(curve.compared_layer, color=GREY, linestyle=":", linewidth=0.8)
             for curve in (curve for curve in normed if curve.arm.scale == scale):
                 panel.plot(curve.layers, curve.value, "--", color=colour[curve.arm.intermediate], linewidth=0.8)
@@ -115,8 +113,8 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
         title(figure, sweep, f"{task} retrieval before and after phase 2", study)
         caption = (
             f"{task} (sentence vectors are mean-pooled states, compared by cosine), "
-            "by layer, mean over languages, with 95 % intervals: what intermediate training does to "
-            "multilinguality before any target is trained."
+            "by layer, mean over languages, with a 95 % interval at the layer that is compared: what intermediate "
+            "training does to multilinguality before any target is trained."
             + " Thin and dashed: the same states after the encoder’s final LayerNorm, which in a pre-LN encoder no "
             "layer’s residuals have been through." * bool(normed)
         )
@@ -124,42 +122,13 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
     return drawings
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading of the report, what draws it, and what to say where there is nothing to draw."""
-
-    heading: str
-    draw: Callable[[Study, str], list[Drawing]]
-    missing: str
-
-
-SECTIONS = (
-    Section(
-        "What each intermediate adds to each target",
-        gain_heat_map,
-        "No gain yet: that takes a target trained through an intermediate and without one, on a common seed.",
-    ),
-    Section(
-        "Retention while a target is learned",
-        retention_by_step,
-        "No retention curve yet: no target training with probes of its intermediate has completed.",
-    ),
-    Section(
-        "Retention in other languages",
-        retention_by_language,
-        "No retention curve in another language: none was probed, or R is defined in none (see below).",
-    ),
-    Section(
-        "Final retention against scale",
-        retention_by_scale,
-        "No final retention yet: none is measured, or none is defined (see the cells below).",
-    ),
-    Section(
-        "Zero-shot gain by language",
-        gain_by_language,
-        "No gain yet: that takes a target trained through an intermediate and without one, on a common seed.",
-    ),
-    Section("Multilinguality before and after phase 2", retrieval_by_layer, "No retrieval has been evaluated."),
+DRAWINGS: tuple[Callable[[Study, str], list[Drawing]], ...] = (
+    gain_heat_map,
+    retention_by_step,
+    retention_by_language,
+    retention_by_scale,
+    gain_by_language,
+    retrieval_by_layer,
 )
 
 

@@ -3,7 +3,6 @@
 frame = gather_store(root)                        # one row per measured value
 frame = gather_wandb_files(root / "wandb")        # the same rows
 frame = gather_wandb_server(Place("us", "retain", "sandbox"), cache)
-scores = per_example(root, key)                   # what a bootstrap over examples needs; in the store only
 """
 
 from __future__ import annotations
@@ -24,22 +23,6 @@ from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 from trainers.tracking import step_axis
-
-EXAMPLE_SCHEMA: dict[str, Any] = {
-    "measure": pl.String,
-    "task": pl.String,
-    "language": pl.String,
-    "at": pl.Int64,
-    "example": pl.Int64,
-    "score": pl.Float64,
-    "weight": pl.Float64,
-}
-"""One row per example of a measurement; the weighted mean of its scores is the value measured.  `at` is null for
-`zero_shot`, which is measured once, at the end."""
-
-_PROBE = "probe-step-"
-_LAYER = "-layer"
-_NORMED = "-normed"
 
 
 def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
@@ -201,45 +184,3 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
             measured.append((row[axis], *Score(measure, task, language, metric, float(row[name]), **curves[name])))
     values = pl.DataFrame(measured, schema=MEASURED, orient="row")
     return Record(stage, config["scale"], summary if "outcome" in summary else None, values)
-
-
-# -- examples -------------------------------------------------------------------------------------------------
-
-
-def per_example(root: Path, key: str) -> pl.DataFrame:
-    """The score of each example in everything that a stage measured example by example.
-
-    Returns:
-        One row per example (`EXAMPLE_SCHEMA`), sorted; empty where the stage wrote no predictions.
-    """
-    parts = [_examples(path) for path in sorted(Store(root).entry(key).predictions.glob("[!.]*.parquet"))]
-    if not parts:
-        return pl.DataFrame(schema=EXAMPLE_SCHEMA)
-    return pl.concat(parts).sort("measure", "task", "language", "at", "example")
-
-
-def _examples(path: Path) -> pl.DataFrame:
-    """One predictions file; its name, `<task>[-normed][-layerNN]-<language>` or the step, tells what columns do not.
-
-    A file without weights is of examples that weigh alike.
-    """
-    if path.stem.startswith(_PROBE):
-        facts: dict[str, Any] = {"at": int(path.stem.removeprefix(_PROBE))}
-    else:
-        name, _, language = path.stem.rpartition("-")
-        task, _, layer = name.partition(_LAYER)
-        normed = task.endswith(_NORMED)
-        facts = {
-            "measure": ("retrieval_normed" if normed else "retrieval") if layer else "zero_shot",
-            "task": task.removesuffix(_NORMED),
-            "language": language,
-            "at": int(layer) if layer else None,
-        }
-    table = pl.scan_parquet(path)
-    if "weight" not in table.collect_schema():
-        facts["weight"] = 1.0
-    columns = [
-        (pl.lit(facts[name]) if name in facts else pl.col(name)).cast(kind).alias(name)
-        for name, kind in EXAMPLE_SCHEMA.items()
-    ]
-    return table.select(columns).collect()

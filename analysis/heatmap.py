@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.image import AxesImage
 
-from analysis.plotting import PANEL_WIDTH, Drawing, panels, title
+from analysis.differences import SIDES
+from analysis.plotting import PANEL_WIDTH, Drawing, distinct, panels, title
 from analysis.statistics import UNDEFINED, Estimate
 from analysis.study import Study
 from trainers.tasks import TASKS
+from trainers.tasks.intermediates import NONE
 
-SIDES = ("English", "other languages")
 COLOURS = "PuOr"
 """Diverging, and told apart with every common colour blindness."""
 CELL_WIDTH, CELL_HEIGHT = 0.62, 0.27
@@ -26,13 +26,14 @@ Grid = dict[tuple[str, str], Estimate]
 
 
 def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
-    """One figure a scale: rows are intermediates, columns targets, one panel English and one the other languages."""
+    """One figure a scale and a difference of scales: rows are intermediates, columns targets, one panel a side."""
     drawings = []
-    for scale in study.scales:
-        grids = [_grid(study, scale, side) for side in SIDES]
-        if not any(grids):
-            continue
-        intermediates, targets = _names(study, scale)
+    for scale in distinct(one.where for one in study.grids):
+        grids = [
+            {(one.intermediate, one.target): one.gain for one in study.grids if (one.where, one.side) == (scale, side)}
+            for side in SIDES
+        ]
+        intermediates, targets = _names(study)
         columns = [[target for target in targets if any(pair[1] == target for pair in grid)] for grid in grids]
         width = max(PANEL_WIDTH, CELL_WIDTH * max(map(len, columns)))
         figure, axes = panels(1, len(SIDES), height=CELL_HEIGHT * len(intermediates) + 0.8, sharey=True)
@@ -45,38 +46,22 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
         figure.colorbar(drawn, ax=list(axes[0]), label="gain, points of 100", shrink=0.8)
         title(figure, sweep, f"what each intermediate adds to each target, {scale}", study)
         caption = (
-            f"{scale}: score through the intermediate minus score without it, in points of 100, on common seeds. "
+            f"{scale}: score through the intermediate minus score without it, in points of 100, on common seeds"
+            f"{' (the difference of these between two scales)' if ' − ' in scale else ''}. "
             "Bold: different from 0 in its 95 % interval. Retrieval is compared at the layer that the sweep names "
             "and has no English side. Empty: not measured, or diverged."
         )
-        drawings.append(Drawing(f"gain-heat-map-{scale}", caption, figure))
+        drawings.append(Drawing(f"gain-heat-map-{scale}".replace(" − ", "-minus-"), caption, figure))
     return drawings
 
 
-def _names(study: Study, scale: str) -> tuple[list[str], list[str]]:
+def _names(study: Study) -> tuple[list[str], list[str]]:
     """Intermediates and targets of the sweep, in the order of the table of tasks; several tasks at once come last."""
-    stages = study.compared.filter(pl.col("scale") == scale)
-    intermediates = set(stages["intermediate"]) - {"none"}
-    targets = {target for names in stages["targets"] for target in names}
+    intermediates = set(study.compared["intermediate"]) - {NONE}
+    targets = {target for names in study.compared["targets"] for target in names}
     order = {name: place for place, name in enumerate(TASKS)}
     placed = [sorted(names, key=lambda name: (order.get(name, len(order)), name)) for names in (intermediates, targets)]
     return placed[0], placed[1]
-
-
-def _grid(study: Study, scale: str, side: str) -> Grid:
-    english = side == SIDES[0]
-    grid: Grid = {
-        (cell.arm.intermediate, cell.target): cell.english_gain if english else cell.others_gain
-        for cell in study.cells
-        if cell.gains and cell.arm.scale == scale
-    }
-    if not english:
-        grid |= {
-            (curve.arm.intermediate, curve.task): curve.change
-            for curve in study.layers
-            if curve.arm.scale == scale and curve.arm.intermediate != "none"
-        }
-    return {pair: gain for pair, gain in grid.items() if not math.isnan(gain.value)}
 
 
 def _panel(panel: Axes, grid: Grid, intermediates: list[str], targets: list[str], largest: float) -> AxesImage:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
+from analysis.examples import NOTHING, ExampleSource, no_examples
 from analysis.frame import primary
 from analysis.statistics import Examples, Floats
 from trainers.tasks.languages import ENGLISH
 
 MEAN_TOLERANCE = 1e-6
-
-NOTHING: Floats = np.empty((2, 0))
-"""Scores and weights of no examples."""
 
 Point = tuple[str, str, str, str, int]
 """Stage key, measure, task, language, at."""
@@ -101,11 +99,11 @@ def arms(stages: pl.DataFrame, kind: str) -> list[Arm]:
 class Measurements:
     """Looks up primary-metric values, and single examples where the store has them."""
 
-    def __init__(self, frame: pl.DataFrame, examples: Iterable[tuple[str, pl.DataFrame]] = ()) -> None:
+    def __init__(self, frame: pl.DataFrame, examples: ExampleSource = no_examples) -> None:
         """
         Args:
             frame: `analysis.frame.SCHEMA`.
-            examples: stage key and `analysis.gather.per_example` of that stage.
+            examples: looks up the scores of single examples.
         """
         self._values: dict[Point, float] = {}
         self._chances: dict[tuple[str, str, str, str], float] = {}
@@ -117,26 +115,9 @@ class Measurements:
             self._steps.setdefault((key, measure, task, language), []).append(at)
             self._values[key, measure, task, language, at] = value
             self._chances[key, measure, task, language] = chance
-        self._examples = {point: found for point, found in self._by_point(examples) if self._agrees(point, found)}
-
-    def _by_point(self, examples: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[tuple[Point, Floats]]:
-        """[2, examples] scores and weights of each point."""
-        for key, table in examples:
-            grouped = table.group_by("measure", "task", "language", "at", maintain_order=True).agg("score", "weight")
-            for measure, task, language, at, scores, weights in grouped.iter_rows():
-                if at is None:  # zero_shot: measured once, at T
-                    at = max(self.steps([key], measure, task, language), default=0)
-                yield (key, measure, task, language, at), np.array([scores, weights])
-
-    def _agrees(self, point: Point, found: Floats) -> bool:
-        """Only of a weighted mean over examples can examples be resampled (not of mining's F1, nor of a torn write)."""
-        scores, weights = found[:, None]  # of one seed
-        value = Examples(scores, weights).by_seed[0]
-        return point in self._values and abs(value - self._values[point]) < MEAN_TOLERANCE
-
-    @property
-    def has_examples(self) -> bool:
-        return bool(self._examples)
+        self._source = examples
+        self.has_examples = False
+        """Whether any examples were found so far."""
 
     def steps(self, keys: Sequence[str], measure: str, task: str, language: str) -> list[int]:
         """Where all of these stages measured it, rising."""
@@ -152,11 +133,29 @@ class Measurements:
     def chance(self, key: str, measure: str, task: str, language: str) -> float:
         return self._chances[key, measure, task, language]
 
+    def values(self, keys: Sequence[str], measure: str, task: str, language: str, steps: Sequence[int]) -> Floats:
+        """[seeds, steps] as measured."""
+        return np.array([[self._values[key, measure, task, language, at] for at in steps] for key in keys])
+
     def examples(self, keys: Sequence[str], measure: str, task: str, language: str, steps: Sequence[int]) -> Examples:
         """[seeds, examples, steps]; where examples are missing or not the same ones, their mean as the only one."""
         points = [[(key, measure, task, language, at) for at in steps] for key in keys]
-        found = [[self._examples.get(point, NOTHING) for point in row] for row in points]
+        found = [[self._found(point) for point in row] for row in points]
         counts = {one.shape[1] for row in found for one in row}
         if len(counts) == 1 and counts != {0}:
             return Examples(*np.array(found).transpose(2, 0, 3, 1))  # from [seeds, steps, 2, examples]
-        return Examples.alike(np.array([[[self._values[point] for point in row]] for row in points]))
+        return Examples.alike(self.values(keys, measure, task, language, steps)[:, None])
+
+    def _found(self, point: Point) -> Floats:
+        """[2, examples] of a point.
+
+        Only of a weighted mean over examples can examples be resampled (not of mining's F1, nor of a torn write).
+        """
+        found = self._source(*point)
+        if not found.size:
+            return NOTHING
+        value = Examples(*found[:, None]).by_seed[0]  # of one seed
+        if abs(value - self._values[point]) >= MEAN_TOLERANCE:
+            return NOTHING
+        self.has_examples = True
+        return found

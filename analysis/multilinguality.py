@@ -27,11 +27,11 @@ class LayerCurve:
     languages: tuple[str, ...]
     layers: Floats
     value: Floats
-    low: Floats
-    high: Floats
     """[layers]"""
     compared_layer: int
     """The layer at the depth that the sweep fixed before its results were seen."""
+    compared: Estimate
+    """There, and only there, accuracy has an interval: the other layers are shown and not concluded from."""
     change: Estimate = UNDEFINED
     """Accuracy at `compared_layer` minus that before phase 2; undefined for `none` and where that was not measured."""
     change_samples: Floats | None = None
@@ -62,18 +62,17 @@ def _curve(
 ) -> LayerCurve:
     languages = _languages(arm, what, measurements)
     layers = measurements.steps(arm.ordered_keys, *what, languages[0])
-    by_seed, samples = _means(arm, what, languages, layers, measurements, bootstrap)
-    value = by_seed.mean(axis=0)
-    low, high = bootstrap.interval(value, samples, len(arm.seeds))
+    value = np.mean([measurements.values(arm.ordered_keys, *what, one, layers) for one in languages], axis=(0, 1))
     compared, change, change_samples, change_by_seed = round(depth * layers[-1]), UNDEFINED, None, None
+    by_seed, samples = _means(arm, what, languages, compared, measurements, bootstrap)
     if before is not None and before is not arm:
         shared = [language for language in languages if language in _languages(before, what, measurements)]
         if shared:
-            first, first_samples = _means(before, what, shared, [compared], measurements, bootstrap)
-            after, after_samples = _means(arm, what, shared, [compared], measurements, bootstrap)
+            first, first_samples = _means(before, what, shared, compared, measurements, bootstrap)
+            after, after_samples = _means(arm, what, shared, compared, measurements, bootstrap)
             # The pretrained encoder has no seed of its own: the seeds are those of phase 2.
-            change_by_seed = (after - first.mean(axis=0))[:, 0]
-            change_samples = (after_samples - first_samples)[:, 0]
+            change_by_seed = after - first.mean()
+            change_samples = after_samples - first_samples
             change = bootstrap.estimate(change_by_seed.mean(), change_samples, len(arm.seeds))
     return LayerCurve(
         arm,
@@ -81,9 +80,8 @@ def _curve(
         tuple(languages),
         np.array(layers, dtype=np.float64),
         value,
-        low,
-        high,
         compared,
+        bootstrap.estimate(by_seed.mean(), samples, len(arm.seeds)),
         change,
         change_samples,
         change_by_seed,
@@ -96,9 +94,9 @@ def _languages(arm: Arm, what: Measured, measurements: Measurements) -> list[str
 
 
 def _means(
-    arm: Arm, what: Measured, languages: list[str], layers: list[int], measurements: Measurements, bootstrap: Bootstrap
+    arm: Arm, what: Measured, languages: list[str], layer: int, measurements: Measurements, bootstrap: Bootstrap
 ) -> tuple[Floats, Floats]:
-    """[seeds, layers] and [B, layers], means over languages."""
-    found = [measurements.examples(arm.ordered_keys, *what, language, layers) for language in languages]
-    samples = np.mean([bootstrap.means(part) for part in found], axis=0)
-    return np.mean([part.by_seed for part in found], axis=0), samples
+    """[seeds] and [B], means over languages."""
+    found = [measurements.examples(arm.ordered_keys, *what, language, [layer]) for language in languages]
+    samples = np.mean([bootstrap.means(part)[:, 0] for part in found], axis=0)
+    return np.mean([part.by_seed[:, 0] for part in found], axis=0), samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -149,11 +150,19 @@ def save(figure: Figure, folder: Path, name: str) -> str:
     """
     name = re.sub(r"[^\w+-]", "_", name)[:LONGEST_NAME]
     folder.mkdir(parents=True, exist_ok=True)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out: once is enough, and both files get the same
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    svg = as_svg(figure)
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    return (folder / f"{name}.svg").read_text(encoding="utf-8")
+    return svg
+
+
+def as_svg(figure: Figure) -> str:
+    """Its text; equal figures give equal texts."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out: once is enough, and all files get the same
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from analysis.examples import ExampleFiles, no_examples
 from analysis.frame import Record, with_planned
-from analysis.gather import per_example, store_records, wandb_records, wandb_server_records
+from analysis.gather import store_records, wandb_records, wandb_server_records
 from analysis.statistics import RESAMPLES, Bootstrap
 from analysis.study import XTREME_DEPTH, Study, analyse
 from analysis.wandb_api import Place
@@ -55,8 +56,7 @@ def read_study(
         WandbError: W&B cannot be asked, or has no runs of the sweep.
     """
     records = _records(store_root, keys, source)
-    begun = sorted(record.stage.key for record in records)
-    examples = [(key, per_example(store_root, key)) for key in begun] if source == "store" else []
+    examples = ExampleFiles(store_root) if source == "store" else no_examples
     records = with_planned(records, (stage for stage in planned if stage.key in keys))
     bootstrap = Bootstrap(np.random.default_rng(seed), resamples)
     return Reading(records, analyse(records, examples, bootstrap, retrieval_depth), bootstrap)

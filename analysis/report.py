@@ -1,39 +1,39 @@
 """One self-contained HTML page and its figures: the question, the answer, what it rests on.
 
-    page = write_report(store_root, keys, out, "sandbox")     # out/report.html, out/figures/*.png and *.svg
+    page = write_report(store_root, keys, out, "sandbox")     # also out/tables/*.{md,tex,csv}, out/figures/*.{png,svg}
 
-The page needs no network and no script, prints, and never trusts a text that it was given.
+The page needs no network, prints, and never trusts a text that it was given.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 import polars as pl
 
+from analysis import page as parts
 from analysis import tables, xtreme
 from analysis.claims import judged
-from analysis.figures import SECTIONS, Section
+from analysis.exports import leaderboard, write_tables
+from analysis.figures import DRAWINGS
 from analysis.findings import answers
 from analysis.frame import Record
-from analysis.plotting import Drawing, save, seeds_note, style
+from analysis.interactive import FIGURES
+from analysis.plotting import Drawing, as_svg, save, seeds_note, style
 from analysis.reading import Source, read_study
 from analysis.search_figure import scores_by_point
 from analysis.statistics import RESAMPLES
 from analysis.study import XTREME_DEPTH, Study
-from analysis.tables import Table
 from analysis.verify import beside_published
 from analysis.wandb_api import Place
 from trainers.files import write_atomically
 from trainers.stage import Stage
 
 TEMPLATE = Path(__file__).with_name("report.html.template")
-LONG_TEXT = 40
-"""Cells of so many characters may wrap."""
 PUBLISHED_HEADING = """<h2>Beside published numbers</h2>
 <p class="note">In points, aggregated as in XTREME: the unweighted mean over languages, English included; of question
 answering F1 / exact match. Published numbers come from other recipes, and few tell their seeds; those marked
@@ -46,6 +46,20 @@ score of what is trained, on most seeds; test scores choose nothing. Zero-shot: 
 Everything else on this page compares each scale, intermediate and target at its own best point; retrieval is compared
 at that of its intermediate.</p>
 """
+MISSING = {
+    "leaderboard": "No target is known yet.",
+    "cells": "No target training is known yet.",
+    "transfer": "No target has been scored.",
+    "replication": "No gain can be told yet.",
+    "claims": "No scale is known yet.",
+    "retention": "No retention has been measured.",
+    "shapes": "No retention curve is defined.",
+    "trends": "No slope: it takes a defined R(T) at two scales or more.",
+    "cost": "No stage has finished.",
+}
+"""What stands in the place of an empty table."""
+LARGE = 100
+"""Arms: the figures of more take minutes to draw, which is asked for."""
 CSS_PIXELS_PER_INCH = 96 * 1.35
 """Somewhat larger than on paper: a screen is read from farther away."""
 SOURCES = {"store": "the store", "wandb": "W&B offline files"}
@@ -59,11 +73,12 @@ def write_report(
     source: Source = "store",
     *,
     planned: Sequence[Stage] = (),
+    figures: bool | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     retrieval_depth: float = XTREME_DEPTH,
 ) -> Path:
-    """Analyse the stages and write `out/report.html` and `out/figures/`.
+    """Analyse the stages and write `out/report.html`, `out/tables/` and `out/figures/`.
 
     Works at any time: an unfinished or empty store gives a page that says what is missing.
 
@@ -72,6 +87,7 @@ def write_report(
         source: `store`, `wandb` for the offline files beside it, or a place in W&B (these two have no scores of single
             examples, so that intervals cover seeds only).
         planned: the plan's stages, so that those never begun can be named.
+        figures: also draw them as files, for papers; None draws those of a study of at most LARGE arms.
         resamples: of the bootstrap.
         retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
         seed: of the bootstrap; the same store, keys and seed give the same page.
@@ -96,90 +112,66 @@ def write_report(
     )
     study = reading.study
 
-    out.mkdir(parents=True, exist_ok=True)
-    with style():
-        search = _search(study, sweep_name, out / "figures")
-        figures = "\n".join(_section(section, study, sweep_name, out / "figures") for section in SECTIONS)
+    if figures if figures is not None else len(study.arms) <= LARGE:
+        draw_figures(study, sweep_name, out / "figures")
+    xtreme_scores = xtreme.scores(study.compared, study.frame, retrieval_depth)
+    found = {
+        "leaderboard": leaderboard(xtreme_scores),
+        "cells": tables.cell_table(study),
+        "transfer": tables.transfer_table(study),
+        "replication": tables.replication_table(study),
+        "claims": tables.claim_table(judged(study, reading.bootstrap)),
+        "retention": tables.retention_table(study),
+        "shapes": tables.shape_table(study),
+        "trends": tables.trend_table(study),
+        "cost": tables.cost_table(study),
+    }
+    write_tables(found, out / "tables", best=("leaderboard",))
+    drawn = [(figure, figure.draw(study)) for figure in FIGURES]
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         sweep=html.escape(sweep_name),
         source=html.escape(str(source) if isinstance(source, Place) else SOURCES[source]),
         seeds=html.escape(seeds_note(study)),
         resamples=f"{resamples:,}",
-        answers=_items(answers(study)),
+        answers=parts.items(answers(study)),
         counts=_counts(study, len(wanted)),
-        search=search,
-        figures=figures,
-        claims=_table(tables.claim_table(judged(study, reading.bootstrap)), "No scale is known yet."),
-        cells=_table(tables.cell_table(study), "No target training is known yet."),
-        transfer=_table(tables.transfer_table(study), "No target has been scored."),
-        replication=_table(tables.replication_table(study), "No gain can be told yet."),
-        retention=_table(tables.retention_table(study), "No retention has been measured."),
-        published=_published(study, retrieval_depth),
-        shapes=_table(tables.shape_table(study), "No retention curve is defined."),
-        trends=_table(tables.trend_table(study), "No slope: it takes a defined R(T) at two scales or more."),
+        search=_search(study, sweep_name),
+        figures="\n".join(parts.figure_section(figure, view) for figure, view in drawn),
+        script=parts.script() if any(view for _, view in drawn) else "",
+        published=_published(xtreme_scores),
         trouble=_trouble(study, len(wanted)),
-        cost=_table(tables.cost_table(study), "No stage has finished."),
         provenance=_provenance(reading.records),
+        **{name: parts.table(table, MISSING[name]) for name, table in found.items()},
     )
+    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "report.html", page)
     return out / "report.html"
 
 
-def _search(study: Study, sweep_name: str, folder: Path) -> str:
+def draw_figures(study: Study, sweep_name: str, folder: Path) -> None:
+    """Every figure as `<name>.png` and `<name>.svg`; of a full study that takes many minutes."""
+    with style():
+        for draw in (*DRAWINGS, scores_by_point):
+            for drawing in draw(study, sweep_name):
+                save(drawing.figure, folder, drawing.name)
+
+
+def _search(study: Study, sweep_name: str) -> str:
     """A section of its own where the sweep searches; else nothing."""
     if not study.points:
         return ""
-    return (
-        SEARCH_HEADING + _figures(scores_by_point(study, sweep_name), folder) + _table(tables.search_table(study), "")
-    )
+    with style():
+        figures = "\n".join(_image(drawing) for drawing in scores_by_point(study, sweep_name))
+    return SEARCH_HEADING + figures + parts.table(tables.search_table(study), "")
 
 
-def _section(section: Section, study: Study, sweep_name: str, folder: Path) -> str:
-    content = _figures(section.draw(study, sweep_name), folder)
-    content = content or f'<p class="note">{html.escape(section.missing)}</p>'
-    return f"<h2>{html.escape(section.heading)}</h2>\n{content}"
-
-
-def _figures(drawings: Iterable[Drawing], folder: Path) -> str:
-    shown = []
-    for drawing in drawings:
-        svg = base64.b64encode(save(drawing.figure, folder, drawing.name).encode()).decode()
-        caption = html.escape(drawing.caption)
-        width = drawing.figure.get_figwidth() * CSS_PIXELS_PER_INCH
-        # As an image, not inline: then the ids of one figure's SVG cannot meet another's.
-        image = f'<img width="{width:.0f}" alt="{caption}" src="data:image/svg+xml;base64,{svg}">'
-        shown.append(f"<figure><div>{image}</div><figcaption>{caption}</figcaption></figure>")
-    return "\n".join(shown)
-
-
-def _table(table: Table, missing: str) -> str:
-    if not table.rows:
-        return f'<p class="note">{html.escape(missing)}</p>'
-
-    head = "".join(_cell("th", text, place < table.names) for place, text in enumerate(table.columns))
-    lines = ['<div class="scroll"><table>', f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-    group = table.rows[0][0]
-    for row in table.rows:
-        opening = "<tr>" if row[0] == group else '<tr class="group">'
-        cells = "".join(_cell("td", text, place < table.names) for place, text in enumerate(row))
-        lines.append(f"{opening}{cells}</tr>")
-        group = row[0]
-    return "\n".join([*lines, "</tbody></table></div>"])
-
-
-def _cell(tag: str, text: str, is_name: bool) -> str:
-    """A name stands left, a number right with its interval below it; a sentence may wrap."""
-    if len(text) > LONG_TEXT:
-        return f'<{tag} class="name long">{html.escape(text)}</{tag}>'
-    if is_name:
-        return f'<{tag} class="name">{html.escape(text)}</{tag}>'
-    value, bracket, interval = text.partition(" [")
-    small = f"<small>[{html.escape(interval)}</small>" if bracket else ""
-    return f"<{tag}>{html.escape(value)}{small}</{tag}>"
-
-
-def _items(texts: Iterable[str]) -> str:
-    return "\n".join(f"<li>{html.escape(text)}</li>" for text in texts)
+def _image(drawing: Drawing) -> str:
+    caption = html.escape(drawing.caption)
+    width = drawing.figure.get_figwidth() * CSS_PIXELS_PER_INCH
+    # As an image, not inline: then the ids of one figure's SVG cannot meet another's.
+    svg = base64.b64encode(as_svg(drawing.figure).encode()).decode()
+    image = f'<img width="{width:.0f}" alt="{caption}" src="data:image/svg+xml;base64,{svg}">'
+    return f"<figure><div>{image}</div><figcaption>{caption}</figcaption></figure>"
 
 
 def _counts(study: Study, wanted: int) -> str:
@@ -198,15 +190,15 @@ def _counts(study: Study, wanted: int) -> str:
     )
 
 
-def _published(study: Study, retrieval_depth: float) -> str:
+def _published(scores: Sequence[xtreme.Score]) -> str:
     """A section of its own where numbers of the sweep's scales were published; else nothing."""
-    table = beside_published(xtreme.scores(study.compared, study.frame, retrieval_depth))
-    return PUBLISHED_HEADING + _table(table, "") if table.rows else ""
+    table = beside_published(scores)
+    return PUBLISHED_HEADING + parts.table(table, "") if table.rows else ""
 
 
 def _trouble(study: Study, wanted: int) -> str:
     unnamed = wanted - study.stages.height
-    content = _table(tables.trouble_table(study), "" if unnamed else "Nothing: every stage completed.")
+    content = parts.table(tables.trouble_table(study), "" if unnamed else "Nothing: every stage completed.")
     if unnamed:
         content += f'\n<p class="note">{unnamed} of the sweep’s {wanted} stages have not begun.</p>'
     return content

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -74,6 +74,15 @@ class Examples:
         """[seeds, ...]"""
         return _weighted((self.weights * self.scores).sum(axis=1), self.weights.sum(axis=1))
 
+    def drawn(self, shares: Floats) -> Floats:
+        """What drawn examples score: [n, examples] shares → [n, seeds, ...]."""
+        if np.ptp(self.weights) == 0:  # then they cancel
+            return np.tensordot(shares, self.scores, axes=(1, 1))
+        totals, weights = (
+            np.tensordot(shares, summed, axes=(1, 1)) for summed in (self.weights * self.scores, self.weights)
+        )
+        return _weighted(totals, weights)
+
 
 class Bootstrap:
     """Draws seeds and examples with replacement; equal counts get equal draws, whatever is asked first.
@@ -102,12 +111,9 @@ class Bootstrap:
         seeds, count, *further = examples.scores.shape
         if seeds < 2 and count < 2:
             return np.full((self.resamples, *further), np.nan)
-        drawn = self._draw(1, count)
-        totals, weights = (
-            np.tensordot(drawn, summed, axes=(1, 1))
-            for summed in (examples.weights * examples.scores, examples.weights)
-        )
-        return np.einsum("bs,bs...->b...", self._draw(0, seeds), _weighted(totals, weights))
+        of_seeds, of_examples = self._draw(0, seeds), examples.drawn(self._draw(1, count))
+        by_seeds = np.tensordot(of_seeds, examples.by_seed, axes=1)
+        return np.concatenate([by_seeds, of_examples.mean(axis=1), np.einsum("bs,bs...->b...", of_seeds, of_examples)])
 
     def estimate(self, value: float | Floats, samples: Floats, seeds: int) -> Estimate:
         """`value` with its interval.
@@ -122,7 +128,7 @@ class Bootstrap:
     def interval(self, values: Floats, samples: Floats, seeds: int) -> tuple[Floats, Floats]:
         """Student's t interval about each value: [...], [B, ...] → two of [...].  One seed's covers examples only."""
         error, freedom = spread(samples, seeds)
-        half_width = stats.t.ppf((1 + self.confidence) / 2, freedom) * error
+        half_width = special.stdtrit(freedom, (1 + self.confidence) / 2) * error
         return values - half_width, values + half_width
 
     def improvement(self, via: Floats, without: Floats) -> Estimate:
@@ -135,22 +141,22 @@ class Bootstrap:
         if len(via) < 2:
             return Estimate(value)
         drawn = self._draw(0, len(via))
-        samples = np.einsum("bn,nm,bm->b", drawn, _wins(via, without), drawn)
+        of_seeds = np.einsum("bn,nm,bm->b", drawn, _wins(via, without), drawn)
+        samples = np.concatenate([of_seeds, np.full(len(drawn), value), of_seeds])
         found = self.estimate(value, samples, len(via))
         return Estimate(value, max(found.low, 0.0), min(found.high, 1.0))
 
     def _draw(self, level: int, count: int) -> Floats:
-        """[B, count] weights that sum to 1; seeds (level 0) are drawn in the first third, examples (level 1) in the
-        second, and in the last third both as they were.
+        """[B / 3, count] weights that sum to 1, of seeds (level 0) or examples (level 1).
 
         n - 1 of n are drawn: then the variance of drawn means is the unbiased one, s²/n (Rao & Wu 1988).
         """
         if (level, count) not in self._weights:
             rng = np.random.default_rng([self._root, level, count])
-            weights = np.full((3, self.resamples // 3, count), 1 / count)
+            weights = np.full((self.resamples // 3, count), 1 / count)
             if count > 1:
-                weights[[level, 2]] = rng.multinomial(count - 1, weights[0, 0], size=len(weights[0])) / (count - 1)
-            self._weights[level, count] = weights.reshape(self.resamples, count)
+                weights = rng.multinomial(count - 1, weights[0], size=len(weights)) / (count - 1)
+            self._weights[level, count] = weights
         return self._weights[level, count]
 
 
@@ -198,7 +204,7 @@ def p_value(value: float, samples: Floats, seeds: int) -> float:
         return math.nan
     if error == 0:
         return 1.0 if value == 0 else 0.0
-    return float(2 * stats.t.sf(abs(value) / error, freedom))
+    return float(2 * special.stdtr(freedom, -abs(value) / error))
 
 
 def holm(p_values: Sequence[float]) -> Floats:

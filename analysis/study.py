@@ -5,7 +5,7 @@ study = analyse(store_records(root, keys), examples, Bootstrap(np.random.default
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,16 +18,18 @@ from analysis.curves import (
     final_means,
     head_comparisons,
     pooled_slopes,
-    retention_curves,
     scale_trends,
 )
+from analysis.differences import GridGain, gain_grids
+from analysis.examples import ExampleSource
 from analysis.frame import Record, stage_table, tidy
 from analysis.measurements import Arm, Measurements, arms, usable
-from analysis.multilinguality import NORMED, PLAIN, LayerCurve, layer_curves
+from analysis.multilinguality import LayerCurve
+from analysis.pieces import measure_all
 from analysis.replication import Replicated, replicated
 from analysis.search import PointScore, best_keys, compared, last_attempts, point_scores
 from analysis.statistics import Bootstrap, Estimate
-from analysis.transfer import Cell, MeanGain, cells, mean_gains
+from analysis.transfer import Cell, MeanGain, mean_gains
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Study:
     cells: list[Cell]
     mean_gains: list[MeanGain]
     replicated: list[Replicated]
+    grids: list[GridGain]
+    """Gains of intermediate × target at each scale, and their differences between scales."""
     layers: list[LayerCurve]
     normed_layers: list[LayerCurve]
     """Of pre-LN encoders, whose residuals no LayerNorm has touched: retrieval after the final one."""
@@ -65,8 +69,7 @@ class Study:
     @cached_property
     def scales(self) -> list[str]:
         """From small to large."""
-        ordered = self.stages.sort("non_embedding_parameters", "scale", nulls_last=True)
-        return ordered["scale"].unique(maintain_order=True).to_list()
+        return scales_in(self.stages)
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -79,13 +82,19 @@ class Study:
         return min((len(arm.seeds) for arm in self.arms), default=0)
 
 
+def scales_in(stages: pl.DataFrame) -> list[str]:
+    """From small to large; those whose size nobody knows yet come last."""
+    ordered = stages.sort("non_embedding_parameters", "scale", nulls_last=True)
+    return ordered["scale"].unique(maintain_order=True).to_list()
+
+
 XTREME_DEPTH = 7 / 12
 """Layer 14 of 24: where XTREME and X-STILTs retrieve."""
 
 
 def analyse(
     records: Sequence[Record],
-    examples: Iterable[tuple[str, pl.DataFrame]],
+    examples: ExampleSource,
     bootstrap: Bootstrap,
     retrieval_depth: float = XTREME_DEPTH,
 ) -> Study:
@@ -93,26 +102,25 @@ def analyse(
 
     Args:
         records: what the stages left behind.
-        examples: stage key and `analysis.gather.per_example`; nothing where only W&B was read.
+        examples: looks up the scores of single examples (`analysis.examples`).
         retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
 
     Raises:
         ValueError: the stages are of more than one sweep.
     """
     stages, frame = stage_table(records), tidy(records)
-    measurements = Measurements(frame, examples)
     last = last_attempts(stages)
     ends = compared(stages, frame)
     targets, at_all_points, retrieved = arms(ends, "target"), arms(last, "target"), arms(ends, "retrieval")
-    every_curve = retention_curves(at_all_points, measurements, bootstrap)
-    curves = [curve for curve in every_curve if curve.arm in targets]
-    finals = final_means(every_curve, bootstrap)
+    pieces = measure_all(frame, at_all_points, targets, retrieved, examples, bootstrap, retrieval_depth)
+    curves = [curve for curve in pieces.curves if curve.arm in targets]
+    finals = final_means(pieces.curves, bootstrap)
     points: list[PointScore] = []
     if (stages["variant"] != "").any():
         found = [*arms(last, "intermediate"), *at_all_points]
+        measurements = Measurements(frame, examples)
         points = point_scores(found, finals, best_keys(stages, frame), measurements, bootstrap)
     trends = scale_trends(curves, bootstrap)
-    table = cells(targets, measurements, bootstrap)
     return Study(
         stages,
         ends,
@@ -124,11 +132,12 @@ def analyse(
         pooled_slopes(trends, bootstrap, at_equal_placement=True),
         head_comparisons(curves, bootstrap),
         finals,
-        cells=table,
-        mean_gains=mean_gains(table, bootstrap),
-        replicated=replicated(table, bootstrap),
-        layers=layer_curves(retrieved, PLAIN, measurements, bootstrap, retrieval_depth),
-        normed_layers=layer_curves(retrieved, NORMED, measurements, bootstrap, retrieval_depth),
+        cells=pieces.cells,
+        mean_gains=mean_gains(pieces.cells, bootstrap),
+        replicated=replicated(pieces.cells, bootstrap),
+        grids=gain_grids(pieces.cells, pieces.layers, scales_in(stages), bootstrap),
+        layers=pieces.layers,
+        normed_layers=pieces.normed_layers,
         points=points,
-        has_examples=measurements.has_examples,
+        has_examples=pieces.has_examples,
     )

@@ -44,6 +44,11 @@ class Percentile(Bootstrap):
         low, high = np.quantile(samples, [(1 - self.confidence) / 2, (1 + self.confidence) / 2], axis=0)
         return low, high
 
+    def means(self, examples: Examples) -> Floats:
+        seeds, count = examples.scores.shape[:2]
+        by_seed = np.tensordot(self._draw(1, count), examples.scores, axes=(1, 1))
+        return np.einsum("bs,bs...->b...", self._draw(0, seeds), by_seed)
+
     def _draw(self, level: int, count: int) -> Floats:
         if (level, count) not in self._weights:
             rng = np.random.default_rng([self._root, level, count])

@@ -27,12 +27,16 @@ def report(chosen: Report) -> int:
     stages = planned(sweep).stages
     out = chosen.out or sweep.store / "report"
     keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
+    drawn = chosen.figures
     try:
-        page = write_report(sweep.store, keys, out, sweep.name, source, planned=stages, retrieval_depth=depth)
+        page = write_report(
+            sweep.store, keys, out, sweep.name, source, planned=stages, figures=drawn, retrieval_depth=depth
+        )
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"report  {page}")
+    print(f"tables  {out / 'tables'}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")
     return 0

@@ -89,12 +89,14 @@ class Status(Common):
 
 @dataclass
 class Report(Common):
-    """Draw the figures and write one HTML page."""
+    """Write one HTML page with interactive figures, its tables for papers, and figures as files."""
 
     out: Path | None = None
     """Folder of the report; None is `<store>/report`."""
     source: Annotated[str, tyro.conf.arg(name="from")] = "store"
     """`store`, or a W&B server: `wandb://<entity>/<project>/<sweep>`, whose intervals cover seeds only."""
+    figures: bool | None = None
+    """Draw PNG and SVG files, too: minutes for a full study; None draws those of a study of up to 100 arms."""
 
 
 @dataclass

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.gather import per_example, store_records
+from analysis.examples import ExampleFiles
+from analysis.gather import store_records
 from analysis.statistics import Bootstrap
 from analysis.study import Study, analyse
 from trainers.files import write_json
@@ -260,8 +261,7 @@ def write_study(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[str]:
 def study_of(root: Path, resamples: int = 400) -> Study:
     """What analysis makes of a store."""
     records = store_records(root)
-    examples = ((record.stage.key, per_example(root, record.stage.key)) for record in records)
-    return analyse(records, examples, Bootstrap(np.random.default_rng(7), resamples))
+    return analyse(records, ExampleFiles(root), Bootstrap(np.random.default_rng(7), resamples))
 
 
 def append_line(root: Path, key: str, line: str) -> None:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from analysis.examples import ExampleFiles
 from analysis.frame import SCHEMA, primary
-from analysis.gather import EXAMPLE_SCHEMA, gather_store, per_example
+from analysis.gather import gather_store
 from tests.analysis import fakes
 
 
@@ -108,22 +110,20 @@ def test_a_foreign_stage_file_is_named(tmp_path):
 
 
 def test_examples_average_to_the_measured_values(built):
-    frame = primary(built.study.frame)
-    for key in built.keys[::17]:
-        examples = per_example(built.root, key)
-        assert dict(examples.schema) == EXAMPLE_SCHEMA
-        means = (
-            examples.group_by("measure", "task", "language", "at")
-            .agg(pl.mean("score"))
-            .with_columns(pl.col("at").fill_null(fakes.STEPS[-1]))
-        )
-        joined = means.join(frame.filter(key=key), on=["measure", "task", "language", "at"])
-        assert joined.height == means.height > 0
-        assert (joined["score"] - joined["value"]).abs().max() < 1e-9
+    frame, examples = primary(built.study.frame), ExampleFiles(built.root)
+    for row in frame.filter(pl.col("key").is_in(built.keys[::17]), pl.col("measure") != "development").iter_rows(
+        named=True
+    ):
+        point = row["measure"], row["task"], row["language"], row["at"]
+        scores, weights = examples(row["key"], *point)
+        assert scores.shape == weights.shape == (fakes.EXAMPLES,)
+        assert abs(np.average(scores, weights=weights) - row["value"]) < 1e-9
 
 
 def test_a_stage_without_predictions_has_no_examples(tmp_path):
-    assert per_example(tmp_path, "0123").is_empty()
+    examples = ExampleFiles(tmp_path)
+    for measure in ("zero_shot", "retrieval", "stored"):
+        assert examples("0123", measure, "xnli", "en", 0).shape == (2, 0)
 
 
 def test_analysis_imports_no_torch():

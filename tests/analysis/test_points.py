@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from analysis.examples import no_examples
 from analysis.findings import answers
 from analysis.frame import settings, stage_table, with_planned
 from analysis.gather import store_records
@@ -106,7 +107,7 @@ def test_points_where_every_seed_diverged_or_none_is_done_are_shown_and_not_scor
     stages = grid(seeds=(0,))
     write(tmp_path, stages[:2], diverged=[stages[0].label])
     records = with_planned(store_records(tmp_path), stages)
-    study = fakes.analyse(records, (), fakes.Bootstrap(np.random.default_rng(0), 50))
+    study = fakes.analyse(records, no_examples, fakes.Bootstrap(np.random.default_rng(0), 50))
     rows = {row[2]: row[3:8] for row in search_table(study).rows}
     assert rows[f"{TARGET} 1e-05"] == ("", "–", "1", "–", "–")
     assert rows[f"{TARGET} 2e-05"][:4] == ("best", "1", "–", "–")

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.examples import ExampleFiles, no_examples
 from analysis.findings import answers
-from analysis.gather import gather_store, per_example, store_records
+from analysis.gather import gather_store, store_records
 from analysis.measurements import Measurements
 from analysis.statistics import Bootstrap
 from analysis.study import analyse
@@ -151,7 +152,7 @@ def test_examples_of_weighted_scores_are_resampled(tmp_path):
     table = pl.DataFrame({"example": range(4), "score": scores, "weight": weights.astype(float)})
     for written, resampled in ((table, 4), (table.drop("weight"), 1)):
         written.write_parquet(path)
-        found = Measurements(gather_store(tmp_path), [(stage.key, per_example(tmp_path, stage.key))])
+        found = Measurements(gather_store(tmp_path), ExampleFiles(tmp_path))
         examples = found.examples([stage.key], "zero_shot", "panx", "en", [100])
         assert examples.scores.shape == (1, resampled, 1)
         assert examples.by_seed[0, 0] == pytest.approx(value["value"])
@@ -237,7 +238,7 @@ def test_without_the_untouched_probe_only_the_stored_head_has_a_curve(tmp_path):
 
 def test_without_examples_intervals_cover_seeds_only(built):
     records = store_records(built.root)
-    study = analyse(records, (), Bootstrap(np.random.default_rng(0), 200))
+    study = analyse(records, no_examples, Bootstrap(np.random.default_rng(0), 200))
     assert not study.has_examples
     curve, full = study.curves[0], built.study.curves[0]
     assert curve.final.value == pytest.approx(full.final.value)
@@ -250,9 +251,8 @@ def test_examples_that_do_not_average_to_the_value_are_not_resampled(tmp_path):
     frame = gather_store(tmp_path)
     point = (stage.key, "stored", "mnli", "en", 100)
     other = frame.with_columns(value=frame["value"] + 0.01)
-    examples = [(stage.key, per_example(tmp_path, stage.key))]
     for table, count in ((frame, fakes.EXAMPLES), (other, 1)):
-        found = Measurements(table, examples).examples([point[0]], *point[1:4], [100])
+        found = Measurements(table, ExampleFiles(tmp_path)).examples([point[0]], *point[1:4], [100])
         assert found.scores.shape == found.weights.shape == (1, count, 1)
 
 
