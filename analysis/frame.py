@@ -140,7 +140,10 @@ def tidy(records: Iterable[Record]) -> pl.DataFrame:
     whose = pl.Series("whose", np.repeat(np.arange(len(order)), counts))
     # What was measured again after a crash counts as it was measured last.
     point = ["whose", *_POINT]
-    values = values.with_columns(whose).unique(point, keep="last").sort(point)
+    # A few names stand in millions of rows: they are compared as numbers, in alphabetical order.
+    names = {name: pl.Enum(values[name].unique().sort()) for name in _POINT if SCHEMA[name] == pl.String}
+    values = values.with_columns(whose, *(pl.col(name).cast(kind) for name, kind in names.items()))
+    values = values.unique(point, keep="last").sort(point).cast(dict.fromkeys(names, pl.String))
     return pl.concat([identities[order][values["whose"]], values.drop("whose")], how="horizontal").select(list(SCHEMA))
 
 

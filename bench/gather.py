@@ -23,7 +23,6 @@ from launch.plan import make_plan
 from launch.sweep import Sweep
 from trainers.data.sandbox import write_mirror
 from trainers.provenance import provenance
-from trainers.stage import Stage
 
 STEPS_BETWEEN = 5
 T = TypeVar("T")
@@ -65,14 +64,18 @@ def write_store(root: Path, runs: int, points: int) -> None:
     arm = {"scales": ("sandbox-s",), "intermediates": ("mnli",), "targets": ("xnli",)}
     sweep = Sweep(name="bench", store=root, mirror=mirror, seeds=(0,), recipes="sandbox", **arm)
     target = next(stage for stage in make_plan(sweep).stages if stage.kind == "target")
+    content = events(points)
     for number in range(runs):
-        write_run(root, target.model_copy(update={"seed": number}), points)
+        stage = target.model_copy(update={"seed": number})
+        folder = root / "stages" / stage.key
+        folder.mkdir(parents=True)
+        (folder / "stage.json").write_text(stage.model_dump_json(indent=1))
+        (folder / "events.jsonl").write_text(content)
+        (folder / "result.json").write_text(json.dumps({"outcome": "completed", "seconds": {"train": 1.0}}))
 
 
-def write_run(root: Path, stage: Stage, points: int) -> None:
-    folder = root / "stages" / stage.key
-    folder.mkdir(parents=True)
-    (folder / "stage.json").write_text(stage.model_dump_json(indent=1))
+def events(points: int) -> str:
+    """What a run's events.jsonl holds."""
     scale = {"parameters": 196_800, "non_embedding_parameters": 84_912, "layer_norm": "post"}
     lines = [_line("attempt", job="bench", scale=scale)]
     for point in range(points):
@@ -81,8 +84,7 @@ def write_run(root: Path, stage: Stage, points: int) -> None:
             lines.append(_line("step", step=at + step, loss=1.0986, learning_rate=1e-5, tokens=512, seconds=0.1234))
         curve = {"measure": "stored", "task": "mnli", "language": ("en", "de", "ru")[point % 3], "metric": "accuracy"}
         lines.append(_line("measured", at=at, **curve, value=0.5 + point / 1e4, examples=500, chance=0.354))
-    (folder / "events.jsonl").write_text("".join(lines))
-    (folder / "result.json").write_text(json.dumps({"outcome": "completed", "seconds": {"train": 1.0}}))
+    return "".join(lines)
 
 
 def _line(event: str, **facts: Any) -> str:

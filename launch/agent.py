@@ -33,7 +33,7 @@ PATIENCE_S = 1800.0
 REPORT_S = 150.0
 """For W&B to be told of an end; it is told again before more is asked for."""
 GRACE_S = 20.0
-"""From being served to being taken, at the longest."""
+"""From being served to being noted, at the longest."""
 Follower = subprocess.Popen[bytes] | None
 End = Literal["ended", "stopped"]
 """Stopped: told to, with something left to do."""
@@ -77,6 +77,7 @@ class Agent:
 
     def _next(self) -> tuple[Trial | None, Follower]:
         """What is to be done now, and who tells W&B of it."""
+        self.folder.take_noted()
         for mine in self.folder.trials():
             if self.folder.agent_of(mine) == self.runner.name and not self._settled(mine):
                 return self._with_follower(mine)
@@ -134,7 +135,7 @@ class Agent:
         return None, None
 
     def _left(self) -> Trial | None:
-        """What nobody works on: its agent was cancelled, or died between being served and taking it."""
+        """What nobody works on: its agent was cancelled, or died between being served and noting it."""
         for trial in self.folder.trials():
             if self.folder.result(trial.run) is None and not any(
                 self.folder.store.entry(stage.key).claimant(job_runs) for stage in trial.stages

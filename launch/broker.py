@@ -38,6 +38,7 @@ class Broker:
         self.folder.close()
 
     def _look(self) -> None:
+        self.folder.take_noted()
         for run in self._unreported():
             if run not in self._followers and self._asking is not None:
                 self._followers[run], self._asking = self._asking, None  # nobody else takes anything

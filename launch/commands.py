@@ -140,15 +140,16 @@ class Submission(Common):
 class WandbAction:
     """The word after `retain wandb`."""
 
-    action: Annotated[Literal["sync"], tyro.conf.Positional]
-    """sync: send what W&B lacks."""
+    action: Annotated[Literal["sync", "dashboard"], tyro.conf.Positional]
+    """sync: send what W&B lacks.  dashboard: write the sweep's W&B report, or write it anew."""
 
 
 @dataclass
 class Wandb(Common, WandbAction):
     """Give W&B what it lacks of a sweep, from the store: offline runs, rows lost in a crash, another project.
 
-    Repeat it after anything: what is there is not sent again.  Exit status 1 where W&B could not be given everything.
+    Repeat it after anything: what is there is not sent again, and one report is updated.  Exit status 1 where W&B could
+    not be given everything.
     """
 
     project: str | None = None

@@ -15,13 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launch.trials import OBJECTIVE, AgentsFolder, Trial, TrialResult, assignment_of
-from launch.wandb_agent import AGENT, FOLDER, PARENT
-from trainers.store import StageEntry
-from trainers.tracking import quiet, step_axis
+if TYPE_CHECKING:  # what takes time to import waits until the assignment is noted
+    from launch.trials import AgentsFolder, Trial, TrialResult
+    from trainers.store import StageEntry
 
+FOLDER, AGENT, PARENT = "RETAIN_AGENTS", "RETAIN_AGENT", "RETAIN_AGENT_PID"
+"""In the environment: the folder; who takes the trial (nobody yet, under a broker); whom this must not outlive."""
 LOOK_EVERY_S = 1.0
 TIMEOUT_S = 60.0
 """For W&B to take the beginning or the end of a run; it is told again later."""
@@ -29,11 +30,14 @@ TIMEOUT_S = 60.0
 
 def main() -> int:
     """0 where the trial completed and W&B knows."""
-    folder, run = AgentsFolder(Path(os.environ[FOLDER])), os.environ["WANDB_RUN_ID"]
+    run = os.environ["WANDB_RUN_ID"]
     if given := os.environ.get("WANDB_SWEEP_PARAM_PATH"):
-        trial = folder.take(run, assignment_of(Path(given).read_text(encoding="utf-8")), os.environ.get(AGENT))
-    else:
-        trial = folder.trial(run)
+        note(Path(os.environ[FOLDER]), run, os.environ.get(AGENT, ""), Path(given).read_text(encoding="utf-8"))
+    from launch.trials import AgentsFolder
+
+    folder = AgentsFolder(Path(os.environ[FOLDER]))
+    folder.take_noted()
+    trial = folder.trial(run)
     shown = None
     with suppress(Exception):  # W&B may be away; what was taken is carried out nevertheless
         shown = _open(folder, trial)
@@ -45,9 +49,18 @@ def main() -> int:
     return 0 if result.outcome == "completed" else 1
 
 
+def note(folder: Path, run: str, agent: str, given: str) -> None:
+    """Keep what was served, at once: the job may be killed at any moment, and W&B would not serve it again."""
+    path = folder / "trials" / f"{run}.given"
+    path.with_suffix(".giving").write_text(f"{agent}\n{given}", encoding="utf-8")
+    path.with_suffix(".giving").replace(path)
+
+
 def _open(folder: AgentsFolder, trial: Trial) -> Any:
     """The trial's run, new or resumed."""
     import wandb
+
+    from trainers.tracking import quiet
 
     return wandb.init(
         id=trial.run,
@@ -61,6 +74,8 @@ def _open(folder: AgentsFolder, trial: Trial) -> Any:
 
 def _wait(folder: AgentsFolder, trial: Trial, shown: Any) -> TrialResult | None:
     """How the trial ended, its measurements shown meanwhile; None where whoever started this is gone."""
+    from trainers.tracking import step_axis
+
     tails = [_measured(folder.store.entry(stage.key), step_axis(stage)) for stage in trial.stages]
     parent = int(os.environ[PARENT])
     while True:
@@ -97,6 +112,8 @@ def _measured(entry: StageEntry, axis: str) -> Iterator[list[dict[str, Any]]]:
 
 
 def _report(shown: Any, result: TrialResult) -> None:
+    from launch.trials import OBJECTIVE
+
     told = {"outcome": result.outcome, "evidence": result.evidence, OBJECTIVE: result.objective}
     shown.log({name: value for name, value in told.items() if name == OBJECTIVE and value is not None})
     shown.summary.update({name: value for name, value in told.items() if value not in (None, "")})

@@ -1,6 +1,7 @@
 """What W&B sweep agents were given: plain files in the store, so that neither W&B nor a job has to remember it.
 
     agents/<name>/agents.json           the study, and where its W&B sweep is
+                  trials/<run>.given    what W&B served, word for word, and to which agent
                   trials/<run>.json     one assignment: the arm, its point, its stages, and the agent that took it
                   trials/<run>.result.json   how it ended, and the objective
                   trials/<run>.reported      W&B knows
@@ -116,8 +117,20 @@ class AgentsFolder:
             _create(self._path(run), trial.model_dump_json(indent=1))
         return self.trial(run)
 
+    def take_noted(self) -> None:
+        """Take what was served and noted, and not taken yet: its process may have been killed in between.
+
+        Raises:
+            StoreError: the store cannot be written.
+            ValueError: an assignment is none of this study.
+        """
+        for path in (self.folder / "trials").glob("*.given"):
+            if not self._path(path.stem).exists():
+                agent, _, given = path.read_text(encoding="utf-8").partition("\n")
+                self.take(path.stem, assignment_of(given), agent or None)
+
     def forgotten(self) -> list[dict[str, Any]]:
-        """Points of a grid that W&B served to a process which died before it could take them."""
+        """Points of a grid that W&B served to a process which died before it could note them."""
         if not self.agents.grid:
             return []
         known = [trial.assignment for trial in self.trials()]

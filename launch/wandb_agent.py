@@ -8,13 +8,11 @@ import sys
 from typing import Any, Literal
 
 from launch.sweep import Sweep
+from launch.trial import AGENT, FOLDER, PARENT
 from launch.trials import OBJECTIVE, AgentsFolder
 from trainers.stage import Setting
 
 Method = Literal["grid", "random", "bayes"]
-FOLDER, AGENT, PARENT = "RETAIN_AGENTS", "RETAIN_AGENT", "RETAIN_AGENT_PID"
-"""Environment of `launch.trial`: its folder; who takes the trial (nobody yet, under a broker); whom it must not
-outlive."""
 OVER = ("FINISHED", "CANCELED", "CANCELLED", "STOPPED", "CRASHED", "FAILED")
 """States of a W&B sweep that serves nothing more."""
 

@@ -1,4 +1,4 @@
-"""`retain wandb sync`: W&B is given what it lacks of a sweep, told from the store."""
+"""`retain wandb sync`: W&B is given what it lacks of a sweep, told from the store; and its report, by `dashboard`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ LOOKS = (0, 1, 2, 4, 8, 16)
 
 
 def wandb(chosen: Wandb) -> int:
-    """Carry out `retain wandb sync`; 1 where W&B could not be given everything."""
+    """Carry out `retain wandb …`; 1 where W&B could not be given everything."""
     from analysis.wandb_api import Place, WandbError, connect
     from trainers.store import Store
 
     sweep = load_only(chosen)
     store = Store(sweep.store)
-    stages = [stage for stage in planned(sweep).stages if (store.entry(stage.key).folder / "stage.json").exists()]
+    plan = planned(sweep)
+    stages = [stage for stage in plan.stages if (store.entry(stage.key).folder / "stage.json").exists()]
     try:
         api = connect()
         entity = chosen.entity or sweep.tracking.entity or api.default_entity
         place = Place(entity, chosen.project or sweep.tracking.project, sweep.name)
-        return _sync(stages, store, api, place)
+        if chosen.action == "sync":
+            return _sync(stages, store, api, place)
+        from launch.dashboard import write_dashboard
+
+        print(f"report   {write_dashboard(api, place, plan)}")
+        return 0
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1

@@ -52,11 +52,10 @@ def test_every_point_is_tried_once_under_preemption_and_an_outage(cluster, sweep
     assert agents_cli.agents(command) == 0  # again, in the middle: nobody is sent twice
     wait_until(idle, "the agents to find no more", LONGEST_S)
 
-    trials, (given,) = folder.trials(), wandb_server.state.sweeps.values()
+    trials = folder.trials()
     grid = [(seed, rate) for seed in POINTS["seeds"] for rate in POINTS["search"]["target.learning_rate"]]
     tried = Counter((trial.assignment["seed"], trial.assignment["target.learning_rate"]) for trial in trials)
     assert tried == Counter(grid), study.logs()
-    assert {trial.run for trial in trials} >= set(given.served)
     shown = {run.name: run for run in wandb_server.runs_of_kind("trial")}
     assert set(shown) == {trial.run for trial in trials}
     for trial in trials:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from launch import agents_cli
 from launch.broker import Broker
 from launch.commands import Agents
 from launch.job import REQUEUE
+from launch.trial import note
 from launch.trials import AgentsFolder
 from launch.wandb_agent import between
 from tests.launch.conftest import Ran
@@ -246,3 +248,16 @@ def test_an_assignment_of_another_study_is_refused(change, registered):
 )
 def test_what_is_searched_is_drawn_from_its_range(values, drawn):
     assert between(values) == drawn
+
+
+def test_what_was_noted_is_taken_though_its_process_was_killed(registered):
+    folder = registered()
+    rest = {"scale": "sandbox-s", "intermediate": "none", "seed": 1, "target.learning_rate": 1e-4}
+    given = yaml.safe_dump({"wandb_version": 1, **{name: {"value": value} for name, value in rest.items()}})
+    note(folder.folder, "run0", "one", given)
+    folder.take_noted()
+    folder.take_noted()
+    (trial,) = folder.trials()
+    assert (trial.run, trial.agent, trial.assignment) == ("run0", "one", rest)
+    assert all((folder.store.entry(stage.key).folder / "stage.json").exists() for stage in trial.stages)
+    assert folder.forgotten() == [{**rest, "target.learning_rate": 1e-3}]

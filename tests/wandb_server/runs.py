@@ -73,6 +73,8 @@ class Runs(Sweeps):
         super().__init__()
         self.url = url
         self.runs: dict[tuple[str, str, str], Run] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+        """Reports, by id."""
 
     # -- queries ------------------------------------------------------------------------------------------
 
@@ -95,6 +97,10 @@ class Runs(Sweeps):
         return self._project(entity, name)
 
     model = project
+
+    def models(self, _info: Any, entityName: str, **_: Any) -> dict[str, Any]:
+        names = sorted({place[1] for place in (*self.runs, *self.sweeps) if place[0] == entityName})
+        return _page([self._project(entityName, name) for name in names], 50, None)
 
     # -- mutations ----------------------------------------------------------------------------------------
 
@@ -120,6 +126,14 @@ class Runs(Sweeps):
 
     def markRunFilesUploaded(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
         return {"success": True, "files": []}
+
+    def upsertView(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
+        identity = input.get("id") or _id("View", str(len(self.views)))
+        inserted = identity not in self.views
+        project = {"id": "p", "name": input["projectName"], "entityName": input["entityName"]}
+        given = {name: input.get(name) for name in ("type", "name", "displayName", "description", "spec")}
+        self.views[identity] = {"id": identity, **given, "project": project, "updatedAt": "2026-01-01T00:00:00Z"}
+        return {"view": self.views[identity], "inserted": inserted}
 
     # -- the file stream ----------------------------------------------------------------------------------
 
@@ -158,8 +172,12 @@ class Runs(Sweeps):
             "internalId": "1",
             "name": name,
             "entityName": entity,
+            "createdAt": "2026-01-01T00:00:00Z",
+            "isBenchmark": False,
+            "user": _user(),
             "readOnly": False,
             "entity": _entity(entity),
+            "allViews": lambda _info, **_: _page(list(self.views.values()), 50, None),
             "run": one,
             "bucket": one,
             "runs": several,
