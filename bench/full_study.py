@@ -122,8 +122,8 @@ class Writer:
     def _measured(self, measure: str, task: str, language: str, at: int, scores: pl.DataFrame) -> None:
         weights = scores["weight"] if "weight" in scores.columns else None
         value = float(np.average(scores["score"], weights=weights))
-        facts = {"measure": measure, "task": task, "language": language, "metric": TASKS[task].metric, "value": value}
-        facts |= {"at": at, "examples": len(scores), "chance": CHANCE, "event": "measured"}
+        facts = {"event": "measured", "measure": measure, "task": task, "language": language}  # as EventLog orders them
+        facts |= {"metric": TASKS[task].metric, "value": value, "at": at, "examples": len(scores), "chance": CHANCE}
         self.events.append(facts)
 
 
