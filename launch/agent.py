@@ -32,8 +32,6 @@ PATIENCE_S = 1800.0
 """How long a W&B that does not answer is asked again; nothing is lost by giving up."""
 REPORT_S = 150.0
 """For W&B to be told of an end; it is told again before more is asked for."""
-STOPS = 3
-"""Times in a row that a trial may be told to stop before it has saved anything."""
 GRACE_S = 20.0
 """From being served to being noted, at the longest."""
 Follower = subprocess.Popen[bytes] | None
@@ -203,9 +201,7 @@ class Slurm:
         if decision is None:
             sys.exit(status or 1)
         self._exclude = decision.exclude_nodes
-        # A preemption moves the end of a job, and so looks like its time limit; a trial is to blame only for several.
-        gained = [note["record"]["steps_gained"] for note in self.array.history(trial.run)[-STOPS:]]
-        if decision.action != "stop" or (status == REQUEUE and (len(gained) < STOPS or any(gained))):
+        if decision.action != "stop":
             return "stopped", ""
         if self.array.history(trial.run)[-1]["record"]["cause"] == Cause.CANCELLED:
             sys.exit(status or 1)  # a person ended this job, not the trial

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.client import SlurmError, ask, job_facts
+from slurm.probe import minutes
 
 DEADLINE = "RETAIN_DEADLINE"
 """Environment variable: when the time limit ends the job, in seconds since the epoch."""
@@ -71,9 +72,14 @@ def free_port(job_id: str) -> int:
 
 
 def deadline(job_id: str) -> float | None:
-    """When the time limit ends this job, in seconds since the epoch; None where SLURM does not say."""
+    """When the time limit ends this job, in seconds since the epoch; None where there is none, or SLURM does not say.
+
+    Not its EndTime: a preemption moves that, and would look like the time limit.
+    """
     try:
-        end = job_facts(job_id).get("EndTime", "")
-        return time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S"))
+        facts = job_facts(job_id)
+        start = time.mktime(time.strptime(facts.get("StartTime", ""), "%Y-%m-%dT%H:%M:%S"))
+        limit = minutes(facts.get("TimeLimit", ""))
     except (SlurmError, ValueError):
         return None
+    return None if limit is None else start + 60 * limit

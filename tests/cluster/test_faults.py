@@ -142,6 +142,7 @@ def test_a_preempted_job_saves_makes_way_and_comes_back(cluster, sweep, undistur
     wait_until(lambda: queued(cluster, urgent) in ("RUNNING", ""), "the urgent job to run")
     assert_nothing_happened(one, expected)
     assert next(event["outcome"] for event in one.events(FIRST, "ended")) == "preempted"
+    assert one.decisions()[0]["record"]["cause"] == "preempted"
 
 
 def hooked(folder: Path, code: str) -> Snapshot:
