@@ -31,7 +31,7 @@ SWEEP = {
     "intermediates": ["none", "mnli"],
     "targets": ["xnli", "tatoeba"],
     "seeds": [1, 2],
-    "overrides": {"*": {"max_steps": 100}},
+    "overrides": {"*": {"max_steps": 300}},
 }
 
 

@@ -99,14 +99,14 @@ class Sweeps:
 
     def _best(self, sweep: Sweep) -> dict[str, Any] | None:
         metric = sweep.settings["metric"]["name"]
-        known = {}
+        known: list[tuple[float, dict[str, Any]]] = []
         for run, assignment in sweep.served.items():
             shown = self.runs.get((sweep.entity, sweep.project, run))
             value = json.loads(shown.summary).get(metric) if shown else None
             if shown and shown.state == "finished" and value is not None:
-                known[value] = assignment
+                known.append((value, assignment))
         sweep.asked_with.append(len(known))
-        return known[max(known)] if len(known) >= EXPLORING else None
+        return max(known, key=lambda one: one[0])[1] if len(known) >= EXPLORING else None
 
     def _draw(self, parameter: dict[str, Any], near: Any) -> Any:
         if "values" in parameter:
