@@ -73,6 +73,8 @@ def _place(job: QueuedJob, status: StageStatus) -> str:
     """Where in the queue a stage is, and what there is of it already."""
     soon = job.state == "RUNNING"  # an earlier stage of its bundle runs
     words = "its turn comes in" if soon else f"{job.state.lower()}: {job.reason.strip('()')},"
+    if job.launch_failed:
+        words = "held by SLURM, a node could not start it: `retain submit` releases it,"
     begun = f"; {status.detail}" if status.state == "interrupted" else ""
     return f"{words} job {job.job_id}{begun}"
 

@@ -25,7 +25,7 @@ from launch.plan import Plan
 from launch.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
 from launch.snapshot import Snapshot
 from launch.turns import turn
-from slurm.client import QueuedJob, SlurmError, queue
+from slurm.client import QueuedJob, SlurmError, queue, release
 from slurm.executor import ArrayExecutor, ArrayJob
 from slurm.profile import Placement, Profile
 from trainers.data.mirror import Mirror
@@ -82,6 +82,7 @@ class Submitter:
             jobs = queue()
             queued = in_queue(self.store.root, jobs)
             missing, notes = self.missing(queued)
+            notes += _let_go(queued)
             arrays = within(missing, self._room(jobs))
             if arrays and (self.profile.mail or self.profile.webhook_file):
                 keys = tuple(stage.key for stage in self.plan.stages)
@@ -240,6 +241,14 @@ def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
                 bundle = Bundle.load(folder.bundle(index))
                 found[job.job_id] = ", ".join(stage.label for stage in bundle.stages)
     return found
+
+
+def _let_go(queued: dict[str, QueuedJob]) -> list[str]:
+    """Release this user's jobs that a node could not start: SLURM itself would hold them for ever."""
+    me = getpass.getuser()
+    held = sorted({job.job_id for job in queued.values() if job.launch_failed and job.user == me})
+    release(held)
+    return [f"job {job} was held by SLURM because a node could not start it; it may start again" for job in held]
 
 
 def _count(arrays: list[Array]) -> int:

@@ -36,6 +36,9 @@ LIVING = frozenset(
 )
 """States of a job that still runs or will; a NODE_FAIL or PREEMPTED job that is requeued is back in PENDING."""
 
+LAUNCH_FAILED = "launch failed requeued held"
+"""Reason of a job that SLURM holds for ever because a node could not start it (a prolog failed, an answer was lost)."""
+
 SEPARATOR = "\x1f"
 """Between the columns of an answer: no name or reason holds it."""
 
@@ -67,6 +70,11 @@ class QueuedJob:
     def living(self) -> bool:
         """Whether it still holds or will hold what it was given."""
         return self.state in LIVING
+
+    @property
+    def launch_failed(self) -> bool:
+        """Whether it waits for `release`, and for nothing else."""
+        return LAUNCH_FAILED in self.reason.replace("_", " ")
 
 
 LOST_ANSWERS = (
@@ -157,6 +165,16 @@ def cancel(job_ids: Iterable[str]) -> None:
     """
     for some in _in_lists(job_ids):
         ask(["scancel", "--quiet", *some])
+
+
+def release(job_ids: Iterable[str]) -> None:
+    """Let jobs that are held start when their turn comes.
+
+    Raises:
+        SlurmError: SLURM refuses, e.g. another user's jobs.
+    """
+    for some in _in_lists(job_ids):
+        ask(["scontrol", "release", ",".join(some)])
 
 
 def requeue(job_id: str, exclude: Iterable[str] = ()) -> None:

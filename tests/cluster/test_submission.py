@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import status
 from launch.records import array_folders, in_queue
 from launch.submit import left_over
 from slurm.client import SlurmError, queue
@@ -138,6 +139,38 @@ def test_two_sweeps_of_one_store_share_what_both_need(sweep, full, mirror, tmp_p
     done = other.submit()
     assert done.in_queue == len(shared) > 0
     assert done.stages == len(other.plan.stages) - len(shared)
+
+
+@pytest.fixture
+def failing_prolog(cluster):
+    """Every node fails in what an administrator has it run before a job; call it to mend them."""
+    conf, prolog = cluster.root / "etc/slurm.conf", cluster.root / "etc/prolog.sh"
+    before = conf.read_text()
+    prolog.write_text("#!/bin/sh\nexit 1\n")
+    prolog.chmod(0o755)
+    conf.write_text(f"{before}\nProlog={prolog}\n")
+    cluster.run("scontrol", "reconfigure")
+
+    def mended() -> None:
+        conf.write_text(before)
+        cluster.run("scontrol", "reconfigure")
+        if drained := cluster.run("sinfo", "--noheader", "--states=drain", "--partition=main", "--format=%N"):
+            cluster.run("scontrol", "update", f"NodeName={drained}", "State=RESUME")
+
+    yield mended
+    mended()
+
+
+def test_a_job_that_slurm_holds_because_no_node_could_start_it_is_let_go(sweep, failing_prolog):
+    one = sweep(intermediates=["none"], targets=["tatoeba"])
+    one.submit()
+    wait_until(lambda: any(job.launch_failed for job in queue()), "SLURM to hold the job")
+    assert "held by SLURM" in status.survey(one.plan, one.store, queued=in_queue(one.store.root, queue()))[0].detail
+    failing_prolog()
+    again = one.submit()
+    assert (again.stages, again.in_queue) == (0, 1)
+    assert "held by SLURM" in again.notes[0]
+    assert set(one.wait().values()) == {"completed"}, one.logs()
 
 
 def test_at_the_submit_limit_what_fits_is_sent_and_the_rest_the_next_time(sweep, full, cluster):
