@@ -1,5 +1,5 @@
-"""The `retain` command; what it does on a cluster is in `launch.cluster_cli`, what it makes of results in
-`launch.analysis_cli`.
+"""The `retain` command; what it does at first is in `launch.start_cli`, on a cluster in `launch.cluster_cli`, with
+results in `launch.analysis_cli`.
 
 Torch is imported only where a stage runs, so that everything else answers at once.
 """
@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from launch import agents_cli, analysis_cli, cluster_cli, wandb_cli
+from launch import agents_cli, analysis_cli, cluster_cli, start_cli, wandb_cli
 from launch.commands import (
     Agents,
     Cancel,
     Check,
     Debug,
     Devcluster,
+    Doctor,
     Fetch,
     Init,
+    New,
     Plan,
     Power,
     Prune,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of the `retain` command."""
     commands: dict[str, Callable[..., object]] = {
+        "new": New,
+        "doctor": Doctor,
         "check": Check,
         "fetch": Fetch,
         "plan": Plan,
@@ -74,6 +78,8 @@ def main() -> None:
         commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
     )
     actions: dict[type, Callable[..., int]] = {
+        New: start_cli.new,
+        Doctor: start_cli.doctor,
         Check: _check,
         Fetch: _fetch,
         Plan: _plan,

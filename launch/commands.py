@@ -27,6 +27,41 @@ class Common:
 
 
 @dataclass
+class New:
+    """Write a first sweep file with every field explained; in a terminal it asks for what no option gives."""
+
+    out: Annotated[Path, tyro.conf.Positional] = Path("sweep.yaml")
+    """Where to write it; an existing file is never overwritten.  The sweep is named after it."""
+    scales: tuple[str, ...] = ()
+    """Encoders: base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, hub ids or folders."""
+    intermediates: tuple[str, ...] = ()
+    """What phase 2 trains on, `none` for the baseline."""
+    targets: tuple[str, ...] = ()
+    """XTREME tasks."""
+    seeds: tuple[int, ...] = ()
+    """Shared by all arms; three or more for statistics."""
+    mirror: Path | None = None
+    """Folder of the data sets; the sandbox's encoders need none."""
+    store: Path | None = None
+    """Folder of the results; None is `runs/<name>`."""
+    ask: bool = True
+    """In a terminal, ask for what no option gives."""
+
+
+@dataclass
+class Doctor:
+    """Look at this machine as a sweep needs it: packages, GPUs, disks, SLURM, W&B; and say what to do.
+
+    Exit status 1 where something stands in the way.
+    """
+
+    store: Path = Path("runs")
+    """The folder of results, or where it is to be."""
+    json: bool = False
+    """Print the findings as JSON."""
+
+
+@dataclass
 class Check(Common):
     """Show every problem of the sweep, its data and its encoders, before anything runs."""
 

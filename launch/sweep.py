@@ -255,6 +255,12 @@ def _sentence(problem: Any, valid: Iterable[str]) -> str:
     return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
 
 
+def sentences(error: ValidationError) -> list[str]:
+    """What is wrong with the fields of a sweep, a sentence each."""
+    valid = _field_names(Sweep)
+    return [_sentence(problem, valid) for problem in error.errors()]
+
+
 def load_sweep(path: Path, **changes: Any) -> Sweep:
     """Read a sweep file.
 
@@ -279,6 +285,4 @@ def load_sweep(path: Path, **changes: Any) -> Sweep:
     except TypeError as error:
         raise SweepError(f"{path}: keys must be words: {error}") from error
     except ValidationError as error:
-        valid = _field_names(Sweep)
-        problems = "\n".join(f"{path}: {_sentence(problem, valid)}" for problem in error.errors())
-        raise SweepError(problems) from error
+        raise SweepError("\n".join(f"{path}: {problem}" for problem in sentences(error))) from error

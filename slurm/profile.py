@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from slurm.commented import commented
+
 
 class ProfileError(ValueError):
     """Problems of a cluster file, all of them, one a line."""
@@ -161,14 +163,6 @@ def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
     Args:
         notes: by field, what was looked at; shown beside the value.
     """
-    lines = ["# A cluster, as `retain init` found it.  Change anything; `retain init` never overwrites this file.", ""]
-    for name, value in profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}}).items():
-        described = " ".join((Profile.model_fields[name].description or "").split())
-        lines.append(f"# {described}")
-        # "..." ends a document that is one bare word
-        found = (
-            yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).removesuffix("...\n").strip()
-        )
-        note = f"   # {notes[name]}" if name in notes else ""
-        lines += [f"{name}: {found}{note}", ""]
-    return "\n".join(lines)
+    found = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
+    head = "# A cluster, as `retain init` found it.  Change anything; `retain init` never overwrites this file."
+    return "\n".join([head, "", *commented(Profile, found, notes)])

@@ -40,6 +40,8 @@ def test_every_command_has_help():
     text = retain("--help").stdout
     assert "devcluster" in text
     assert "--nodes" in retain("devcluster", "--help").stdout
+    assert "--seeds" in retain("new", "--help").stdout
+    assert "--store" in retain("doctor", "--help").stdout
     for command in COMMANDS:
         assert command in text
         assert "--mirror" in retain(command, "--help").stdout

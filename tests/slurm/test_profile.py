@@ -30,7 +30,7 @@ def test_what_init_writes_is_read_back_and_says_what_each_field_is(tmp_path):
     assert read(tmp_path, text) == profile
     for name, field in Profile.model_fields.items():
         assert f"\n{name}:" in text
-        assert " ".join((field.description or "no description").split()) in text
+        assert " ".join((field.description or "no description").split()) in text.replace("\n# ", " ")
     assert "partition: gpu   # sinfo; others: debug" in text
 
 
