@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from launch.commands import Common, Power, Report, Submission, Verify
-from launch.loading import console, load, planned
+from launch.loading import console, load, planned, print_json
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -55,9 +53,7 @@ def power(chosen: Power) -> int:
 
     found = outlooks(_study(chosen), chosen.delta, chosen.power)
     if chosen.json:
-        rows = [dataclasses.asdict(one) for one in found]
-        # JSON knows neither NaN nor infinity.
-        print(json.dumps([{name: _finite(value) for name, value in row.items()} for row in rows]))
+        print_json(found)
         return 0
     screen = console()
     if not found:
@@ -107,8 +103,11 @@ def verify(chosen: Verify) -> int:
     sweep, _ = load(chosen)
     screen = console()
     verdicts = judge(sweep.store, planned(sweep).stages, sweep.evaluation.retrieval_depth)
-    screen.print(verdict_table(verdicts, sweep.name))
-    screen.print(summary(verdicts))
+    if chosen.json:
+        print_json(verdicts)
+    else:
+        screen.print(verdict_table(verdicts, sweep.name))
+        screen.print(summary(verdicts))
     return int(any(verdict.word == "outside" for verdict in verdicts))
 
 
@@ -143,10 +142,3 @@ def _study(chosen: Common) -> Study:
     stages = planned(sweep).stages
     keys, depth = {stage.key for stage in stages}, sweep.evaluation.retrieval_depth
     return read_study(sweep.store, keys, stages, retrieval_depth=depth).study
-
-
-def _finite(value: object) -> object:
-    """`inf` as a word, an unknown number as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf"
-    return value

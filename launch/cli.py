@@ -6,7 +6,6 @@ Torch is imported only where a stage runs, so that everything else answers at on
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -39,7 +38,7 @@ from launch.commands import (
     Watch,
     Why,
 )
-from launch.loading import checked_plan, console, load, load_only, plain, planned, stage_of
+from launch.loading import checked_plan, console, load, load_only, plain, planned, print_json, stage_of
 
 if TYPE_CHECKING:
     from launch import plan as planning
@@ -121,6 +120,10 @@ def _check(chosen: Check) -> int:
     screen = console()
     sweep, mirror = load(chosen)
     findings = check(sweep, mirror)
+    if chosen.json:
+        stages = len(findings.plan.stages) if findings.plan else None
+        print_json({"problems": findings.problems, "notes": findings.notes, "stages": stages})
+        return 2 if findings.problems else 0
     for problem in findings.problems:
         screen.print(f"[bold red]problem[/]  {plain(problem)}", soft_wrap=True)
     for note in findings.notes:
@@ -155,14 +158,12 @@ def _plan(chosen: Plan) -> int:
     plan, store = planned(sweep), Store(sweep.store)
     if chosen.budget is not None:
         return _budget(chosen, plan, store, mirror)
-    if chosen.json:
-        print(
-            json.dumps(
-                [
-                    {"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
-                    for stage in plan.stages
-                ]
-            )
+    if chosen.json and chosen.cluster is None:
+        print_json(
+            [
+                {"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
+                for stage in plan.stages
+            ]
         )
         return 0
     screen = console()
@@ -173,6 +174,9 @@ def _plan(chosen: Plan) -> int:
     from slurm.profile import load_profile
 
     profile = load_profile(chosen.cluster)
+    if chosen.json:
+        print_json([one.facts for one in forecast.forecast(plan, mirror, profile)])
+        return 0
     overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
     forecast.show(plan, mirror, profile, screen)
     return 0
@@ -193,10 +197,12 @@ def _budget(chosen: Plan, plan: planning.Plan, store: Store, mirror: Mirror) -> 
     found = budget.cells(plan)
     bought = budget.in_order(found, sizes, hours, chosen.budget)
     if chosen.json:
-        rows = [
-            {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours} for one in bought
-        ]
-        print(json.dumps(rows))
+        print_json(
+            [
+                {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours}
+                for one in bought
+            ]
+        )
         return 0
     unit = "CPU" if chosen.cluster is None else "GPU"
     overview.show_budget(found, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
@@ -253,14 +259,7 @@ def _status(chosen: Status) -> int:
 
     statuses = look()
     if chosen.json:
-        print(
-            json.dumps(
-                [
-                    {"key": one.stage.key, "stage": one.stage.label, "state": one.state, "detail": one.detail}
-                    for one in statuses
-                ]
-            )
-        )
+        print_json([one.facts for one in statuses])
         return 0
     if not chosen.watch:
         screen.print(status.table(statuses, sweep.name))

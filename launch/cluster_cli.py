@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Run, Submit, Tail, Watch, Why
-from launch.loading import checked_plan, console, load, plain, planned, stage_of
+from launch.loading import checked_plan, console, load, plain, planned, print_json, stage_of
 
 if TYPE_CHECKING:
     from launch.plan import Plan
@@ -144,9 +144,13 @@ def why(chosen: Why) -> int:
     now = next(
         one for one in status.survey(plan, store, queued=queue_of(store.root, screen)) if one.stage.key == stage.key
     )
+    if chosen.json:
+        print_json({**now.facts, "story": [{"time": when, "what": line} for when, line in story(stage, store)]})
+        return 0
     screen.print(f"[bold]{stage.key}  {plain(stage.label)}[/]", soft_wrap=True)
-    for line in story(stage, store):
-        screen.print(plain(line), soft_wrap=True)
+    for when, line in story(stage, store):
+        shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+        screen.print(f"{shown}  {plain(line)}", soft_wrap=True)
     screen.print(f"now      {now.state}  {plain(now.detail)}", soft_wrap=True)
     return 0
 

@@ -65,6 +65,9 @@ class Doctor:
 class Check(Common):
     """Show every problem of the sweep, its data and its encoders, before anything runs."""
 
+    json: bool = False
+    """Print the findings as JSON."""
+
 
 @dataclass
 class Fetch(Common):
@@ -87,7 +90,7 @@ class Plan(Common):
     stages: bool = False
     """List every stage with its key."""
     json: bool = False
-    """Print the plan as JSON."""
+    """Print the stages as JSON; with a cluster file, what each scale takes there."""
     cluster: Path | None = None
     """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
     budget: float | None = None
@@ -149,6 +152,9 @@ class Power(Common):
 @dataclass
 class Verify(Common):
     """Judge the baselines (none → target) by the bands of published numbers; exit status 1 where one is outside."""
+
+    json: bool = False
+    """Print the verdicts as JSON."""
 
 
 @dataclass
@@ -260,6 +266,8 @@ class Why(Common):
 
     stage: StageKey = ""
     """Key of the stage, or its first digits."""
+    json: bool = False
+    """Print the story as JSON."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -45,6 +46,20 @@ class Forecast:
     @property
     def jobs(self) -> int:
         return sum(len(array.bundles) for array in self.arrays)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "scale": self.scale,
+            "placement": self.placed.placement.model_dump(),
+            "why": self.placed.why,
+            "peak_bytes": self.placed.peak_bytes,
+            "gpu_hours": self.gpu_hours,
+            "disk_bytes": self.disk_bytes,
+            "jobs": self.jobs,
+            "longest_s": self.longest_s,
+        }
 
 
 def on_one_gpu(plan: Plan, store: Store, mirror: Mirror, profile: Profile) -> Prediction:

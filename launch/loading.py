@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.commands import Common
 
@@ -90,3 +93,20 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def print_json(value: Any) -> None:
+    """For a program: dataclasses as objects, infinity as a word, an unknown number as null (JSON knows neither)."""
+    print(json.dumps(_known(value), ensure_ascii=False))
+
+
+def _known(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _known(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: _known(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_known(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

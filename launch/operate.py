@@ -42,12 +42,10 @@ def jobs_to_cancel(plan: Plan, queued: dict[str, QueuedJob], stages: Iterable[St
     return sorted({queued[place].job_id for key in doomed if (place := plan.place_of(key)) in queued})
 
 
-def story(stage: Stage, store: Store) -> Iterator[str]:
-    """Everything that is known of one stage, oldest first, a line each."""
+def story(stage: Stage, store: Store) -> list[tuple[float, str]]:
+    """Everything that is known of one stage, oldest first: Unix time and a line each."""
     entry = store.entry(stage.key)
-    lines = [*_events(entry), *_attempts(stage.key, store.root)]
-    for when, line in sorted(lines, key=lambda pair: pair[0]):
-        yield f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(when))}  {line}"
+    return sorted([*_events(entry), *_attempts(stage.key, store.root)], key=lambda pair: pair[0])
 
 
 def _events(entry: StageEntry) -> Iterator[tuple[float, str]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shlex
 import sys
 
 from launch.commands import Doctor, New
-from launch.loading import console, plain
+from launch.loading import console, plain, print_json
 
 COLOURS = {"fine": "green", "note": "yellow", "problem": "bold red"}
 
@@ -51,5 +49,5 @@ def doctor(chosen: Doctor) -> int:
             if one.advice:
                 screen.print(f"{'':<20} → {plain(one.advice)}", soft_wrap=True)
     if chosen.json:
-        print(json.dumps([dataclasses.asdict(one) for one in findings]))
+        print_json(findings)
     return int(any(one.verdict == "problem" for one in findings))

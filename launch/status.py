@@ -40,6 +40,11 @@ class StageStatus:
     detail: str = ""
     """Progress of a running stage, or why one failed."""
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """For a program."""
+        return {"key": self.stage.key, "stage": self.stage.label, "state": self.state, "detail": self.detail}
+
 
 def survey(
     plan: Plan,

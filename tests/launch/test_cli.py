@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from launch.loading import print_json
+
 COMMANDS = (
     *("check", "fetch", "plan", "run", "debug", "status", "report", "power", "verify", "submission"),
     *("submit", "watch", "why", "tail", "cancel", "retry", "prune"),
@@ -101,6 +103,46 @@ def test_debug_wants_the_key_of_one_stage(sweep_file):
 def test_status_of_a_store_where_nothing_ran(sweep_file):
     states = json.loads(retain("status", sweep_file(), "--json").stdout)
     assert {state["state"] for state in states} == {"waiting"}
+
+
+@pytest.fixture(scope="module")
+def told(ran):
+    """What a command says of a finished sweep, as JSON and to a person, with its exit status."""
+
+    def ask(command: str, *words: str):
+        read, shown = retain(command, ran.file, *words, "--json"), retain(command, ran.file, *words)
+        assert read.returncode == shown.returncode, read.stderr + shown.stderr
+        return json.loads(read.stdout), shown.stdout, read.returncode
+
+    return ask
+
+
+def test_whatever_only_reads_speaks_json_too(told, ran):
+    assert told("check")[0]["problems"] == []
+    assert [stage["done"] for stage in told("plan")[0]] == [True] * len(ran.stages)
+    assert {stage["state"] for stage in told("status")[0]} <= {"completed", "diverged"}
+    assert told("plan", "--budget", "1")[0] == []  # nothing is left to buy
+    assert told("power")[0] == []  # of one scale
+    verdicts, _, code = told("verify")
+    assert {verdict["word"] for verdict in verdicts} == {"not covered"}
+    assert code == 0
+    stage = ran.stages[0]
+    story, shown, _ = told("why", stage.key)
+    assert (story["key"], story["state"]) == (stage.key, "completed")
+    assert all(event["what"] in shown for event in story["story"])
+    assert story["story"][0]["what"].startswith("attempt 1 by")
+
+
+def test_problems_are_told_as_json_too(sweep_file):
+    done = retain("check", sweep_file(languages=["en", "fr"]), "--json")
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
+    assert any("language fr" in problem for problem in found["problems"])
+
+
+def test_what_json_does_not_know_is_a_word_or_null(capsys):
+    print_json({"a": (float("nan"), float("inf")), "b": [{"c": -float("inf")}, 1.5, None, "ü"]})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, "inf"], "b": [{"c": "-inf"}, 1.5, None, "ü"]}
 
 
 def test_ready_made_sweeps_are_read_and_planned(tmp_path):
