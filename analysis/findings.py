@@ -1,4 +1,5 @@
-"""The answer in sentences, made from the numbers: each effect with its interval, and plainly where data cannot tell."""
+"""What the answer rests on, in sentences made from the numbers: each with its interval, and plainly where data cannot
+tell."""
 
 from __future__ import annotations
 
@@ -9,12 +10,16 @@ from analysis.search import PointScore, numbers, training
 from analysis.statistics import FEW_SEEDS, SIGNIFICANT, Estimate
 from analysis.study import Study
 
-HEAD_NAMES = {"stored": "With the stored head", "refit": "In the representation (refit head)"}
 
-
-def answers(study: Study) -> list[str]:
+def findings(study: Study) -> list[str]:
     """Sentences, the most important first; always at least one."""
-    sentences = [*_search(study), *_scale(study), *_head_or_encoder(study), *_gains(study), *_multilinguality(study)]
+    sentences = [
+        *_search(study),
+        *_placement(study),
+        *_head_or_encoder(study),
+        *_gains(study),
+        *_multilinguality(study),
+    ]
     if not sentences:
         return ["The data cannot tell yet: no target training and no retrieval has completed."]
     return [*sentences, *_reservations(study)]
@@ -47,7 +52,7 @@ def _search(study: Study) -> Iterator[str]:
     edge = sum(_at_the_edge(point, study.points) for point in study.points if point.best)
     if edge:
         yield (
-            f"Of {_number(sum(point.best for point in study.points), 'best point')}, {edge} lie at the edge of what "
+            f"Of {number(sum(point.best for point in study.points), 'best point')}, {edge} lie at the edge of what "
             "was searched: a better value may lie beyond."
         )
 
@@ -62,28 +67,7 @@ def _at_the_edge(best: PointScore, points: Sequence[PointScore]) -> bool:
     return False
 
 
-def _scale(study: Study) -> Iterator[str]:
-    if study.curves and not study.pooled_slopes:
-        yield (
-            "How retention changes with scale cannot be told: it takes a defined final retention at two scales or "
-            "more, and a target that trains on another task than the intermediate's."
-        )
-    for head, slope in study.pooled_slopes.items():
-        own = [trend for trend in study.trends if trend.smallest.head == head and not trend.smallest.same_task]
-        trainings = len({trend.smallest.training for trend in own})
-        probed = f" and their {len(own)} probed tasks" if len(own) > trainings else ""
-        verdict = _verdict(
-            slope,
-            "larger encoders retain more",
-            "larger encoders retain less",
-            "the data cannot tell whether larger encoders retain more or less",
-        )
-        yield (
-            f"{HEAD_NAMES[head]}, final English retention changes by {said(slope, sign=True)} per tenfold "
-            f"non-embedding parameters: {verdict}. That is the mean of {_number(trainings, 'training')} "
-            f"(intermediate → target, of different tasks){probed}; of these, it "
-            f"{_tally([trend.overall for trend in own])}."
-        )
+def _placement(study: Study) -> Iterator[str]:
     families = dict(study.stages.drop_nulls("layer_norm").select("scale", "layer_norm").iter_rows())
     if study.trends and len(set(families.values())) > 1:
         members = {
@@ -100,7 +84,7 @@ def _scale(study: Study) -> Iterator[str]:
 
 def _head_or_encoder(study: Study) -> Iterator[str]:
     for heads in study.heads:
-        verdict = _verdict(
+        words = verdict(
             heads.difference,
             "part of the loss is the head’s, not the encoder’s",
             "the encoder lost a larger share than the head shows",
@@ -109,7 +93,7 @@ def _head_or_encoder(study: Study) -> Iterator[str]:
         yield (
             f"{heads.scale}: after target training {said(heads.stored)} of the intermediate task is left through "
             f"the stored head and {said(heads.refit)} through a refit one (mean of "
-            f"{_number(heads.trainings, 'training')}): {verdict}."
+            f"{number(heads.trainings, 'training')}): {words}."
         )
 
 
@@ -125,7 +109,7 @@ def _gains(study: Study) -> Iterator[str]:
         unclear = len(gains) - len(real)
         yield (
             f"What {intermediate} adds to zero-shot scores in English and in other languages (mean over targets): "
-            f"{parts}. Of {_number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
+            f"{parts}. Of {number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
             f"{len(real) - up} (p < {SIGNIFICANT} after Holm)"
             f"{f'; of {unclear} the data cannot tell' if unclear else ''}."
         )
@@ -152,11 +136,12 @@ def _reservations(study: Study) -> Iterator[str]:
         yield "Intervals cover seeds only: no scores of single examples were found."
 
 
-def _verdict(estimate: Estimate, above: str, below: str, unclear: str) -> str:
+def verdict(estimate: Estimate, above: str, below: str, unclear: str) -> str:
+    """By the side of 0 on which the interval lies."""
     return above if estimate.above_zero else below if estimate.below_zero else unclear
 
 
-def _tally(estimates: Sequence[Estimate]) -> str:
+def tally(estimates: Sequence[Estimate]) -> str:
     """E.g. `rises in 3, falls in 1 and cannot be told in 2`."""
     above, below = sum(one.above_zero for one in estimates), sum(one.below_zero for one in estimates)
     counts = {"rises": above, "falls": below, "cannot be told": len(estimates) - above - below}
@@ -164,5 +149,5 @@ def _tally(estimates: Sequence[Estimate]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
 
 
-def _number(count: int, noun: str) -> str:
+def number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"

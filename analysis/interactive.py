@@ -72,11 +72,9 @@ def retention_over_steps(study: Study) -> View | None:
     ]
     return View(
         "retention",
-        "What is left of the intermediate task at each probed step of target training, in English: 1 is all of it, "
-        "0 is "
-        "chance (stored head) or the untouched encoder (refit head). Thick: mean over seeds; shaded: 95 % interval "
-        "over "
-        "seeds and examples; faint: single seeds.",
+        "What is left of the intermediate task at each probed step of target training, in English: 1 is all of it, 0 "
+        "is chance (stored head) or the untouched encoder (refit head). Thick: mean over seeds; shaded: 95 % interval "
+        "over seeds and examples; faint: single seeds.",
         _spec(
             rows,
             filters,
@@ -168,11 +166,10 @@ def gain_heat_map(study: Study) -> View | None:
     names = {"i": "intermediate", "t": "target", "v": "points", "l": "low", "u": "high"}
     return View(
         "gain-heat-map",
-        "Score through the intermediate minus score without it, in points of 100, on common seeds; “large − base” "
-        "is the "
-        "difference of the two scales’ gains. Bold: different from 0 in its 95 % interval. Retrieval is compared at "
-        "the "
-        "layer that the sweep names and has no English side. Empty: not measured, or diverged.",
+        "Score through the intermediate minus score without it, in points of 100, on common seeds; “large − base” is "
+        "the difference of the two scales’ gains. Dark numbers differ from 0 in their 95 % interval, pale ones do not. "
+        "Retrieval is compared at the layer that the sweep names and has no English side. Empty: not measured, or "
+        "diverged.",
         _spec(
             rows,
             [_select("w", "scale", rows), _select("side", "languages", rows)],

@@ -12,6 +12,7 @@ from analysis.tables import Table
 
 LONG_TEXT = 40
 """Cells of so many characters may wrap."""
+TITLE = {"anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": "#5b6670", "offset": 12}
 START = """
 const draw = figure => {
   if (figure.dataset.drawn) return;
@@ -45,11 +46,16 @@ def script() -> str:
     return f"<script>{vega()}</script>\n<script>{START}</script>"
 
 
-def figure_section(figure: Figure, view: View | None) -> str:
+def figure_section(figure: Figure, view: View | None, origin: str) -> str:
+    """
+    Args:
+        origin: sweep, seeds and fingerprint, which stand on the figure wherever it goes.
+    """
     heading = f"<h2>{html.escape(figure.heading)}</h2>"
     if view is None:
         return f'{heading}\n<p class="note">{html.escape(figure.missing)}</p>'
-    data = json.dumps(view.spec, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    titled = {**view.spec, "title": {"text": origin, **TITLE}}
+    data = json.dumps(titled, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         f'{heading}\n<figure class="view" id="{html.escape(view.name)}"><div class="menus"></div>'
         '<div class="plot"></div>'

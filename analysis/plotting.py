@@ -55,10 +55,15 @@ def panels(rows: int, columns: int, height: float = PANEL_HEIGHT, **shared: Any)
 
 
 def title(figure: Figure, sweep: str, subject: str, study: Study) -> None:
-    """`sweep: subject`, and under it the seeds."""
+    """`sweep: subject`, and under it the seeds and the fingerprint."""
     width = int(figure.get_figwidth() * 12)
-    lines = textwrap.wrap(f"{sweep}: {subject}", width) + textwrap.wrap(seeds_note(study), int(width * 1.2))
+    lines = textwrap.wrap(f"{sweep}: {subject}", width) + textwrap.wrap(origin(study), int(width * 1.2))
     figure.suptitle("\n".join(lines))
+
+
+def origin(study: Study) -> str:
+    """The seeds, and the fingerprint by which `retain report --reproduce` draws the same again."""
+    return " · ".join(filter(None, (seeds_note(study), study.fingerprint)))
 
 
 def seeds_note(study: Study) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from analysis.basis import MISSING, Basis, results_of
 from analysis.examples import ExampleFiles, no_examples
 from analysis.frame import Record, with_planned
 from analysis.gather import store_records, wandb_records, wandb_server_records
@@ -24,15 +25,27 @@ Source = Literal["store", "wandb"] | Place
 class Reading:
     """What was read, and what came out of it."""
 
+    store: Path
     records: list[Record]
     study: Study
     bootstrap: Bootstrap
     """That which drew the study."""
+    basis: Basis
+    """What both rest on."""
+
+
+def source_of(text: str) -> Source:
+    """
+    Raises:
+        ValueError: it is no source.
+    """
+    return "store" if text == "store" else "wandb" if text == "wandb" else Place.parse(text)
 
 
 def read_study(
-    store_root: Path,
+    store: Path,
     keys: Set[str],
+    sweep: str,
     planned: Sequence[Stage] = (),
     *,
     source: Source = "store",
@@ -43,7 +56,8 @@ def read_study(
     """Gather and analyse the stages of one sweep; an unfinished or empty store is as good as a full one.
 
     Args:
-        keys: the sweep's stages.
+        keys: the sweep's stages; those that were never begun are counted as missing.
+        sweep: its name.
         planned: the plan's stages, so that those never begun can be named.
         source: `store`, `wandb` for the offline files beside it, or a place in W&B (these two have no scores of single
             examples, so that intervals cover seeds only).
@@ -55,14 +69,42 @@ def read_study(
         ValueError: a W&B file is damaged, a stage is of another version, or the keys are of more than one sweep.
         WandbError: W&B cannot be asked, or has no runs of the sweep.
     """
-    records = _records(store_root, keys, source)
-    examples = ExampleFiles(store_root) if source == "store" else no_examples
-    records = with_planned(records, (stage for stage in planned if stage.key in keys))
-    bootstrap = Bootstrap(np.random.default_rng(seed), resamples)
-    return Reading(records, analyse(records, examples, bootstrap, retrieval_depth), bootstrap)
+    records = with_planned(_records(store, keys, source), (stage for stage in planned if stage.key in keys))
+    results = {**dict.fromkeys(sorted(keys), MISSING), **results_of(records)}
+    basis = Basis(
+        sweep=sweep,
+        source=str(source),
+        retrieval_depth=retrieval_depth,
+        resamples=resamples,
+        seed=seed,
+        results=results,
+    )
+    return _analysed(store, records, basis)
 
 
-def _records(store_root: Path, keys: Set[str], source: Source) -> list[Record]:
+def read_again(store: Path, basis: Basis, planned: Sequence[Stage] = ()) -> Reading:
+    """Repeat an earlier reading: what has come since is left out.
+
+    Args:
+        planned: the plan's stages, as they are now.
+
+    Raises:
+        ValueError: what was read then is no longer there.
+        WandbError: W&B cannot be asked.
+    """
+    keys = set(basis.results)
+    records = with_planned(_records(store, keys, source_of(basis.source)), (one for one in planned if one.key in keys))
+    return _analysed(store, basis.restored(records), basis)
+
+
+def _analysed(store: Path, records: list[Record], basis: Basis) -> Reading:
+    examples = ExampleFiles(store) if basis.source == "store" else no_examples
+    bootstrap = Bootstrap(np.random.default_rng(basis.seed), basis.resamples)
+    study = analyse(records, examples, bootstrap, basis.retrieval_depth)
+    return Reading(store, records, replace(study, fingerprint=basis.fingerprint), bootstrap, basis)
+
+
+def _records(store: Path, keys: Set[str], source: Source) -> list[Record]:
     if isinstance(source, Place):
-        return wandb_server_records(source, store_root / "wandb-cache", keys)
-    return store_records(store_root, keys) if source == "store" else wandb_records(store_root / "wandb", keys)
+        return wandb_server_records(source, store / "wandb-cache", keys)
+    return store_records(store, keys) if source == "store" else wandb_records(store / "wandb", keys)

@@ -1,6 +1,7 @@
 """One self-contained HTML page and its figures: the question, the answer, what it rests on.
 
-    page = write_report(store_root, keys, out, "sandbox")     # also out/tables/*.{md,tex,csv}, out/figures/*.{png,svg}
+    page = write_report(read_study(store, keys, "sandbox"), out)
+    # and out/tables/*.{md,tex,csv}, out/figures/*.{png,svg}
 
 The page needs no network, prints, and never trusts a text that it was given.
 """
@@ -17,21 +18,19 @@ import polars as pl
 
 from analysis import page as parts
 from analysis import tables, xtreme
+from analysis.answer import answer
 from analysis.claims import judged
 from analysis.exports import leaderboard, write_tables
 from analysis.figures import DRAWINGS
-from analysis.findings import answers
+from analysis.findings import findings
 from analysis.frame import Record
 from analysis.interactive import FIGURES
-from analysis.plotting import Drawing, as_svg, save, seeds_note, style
-from analysis.reading import Source, read_study
+from analysis.plotting import Drawing, as_svg, origin, save, seeds_note, style
+from analysis.reading import Reading
 from analysis.search_figure import scores_by_point
-from analysis.statistics import RESAMPLES
-from analysis.study import XTREME_DEPTH, Study
+from analysis.study import Study
 from analysis.verify import beside_published
-from analysis.wandb_api import Place
 from trainers.files import write_atomically
-from trainers.stage import Stage
 
 TEMPLATE = Path(__file__).with_name("report.html.template")
 PUBLISHED_HEADING = """<h2>Beside published numbers</h2>
@@ -65,56 +64,26 @@ CSS_PIXELS_PER_INCH = 96 * 1.35
 SOURCES = {"store": "the store", "wandb": "W&B offline files"}
 
 
-def write_report(
-    store_root: Path,
-    keys: Sequence[str],
-    out: Path,
-    sweep_name: str,
-    source: Source = "store",
-    *,
-    planned: Sequence[Stage] = (),
-    figures: bool | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    retrieval_depth: float = XTREME_DEPTH,
-) -> Path:
-    """Analyse the stages and write `out/report.html`, `out/tables/` and `out/figures/`.
+def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Path:
+    """Write `out/report.html`, `out/tables/` and `out/figures/`, and into the store what they rest on.
 
     Works at any time: an unfinished or empty store gives a page that says what is missing.
 
     Args:
-        keys: the sweep's stages; those that were never begun are counted as missing.
-        source: `store`, `wandb` for the offline files beside it, or a place in W&B (these two have no scores of single
-            examples, so that intervals cover seeds only).
-        planned: the plan's stages, so that those never begun can be named.
         figures: also draw them as files, for papers; None draws those of a study of at most LARGE arms.
-        resamples: of the bootstrap.
-        retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
-        seed: of the bootstrap; the same store, keys and seed give the same page.
 
     Returns:
         The page's path.
 
     Raises:
-        ValueError: a W&B file is damaged, a stage is of another version, or the keys are of more than one sweep.
-        StoreError: `out` cannot be written.
-        WandbError: W&B cannot be asked, or has no runs of the sweep.
+        StoreError: `out` or the store cannot be written.
     """
-    wanted = set(keys)
-    reading = read_study(
-        store_root,
-        wanted,
-        planned,
-        source=source,
-        resamples=resamples,
-        seed=seed,
-        retrieval_depth=retrieval_depth,
-    )
-    study = reading.study
+    study, basis, sweep_name = reading.study, reading.basis, reading.basis.sweep
+    wanted = len(basis.results)
 
     if figures if figures is not None else len(study.arms) <= LARGE:
         draw_figures(study, sweep_name, out / "figures")
-    xtreme_scores = xtreme.scores(study.compared, study.frame, retrieval_depth)
+    xtreme_scores = xtreme.scores(study.compared, study.frame, basis.retrieval_depth)
     found = {
         "leaderboard": leaderboard(xtreme_scores),
         "cells": tables.cell_table(study),
@@ -128,23 +97,27 @@ def write_report(
     }
     write_tables(found, out / "tables", best=("leaderboard",))
     drawn = [(figure, figure.draw(study)) for figure in FIGURES]
+    mark = f"{sweep_name} · {origin(study)}"
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         sweep=html.escape(sweep_name),
-        source=html.escape(str(source) if isinstance(source, Place) else SOURCES[source]),
+        source=html.escape(SOURCES.get(basis.source, basis.source)),
         seeds=html.escape(seeds_note(study)),
-        resamples=f"{resamples:,}",
-        answers=parts.items(answers(study)),
-        counts=_counts(study, len(wanted)),
+        resamples=f"{basis.resamples:,}",
+        fingerprint=basis.fingerprint,
+        answer=html.escape(" ".join(answer(study, reading.bootstrap))),
+        findings=parts.items(findings(study)),
+        counts=_counts(study, wanted),
         search=_search(study, sweep_name),
-        figures="\n".join(parts.figure_section(figure, view) for figure, view in drawn),
+        figures="\n".join(parts.figure_section(figure, view, mark) for figure, view in drawn),
         script=parts.script() if any(view for _, view in drawn) else "",
         published=_published(xtreme_scores),
-        trouble=_trouble(study, len(wanted)),
+        trouble=_trouble(study, wanted),
         provenance=_provenance(reading.records),
         **{name: parts.table(table, MISSING[name]) for name, table in found.items()},
     )
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "report.html", page)
+    basis.keep(reading.store)
     return out / "report.html"
 
 

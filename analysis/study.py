@@ -65,6 +65,8 @@ class Study:
     """Of a search; empty without one."""
     has_examples: bool
     """Whether intervals cover examples, too, or only seeds."""
+    fingerprint: str = ""
+    """Of what it was read from (`analysis.basis`)."""
 
     @cached_property
     def scales(self) -> list[str]:

@@ -5,37 +5,30 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from launch.commands import Common, Power, Report, Submission, Verify
 from launch.loading import console, load, planned, print_json
 
 if TYPE_CHECKING:
+    from analysis.reading import Reading
     from analysis.study import Study
+
+LOOK_EVERY_S = 2.0
 
 
 def report(chosen: Report) -> int:
     one_thread()
-    from analysis.reading import Source
     from analysis.report import write_report
-    from analysis.wandb_api import Place, WandbError
+    from analysis.wandb_api import WandbError
 
-    source: Source = "store" if chosen.source == "store" else Place.parse(chosen.source)
-    sweep, _ = load(chosen)
-    stages = planned(sweep).stages
-    out = chosen.out or sweep.store / "report"
-    keys, depth = [stage.key for stage in stages], sweep.evaluation.retrieval_depth
     try:
-        page = write_report(
-            sweep.store,
-            keys,
-            out,
-            sweep.name,
-            source,
-            planned=stages,
-            figures=chosen.figures,
-            retrieval_depth=depth,
-        )
+        if chosen.watch:
+            _watch(chosen)
+        reading, out = _reading(chosen)
+        page = write_report(reading, out, chosen.figures)
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1
@@ -44,6 +37,52 @@ def report(chosen: Report) -> int:
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")
     return 0
+
+
+def _reading(chosen: Report) -> tuple[Reading, Path]:
+    """What the report is written of, and where."""
+    from analysis.basis import Basis
+    from analysis.reading import read_again, read_study, source_of
+
+    sweep, _ = load(chosen)
+    stages = planned(sweep).stages
+    if chosen.reproduce is not None:
+        basis = Basis.kept(sweep.store, chosen.reproduce)
+        return read_again(sweep.store, basis, stages), chosen.out or sweep.store / "reports" / basis.fingerprint
+    keys, depth = {stage.key for stage in stages}, sweep.evaluation.retrieval_depth
+    source = source_of(chosen.source)
+    reading = read_study(sweep.store, keys, sweep.name, stages, source=source, retrieval_depth=depth)
+    return reading, chosen.out or sweep.store / "report"
+
+
+def _watch(chosen: Report) -> NoReturn:
+    """Until it is interrupted."""
+    from analysis.report import write_report
+    from launch.serving import ReportServer
+    from launch.sweep import SweepError
+    from trainers.store import Store
+
+    if chosen.reproduce is not None or chosen.source != "store":
+        raise SweepError("--watch follows the store as it grows: leave out --reproduce and --from")
+    sweep, _ = load(chosen)
+    store, server = Store(sweep.store), ReportServer(chosen.out or sweep.store / "report", chosen.port)
+
+    def ended() -> set[str]:
+        return {stage.key for stage in planned(sweep).stages if store.entry(stage.key).done}
+
+    def write() -> str:
+        reading, out = _reading(chosen)
+        write_report(reading, out, chosen.figures or False)
+        print(f"written  {time.strftime('%X')}  {len(ended())} stages have ended", flush=True)
+        return reading.basis.fingerprint
+
+    last, server.version = ended(), write()
+    server.start()
+    print(f"serving  {server.url}  until you interrupt it", flush=True)
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        if (now := ended()) != last:
+            last, server.version = now, write()
 
 
 def power(chosen: Power) -> int:
@@ -141,4 +180,4 @@ def _study(chosen: Common) -> Study:
     sweep, _ = load(chosen)
     stages = planned(sweep).stages
     keys, depth = {stage.key for stage in stages}, sweep.evaluation.retrieval_depth
-    return read_study(sweep.store, keys, stages, retrieval_depth=depth).study
+    return read_study(sweep.store, keys, sweep.name, stages, retrieval_depth=depth).study

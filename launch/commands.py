@@ -135,6 +135,12 @@ class Report(Common):
     """`store`, or a W&B server: `wandb://<entity>/<project>/<sweep>`, whose intervals cover seeds only."""
     figures: bool | None = None
     """Draw PNG and SVG files, too: minutes for a full study; None draws those of a study of up to 100 arms."""
+    watch: bool = False
+    """Serve the report to this machine while the sweep runs, and write it again whenever a stage has ended."""
+    port: int = 0
+    """Where `--watch` serves; 0 takes a free port."""
+    reproduce: str | None = None
+    """Write an earlier report again, by its fingerprint or first digits; None for `--out` is `<store>/reports/…`."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ squad is kept by half; after their final LayerNorm, pre-LN encoders retrieve bet
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import polars as pl
 
 from analysis.examples import ExampleFiles
 from analysis.gather import store_records
+from analysis.reading import read_study
+from analysis.report import write_report
 from analysis.statistics import Bootstrap
 from analysis.study import Study, analyse
 from trainers.files import write_json
@@ -262,6 +264,11 @@ def study_of(root: Path, resamples: int = 400) -> Study:
     """What analysis makes of a store."""
     records = store_records(root)
     return analyse(records, ExampleFiles(root), Bootstrap(np.random.default_rng(7), resamples))
+
+
+def report(root: Path, keys: Iterable[str], out: Path, sweep: str, figures: bool | None = None, **reading: Any) -> Path:
+    """The page that is written of a store."""
+    return write_report(read_study(root, set(keys), sweep, **reading), out, figures)
 
 
 def append_line(root: Path, key: str, line: str) -> None:

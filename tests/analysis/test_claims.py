@@ -10,7 +10,6 @@ import pytest
 
 from analysis import claims
 from analysis.claims import CLAIMS, CannotTell, Effect, Gains, judged, mean, untranslated, without_mlm
-from analysis.report import write_report
 from analysis.statistics import Bootstrap
 from analysis.tables import claim_table
 from tests.analysis import fakes
@@ -166,7 +165,7 @@ def test_a_diverged_arm_gives_no_verdict_at_its_scale(tmp_path):
 def test_the_page_has_every_claim_with_its_source_escaped(built, tmp_path, monkeypatch):
     hostile = replace(CLAIMS[0], text="<b>claim</b>", source="a & <i>b</i>")
     monkeypatch.setattr(claims, "CLAIMS", (hostile, *CLAIMS[1:]))
-    page = write_report(built.root, built.keys, tmp_path, "fakes", resamples=50).read_text()
+    page = fakes.report(built.root, built.keys, tmp_path, "fakes", resamples=50).read_text()
     assert "&lt;b&gt;claim&lt;/b&gt;" in page
     assert "a &amp; &lt;i&gt;b&lt;/i&gt;" in page
     assert "<b>claim" not in page

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from analysis.interactive import FIGURES
-from analysis.report import write_report
 from tests.analysis import fakes
 from tests.analysis.browser import needs_chromium, opened
 from trainers.stage import ScaleId
@@ -20,7 +19,7 @@ NAMES = ("gain-heat-map", "retention", "retention-by-scale", "gain-by-language",
 @pytest.fixture(scope="module")
 def page(built, tmp_path_factory):
     out = tmp_path_factory.mktemp("page")
-    return write_report(built.root, built.keys, out, "fake sweep", figures=False, resamples=100)
+    return fakes.report(built.root, built.keys, out, "fake sweep", figures=False, resamples=100)
 
 
 def specs(text: str) -> dict[str, dict]:
@@ -107,7 +106,7 @@ def test_languages_are_sorted_by_their_pretraining_text(page):
 
 
 def test_without_anything_each_figure_says_why(tmp_path):
-    text = write_report(tmp_path / "store", ["a" * 16], tmp_path / "out", "early").read_text()
+    text = fakes.report(tmp_path / "store", ["a" * 16], tmp_path / "out", "early").read_text()
     assert "<script" not in text
     for one in FIGURES:
         assert one.missing.split(":")[0] in text
@@ -131,7 +130,7 @@ def test_a_hostile_name_stays_a_text_in_the_browser(tmp_path):
         for name in ("SCALES", "LAYER_NORM", "KEPT", "REPRESENTATION_KEPT"):
             getattr(fakes, name).pop(HOSTILE)
     keys = [stage.key for stage in renamed]
-    page = write_report(tmp_path / "store", keys, tmp_path / "out", HOSTILE, figures=False, resamples=50)
+    page = fakes.report(tmp_path / "store", keys, tmp_path / "out", HOSTILE, figures=False, resamples=50)
     dom = opened(page)
     assert "<title>taken" not in dom
     assert figure(dom, "gain-heat-map").count("<path") > 10

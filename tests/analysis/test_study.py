@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from analysis.examples import ExampleFiles, no_examples
-from analysis.findings import answers
 from analysis.gather import gather_store, store_records
 from analysis.measurements import Measurements
 from analysis.statistics import Bootstrap
@@ -132,11 +131,6 @@ def test_the_table_of_cells_shows_the_mean_over_the_probed_tasks_and_the_others_
         "mnli+squad · mnli → xnli (same task)",
         "mnli+squad · squad → xnli",
     ]
-
-
-def test_the_answer_says_how_many_tasks_were_probed(several):
-    (sentence,) = (one for one in answers(several) if one.startswith("With the stored head"))
-    assert "the mean of 3 trainings (intermediate → target, of different tasks) and their 4 probed tasks" in sentence
 
 
 def test_examples_of_weighted_scores_are_resampled(tmp_path):

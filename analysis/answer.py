@@ -1,0 +1,86 @@
+"""The answer in three sentences: what the head keeps, what the representation keeps, what is gained, each over scale.
+
+Every sentence holds its effect with its 95 % interval, and its verdict only where that interval lies to one side of 0.
+"""
+
+from __future__ import annotations
+
+from analysis.claims import CannotTell, Effect, Gains, mean
+from analysis.findings import number, said, tally, verdict
+from analysis.statistics import Bootstrap, Estimate
+from analysis.study import Study
+
+READ_THROUGH = {"stored": "through its stored head", "refit": "in its representation (refit head)"}
+
+
+def answer(study: Study, bootstrap: Bootstrap) -> list[str]:
+    """Always three sentences; what the data cannot tell, they say.
+
+    Args:
+        bootstrap: that which drew the study.
+    """
+    return [*(_retained(study, head) for head in READ_THROUGH), _gained(study, bootstrap)]
+
+
+def _retained(study: Study, head: str) -> str:
+    slope = study.pooled_slopes.get(head)
+    if slope is None:
+        return (
+            f"Whether a larger encoder retains more {READ_THROUGH[head]}, the data cannot tell: it takes a defined "
+            "final retention at two scales or more, and a target that trains on another task than the intermediate’s."
+        )
+    own = [trend for trend in study.trends if trend.smallest.head == head and not trend.smallest.same_task]
+    trainings = len({trend.smallest.training for trend in own})
+    probed = f" and their {len(own)} probed tasks" if len(own) > trainings else ""
+    words = verdict(
+        slope,
+        f"larger encoders retain more {READ_THROUGH[head]}",
+        f"larger encoders retain less {READ_THROUGH[head]}",
+        f"the data cannot tell whether larger encoders retain more or less {READ_THROUGH[head]}",
+    )
+    return (
+        f"{words[0].upper()}{words[1:]}: final English retention changes by {said(slope, sign=True)} per tenfold "
+        f"non-embedding parameters, the mean of {number(trainings, 'training')} (intermediate → target, of different "
+        f"tasks){probed}; of these, it {tally([trend.overall for trend in own])}."
+    )
+
+
+def _gained(study: Study, bootstrap: Bootstrap) -> str:
+    """What intermediates add to zero-shot scores, at the smallest and the largest scale where that is known."""
+    known: dict[str, dict[str, Effect]] = {}
+    why = "no gain over no intermediate is known"
+    for scale in study.scales:
+        gains = Gains(study, scale, bootstrap)
+        for intermediate in gains.intermediates:
+            try:
+                known.setdefault(scale, {})[intermediate] = gains.average(intermediate)
+            except CannotTell as reason:
+                why = f"at {scale}, {reason}"
+    opening = "What intermediate training adds to zero-shot scores"
+    if not known:
+        return f"{opening}, the data cannot tell: {why}."
+    first, last = next(iter(known)), list(known)[-1]
+    common = [name for name in known[first] if name in known[last]]
+    try:
+        small, large = (mean([known[scale][name] for name in common]) for scale in (first, last))
+        change = large - small
+    except (CannotTell, IndexError) as reason:
+        return f"{opening}, the data cannot tell of more than one scale: {reason}."
+    averaged = f"mean over {number(len(common), 'intermediate')}, all targets and their languages"
+    at_first = said(_estimate(small, bootstrap), sign=True)
+    if first == last:
+        return f"{opening} at {first} is {at_first} ({averaged}); of its change with scale the data cannot tell."
+    words = verdict(
+        _estimate(change, bootstrap),
+        "it grows with scale",
+        "it shrinks with scale",
+        "the data cannot tell whether it grows or shrinks with scale",
+    )
+    return (
+        f"{opening} goes from {at_first} at {first} to {said(_estimate(large, bootstrap), sign=True)} at {last} "
+        f"({averaged}): {words}, the difference being {said(_estimate(change, bootstrap), sign=True)}."
+    )
+
+
+def _estimate(effect: Effect, bootstrap: Bootstrap) -> Estimate:
+    return bootstrap.estimate(effect.value, effect.samples, len(effect.seeds))
