@@ -6,7 +6,9 @@ records into tables.  The same records give equal tables, so that the two source
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -112,6 +114,19 @@ class Record:
         }
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would go through all that has been read again and again; usable as a
+    decorator.  Nothing here is cyclic."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Record]:
     """The records, named as the plan names them, and one for each planned stage that was never begun.
 
@@ -127,6 +142,7 @@ def settings(variant: str) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in variant.split(SEPARATOR) if setting)
 
 
+@uncollected()
 def tidy(records: Iterable[Record]) -> pl.DataFrame:
     """One row per measured value (`SCHEMA`), of repeated measurements the last, in canonical order."""
     with_values = [record for record in records if record.measured.height]

@@ -11,12 +11,13 @@ import json
 from collections.abc import Set
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analysis.frame import MEASURED, NOTHING, Record, tidy
+from analysis.frame import MEASURED, NOTHING, Record, tidy, uncollected
 from analysis.wandb_api import Place, WandbError, connect, read_measured, runs_of
 from analysis.wandb_files import Fragment, read_runs
 from trainers.scores import Score
@@ -67,6 +68,7 @@ def gather_wandb_server(place: Place, cache: Path, keys: Set[str] | None = None)
 # -- the store ------------------------------------------------------------------------------------------------
 
 
+@uncollected()
 def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
     """One record per stage that was begun, by key.
 
@@ -74,18 +76,19 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
         ValueError: a stage.json is no stage of this version.
     """
     entries = [entry for entry in Store(root).entries() if keys is None or entry.key in keys]
-    lines, counts = [], []
+    texts, counts = [], [0]
     records = []
     for entry in entries:
         events = _events(entry.folder / "events.jsonl")
-        lines += _lines(events, "measured")
-        counts.append(len(lines))
+        lines = _lines(events, "measured")
+        texts += [b"\n".join(lines)] if lines else []  # at once: millions of lines would take their room for long
+        counts.append(counts[-1] + len(lines))
         records.append(_begun(entry, _lines(events, "attempt")))
     # One call for the whole store: for each stage, or each line, one would cost far more than the values themselves.
-    measured = pl.read_ndjson(b"\n".join(lines), schema=MEASURED) if lines else NOTHING
+    measured = pl.read_ndjson(b"\n".join(texts), schema=MEASURED) if texts else NOTHING
     return [
         replace(record, measured=measured[start:end])
-        for record, start, end in zip(records, [0, *counts], counts, strict=False)
+        for record, (start, end) in zip(records, pairwise(counts), strict=True)
     ]
 
 
