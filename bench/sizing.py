@@ -1,6 +1,6 @@
 """What fits where, and how far the memory model is to be trusted, as a Markdown page.
 
-python bench/sizing.py > docs/benchmarks/sizing.md          # about two minutes: it trains the sandbox's scales
+python -m bench.sizing > docs/benchmarks/sizing.md          # about two minutes: it trains the sandbox's scales
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _heading() -> list[str]:
     return [
         "# What fits where",
         "",
-        f"`python bench/sizing.py` on {datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}{changes}. The tables "
+        f"`python -m bench.sizing` on {datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}{changes}. The tables "
         "of GPUs are computed (`slurm/memory.py`, `slurm/fitting.py`), not measured; the last two sections say how far "
         "that is to be trusted. GB are 10⁹ bytes; a card's memory is what CUDA offers of it.",
     ]

@@ -1,7 +1,7 @@
 """Real tokens per processor-second of a training step, against Hugging Face's Trainer on the same work.
 
-    python bench/step.py base --mirror MIRROR --tokenizer FOLDER > docs/benchmarks/step-base.md
-    python bench/step.py sandbox-m > docs/benchmarks/step-sandbox-m.md
+    python -m bench.step base --mirror MIRROR --tokenizer FOLDER > docs/benchmarks/step-base.md
+    python -m bench.step sandbox-m > docs/benchmarks/step-sandbox-m.md
 
 The scale's real configuration with random weights is trained on MNLI's training pairs, which are XNLI's: the mirror's,
 or without one the sandbox's.  The ways take turns, each in a process of its own with one thread; its processor time

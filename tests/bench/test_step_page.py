@@ -49,7 +49,7 @@ def test_a_small_sample_of_texts_does_not_flatter_the_kept_rows():
 
 @pytest.mark.slow
 def test_the_page_has_a_row_for_each_way():
-    command = [sys.executable, "bench/step.py", "sandbox-s", "--rounds", "1", "--steps", "1"]
+    command = [sys.executable, "-m", "bench.step", "sandbox-s", "--rounds", "1", "--steps", "1"]
     page = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": "."}
     ).stdout
