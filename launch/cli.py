@@ -6,6 +6,7 @@ Torch is imported only where a stage runs, so that everything else answers at on
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -111,6 +112,9 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:  # whoever reads has read enough, e.g. `| head`; at exit Python would complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
     raise SystemExit(code)
 
 

@@ -151,6 +151,9 @@ class Engine:
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
         zero_stage = config["zero_optimization"]["stage"]
+        # Without ZeRO every rank has all gradients: one fused call clips them, where DeepSpeed asks each for its norm
+        # and all ranks for the same sum.
+        self._clipping = recipe.gradient_clipping if recipe is not None and zero_stage == 0 else 0.0
         if zero_stage == 0 and ranks.world_size == 1:
             # There is nobody to average with, but DeepSpeed would copy all gradients to a buffer and back.
             self.deepspeed.enable_backward_allreduce = False
@@ -195,7 +198,8 @@ class Engine:
         total_terms = max(1, int(terms.sum()))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.deepspeed.train()
+        if not self.model.training:  # going through all modules takes its time
+            self.deepspeed.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, places in enumerate(pieces):
             # Counted over all ranks.
@@ -212,6 +216,8 @@ class Engine:
         if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
             self._held_bytes = max(self._held_bytes, self._holds())
         self._steps += 1
+        if self._clipping:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._clipping, foreach=True)
         self.deepspeed.step()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
@@ -229,7 +235,8 @@ class Engine:
     @torch.no_grad()
     def infer(self, micro_batch: Batch, task: str | None = None, layers: Layers | None = None) -> Any:
         """`StageModel.forward` without dropout or gradient; every rank must call it equally often (ZeRO-3)."""
-        self.deepspeed.eval()
+        if self.model.training:
+            self.deepspeed.eval()
         return self.deepspeed(micro_batch, task, layers=layers)
 
     def largest_over_ranks(self, value: float) -> float:
@@ -301,7 +308,7 @@ def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: in
         "train_batch_size": world_size,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": recipe.gradient_clipping if recipe is not None else 0.0,
+        "gradient_clipping": recipe.gradient_clipping if recipe is not None and zero_stage else 0.0,
         # DeepSpeed's default buckets of 2 GB would be made for a model of a megabyte, too.
         "zero_optimization": {"stage": zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket},
         "zero_allow_untested_optimizer": True,

@@ -87,6 +87,12 @@ def test_problems_are_told_and_nothing_runs(sweep_file):
         assert "Traceback" not in told
 
 
+def test_a_reader_that_has_read_enough_is_no_error(sweep_file):
+    command = f"{sys.executable} -m launch.cli plan {sweep_file(seeds=list(range(400)))} --json | head -c 10"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_a_mistake_in_the_file_is_one_sentence_without_traceback(sweep_file):
     done = retain("plan", sweep_file(targets=["xnly"]))
     assert done.returncode == 2
