@@ -106,7 +106,7 @@ def command_line() -> Iterator[str]:
         yield from ["", f"## {title}"]
         for command in group:
             taken = arguments(command)
-            words = ["retain", command.__name__.lower(), *(one.name for one in taken if one.positional)]
+            words = ["retain", command.__name__.lower(), *(one.usage for one in taken if one.usage)]
             yield from ["", f"### `{' '.join(words)}`", "", inspect.getdoc(command) or "", ""]
             if own := [one.row for one in taken if one.row not in common]:
                 yield from table(header, own)
@@ -178,8 +178,8 @@ def _anchor(heading: str) -> str:
 class Argument:
     """One of a command's, as a person gives it."""
 
-    name: str
-    positional: bool
+    usage: str
+    """How it stands behind the command; empty where it is an option."""
     row: list[str]
 
 
@@ -198,8 +198,11 @@ def arguments(command: type) -> list[Argument]:
         renamed = [mark.name for mark in marks if mark is not tyro.conf.Positional]
         name = field.name.upper() if positional else f"--{(renamed or [field.name])[0].replace('_', '-')}"
         type_ = kind(TypeAdapter(hints[field.name]).json_schema()).removesuffix(" or null")
-        row = [f"`{name}`", type_.replace(WORDS["boolean"], "flag"), _shown(field.default), told[field.name]]
-        found.append(Argument(name, positional, row))
+        if type_ == WORDS["boolean"]:
+            type_ = "flag" if isinstance(field.default, bool) else "`True` or `False`"
+        default = _shown(field.default)
+        usage = (name if default == "needed" else f"[{name}]") if positional else ""
+        found.append(Argument(usage, [f"`{name}`", type_, default, told[field.name]]))
     return found
 
 
