@@ -1,6 +1,7 @@
 # make demo     set everything up, run the main job on the embedded sandbox, draw its report
 # make test     set everything up, run all tests
 # make lint     formatting, lint and types
+# make docs     the documentation as a site, in site/
 # make clean    remove the virtual environment and caches; results in runs/ stay
 #
 # Another interpreter: make test PYTHON=python3.12
@@ -14,7 +15,7 @@ NEEDED_GB := 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
 SWEEP := launch/sweeps/sandbox.yaml
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -29,8 +30,12 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "read site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Torch comes first, by itself: what is installed later keeps that build instead of choosing its own.

@@ -313,6 +313,7 @@ class Devcluster:
     """
 
     action: Annotated[Literal["up", "status", "down"], tyro.conf.Positional]
+    """up: bring it up where it is not yet.  status: show its nodes.  down: end it."""
     root: Path | None = None
     """The cluster's folder; None is `/run/retain-devcluster`."""
     nodes: int = 4

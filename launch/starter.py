@@ -12,6 +12,7 @@ from rich.prompt import Prompt
 
 from launch.sweep import Sweep, SweepError, sentences
 from slurm.commented import commented
+from trainers.data.lexicon import LANGUAGES
 from trainers.scales import SANDBOX
 
 FIRST: dict[str, Any] = {
@@ -58,7 +59,9 @@ def starter(given: Mapping[str, Any]) -> Sweep:
     fields = FIRST | dict(given)
     sandbox = _is_sandbox(fields["scales"])
     fields.setdefault("recipes", "sandbox" if sandbox else "xstilts")
-    if not sandbox:
+    if sandbox:
+        fields.setdefault("languages", LANGUAGES)  # what its data speak
+    else:
         fields.setdefault("mirror", MIRROR)
     fields.setdefault("store", Path("runs") / str(fields["name"]))
     try:

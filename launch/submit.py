@@ -204,12 +204,16 @@ class Submitter:
         )
 
     def scripts(self) -> Iterator[tuple[str, str]]:
-        """The exact scripts that `submit` would send, by name; ids that SLURM has yet to give are `<id of NAME>`."""
-        arrays, _ = self.missing(in_queue(self.store.root, queue()))
+        """The exact scripts that `submit` would send, by name; ids that SLURM has yet to give are `<id of NAME>`.
+
+        Of a store that nothing was sent from, no job can be in the queue: so a first look needs no SLURM.
+        """
+        root = self.store.root
+        arrays, _ = self.missing(in_queue(root, queue()) if any(array_folders(root)) else {})
         ids: dict[Array, str] = {}
         for array in arrays:
             keys = [stage.key for bundle in array.bundles for stage in bundle]
-            folder = self.store.root / "slurm" / array_name(self.store.root, self.plan.sweep.name, keys)
+            folder = root / "slurm" / array_name(root, self.plan.sweep.name, keys)
             ids[array] = f"<id of {folder.name}>"
             yield folder.name, ArrayExecutor(self.job(array, folder, ids), self.profile).text()
 

@@ -32,10 +32,11 @@ def commented(
         described = field.description or (inspect.getdoc(field.annotation) or "").partition("\n")[0]
         yield from (f"# {line}" for line in textwrap.wrap(" ".join(described.split()), WIDTH))
         note = f"   # {notes[name]}" if notes and name in notes else ""
-        yield f"{'# ' if name in asleep else ''}{name}: {_in_one_line(value)}{note}"
+        yield f"{'# ' if name in asleep else ''}{name}: {in_one_line(value)}{note}"
         yield ""
 
 
-def _in_one_line(value: Any) -> str:
+def in_one_line(value: Any) -> str:
+    """A plain JSON value as YAML, as one would write it behind `field:`."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
     return text.removesuffix("...\n").strip()  # "..." ends a document that is one bare word

@@ -38,13 +38,17 @@ class Placement(_Settings):
     """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
 
     nodes: int = Field(default=1, ge=1)
+    """Nodes that one stage spans."""
     ranks_per_node: int = Field(default=1, ge=1)
     """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
     zero_stage: int = Field(default=0, ge=0, le=3)
+    """DeepSpeed ZeRO stage."""
     activation_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
     micro_batch_tokens: int | None = Field(default=None, gt=0)
     """Padded tokens per micro-batch and rank; None is the sweep's own."""
     why: str = "set by hand"
+    """What `retain plan` says about it."""
 
     @property
     def ranks(self) -> int:

@@ -106,7 +106,9 @@ class Recipe(Frozen):
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's; not on biases and LayerNorm weights."""
     adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """AdamW's decay of its running means of gradients and of their squares."""
     adam_epsilon: float = Field(default=1e-8, gt=0)
+    """AdamW's term beside the root of the latter."""
     gradient_clipping: float = Field(default=1.0, gt=0)
     """Largest global gradient norm."""
     max_length: int = Field(ge=8)
@@ -141,7 +143,9 @@ class Mixing(Frozen):
     sampling: Literal["uniform", "proportional", "temperature"] = "temperature"
     """A task of n examples is drawn with p ∝ 1, n, or min(n, cap)^(1/temperature) (T5's, as in Phang et al. 2020)."""
     temperature: float = Field(default=2.0, gt=0)
+    """1 is proportional to the capped sizes; the higher, the more alike."""
     cap: int = Field(default=2**17, gt=0)
+    """A larger task counts as one of so many examples."""
     mlm_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of all steps that are masked language modelling, where `mlm` is among the tasks."""
     max_steps: int | None = Field(default=None, gt=0)

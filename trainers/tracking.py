@@ -35,7 +35,9 @@ class Tracking(Frozen):
     mode: Literal["offline", "online", "disabled"] = "offline"
     """`WANDB_MODE=disabled` in the environment wins."""
     project: str = "retain"
+    """W&B project."""
     entity: str | None = None
+    """W&B user or team; None is the key's own."""
     group: str = ""
     """The sweep's name."""
 

@@ -9,8 +9,10 @@ import yaml
 from rich.console import Console
 
 from launch import start_cli, starter
+from launch.check import check
 from launch.commands import New
 from launch.sweep import Sweep, SweepError, load_sweep
+from trainers.data.mirror import Mirror
 
 
 def made(folder, **options) -> Sweep:
@@ -19,11 +21,15 @@ def made(folder, **options) -> Sweep:
     return load_sweep(file)
 
 
-def test_without_options_it_is_a_study_that_runs_anywhere(tmp_path):
+def test_without_options_it_is_a_study_that_runs_anywhere(tmp_path, sandbox):
     sweep = made(tmp_path)
     assert sweep.name == "study"
     assert (sweep.mirror, sweep.recipes) == (None, "sandbox")
-    assert sweep == Sweep(**starter.FIRST, name="study", store="runs/study", recipes="sandbox")
+    assert sweep == Sweep(
+        **starter.FIRST, name="study", store="runs/study", recipes="sandbox", languages=("en", "de", "ru", "sw", "zh")
+    )
+    here = sweep.model_copy(update={"store": tmp_path / "store", "mirror": sandbox})
+    assert not check(here, Mirror(sandbox)).problems
 
 
 def test_every_field_is_explained_and_every_comment_holds_as_it_stands(tmp_path):
