@@ -30,6 +30,8 @@ MARGIN = 24
 COLOURS = 256
 REPORT = {"report": "h2, h2 ~ *", "report-retention": "body > :not(#retention)"}
 """What of the page is hidden in each picture (CSS)."""
+DRAW = "<script>figures.forEach(figure => figure.offsetParent && draw(figure))</script>"
+"""At once: a headless browser may take its photograph before the page has noticed what is seen of it."""
 CLUSTER = """\
 cluster: example
 partition: gpu
@@ -102,7 +104,8 @@ def browser(page: Path, hidden: str, picture: Path) -> None:
     if chromium is None:
         raise SystemExit("Chromium is not installed (Debian: chromium); it draws the report")
     part, photo = page.with_name("part.html"), page.with_name("part.png")
-    part.write_text(page.read_text(encoding="utf-8") + f"<style>{hidden} {{ display: none }}</style>", encoding="utf-8")
+    shown = f"{page.read_text(encoding='utf-8')}<style>{hidden} {{ display: none }}</style>{DRAW}"
+    part.write_text(shown, encoding="utf-8")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={WINDOW}"]
     command += ["--virtual-time-budget=9000", f"--screenshot={photo}", part.as_uri()]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "HOME": str(page.parent)})
