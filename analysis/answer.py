@@ -61,10 +61,12 @@ def _gained(study: Study, bootstrap: Bootstrap) -> str:
         return f"{opening}, the data cannot tell: {why}."
     first, last = next(iter(known)), list(known)[-1]
     common = [name for name in known[first] if name in known[last]]
+    if not common:
+        return f"{opening}, the data cannot tell of more than one scale: {first} and {last} share no intermediate yet."
     try:
         small, large = (mean([known[scale][name] for name in common]) for scale in (first, last))
         change = large - small
-    except (CannotTell, IndexError) as reason:
+    except CannotTell as reason:
         return f"{opening}, the data cannot tell of more than one scale: {reason}."
     averaged = f"mean over {number(len(common), 'intermediate')}, all targets and their languages"
     at_first = said(_estimate(small, bootstrap), sign=True)

@@ -4,6 +4,7 @@ A claim is about effects: differences of scores, in points of 100, that are all 
 
     supported      where the interval of each effect lies above 0 (then no correction is needed: Berger 1982)
     contradicted   where an effect is below 0, corrected for how many there are (Bonferroni)
+                   (of a claim with a margin, 0 is that much lower in both)
     cannot tell    otherwise, and wherever an arm, a target or a second seed is missing, or seeds differ between arms
 
 Effects are paired: gains over no intermediate on common seeds, all drawn by the same bootstrap.
@@ -185,7 +186,8 @@ def _judge(claim: Claim, scale: str, gains: Gains) -> Judged:
         return Judged(*told, "cannot tell", UNDEFINED, "there is no interval")
     if all(estimate.low > -claim.margin for estimate in estimates):
         return Judged(*told, "supported", least)
-    against = [p_value(one.value, one.samples, len(one.seeds)) for one in effects if one.value < 0]
+    beyond = [(one.value + claim.margin, one) for one in effects]
+    against = [p_value(value, one.samples, len(one.seeds)) for value, one in beyond if value < 0]
     if any(p * len(effects) < SIGNIFICANT for p in against):
         return Judged(*told, "contradicted", least)
     return Judged(*told, "cannot tell", least, f"the interval holds {'values of either kind' if claim.margin else '0'}")

@@ -88,6 +88,8 @@ def fit(value: Floats, samples: Floats, steps: Floats, seeds: int, bootstrap: Bo
     if len(steps) - 1 < FEWEST_STEPS:
         why = f"{len(steps) - 1} probed steps after 0 are fewer than {FEWEST_STEPS}"
         return Fit("", math.nan, UNDEFINED, UNDEFINED, why)
+    if np.isnan(value).any():
+        return Fit("", math.nan, UNDEFINED, UNDEFINED, "a probe is not a number")
     errors = {form.name: held_out_error(form, value, steps) for form in FORMS}
     form = min(FORMS, key=lambda form: round(errors[form.name] / ALIKE))
     half, asymptote = fitted(form, value[None], steps)
@@ -154,7 +156,7 @@ def _half_life(value: float, samples: Floats, steps: Floats, seeds: int, bootstr
         return Estimate(math.inf)
     grid = _grid(steps)
     low, high = bootstrap.interval(np.log(value), np.log(np.clip(samples, grid[0], grid[-1])), seeds)
-    return Estimate(float(value), float(np.exp(low)), float(np.exp(high)) if high <= np.log(last) else math.inf)
+    return Estimate(float(value), float(np.exp(low)), math.inf if high > np.log(last) else float(np.exp(high)))
 
 
 def _grid(steps: Floats) -> Floats:

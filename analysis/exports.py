@@ -11,7 +11,7 @@ from pathlib import Path
 from analysis.tables import DASH, Table
 from analysis.verify import points
 from analysis.xtreme import NINE, Score
-from trainers.files import write_atomically
+from trainers.files import write_atomically, writing
 
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?")
 _LATEX = {
@@ -52,7 +52,8 @@ def write_tables(tables: dict[str, Table], folder: Path, best: Sequence[str] = (
     Raises:
         StoreError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         bold = highest(table) if name in best else set()
         write_atomically(folder / f"{name}.md", markdown(table, bold))

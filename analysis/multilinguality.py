@@ -68,7 +68,7 @@ def _curve(
     if before is not None and before is not arm:
         shared = [language for language in languages if language in _languages(before, what, measurements)]
         if shared:
-            first, first_samples = _means(before, what, shared, compared, measurements, bootstrap)
+            first, first_samples = _means(before, what, shared, compared, measurements, bootstrap, fixed=True)
             after, after_samples = _means(arm, what, shared, compared, measurements, bootstrap)
             # The pretrained encoder has no seed of its own: the seeds are those of phase 2.
             change_by_seed = after - first.mean()
@@ -94,9 +94,24 @@ def _languages(arm: Arm, what: Measured, measurements: Measurements) -> list[str
 
 
 def _means(
-    arm: Arm, what: Measured, languages: list[str], layer: int, measurements: Measurements, bootstrap: Bootstrap
+    arm: Arm,
+    what: Measured,
+    languages: list[str],
+    layer: int,
+    measurements: Measurements,
+    bootstrap: Bootstrap,
+    fixed: bool = False,
 ) -> tuple[Floats, Floats]:
-    """[seeds] and [B], means over languages."""
+    """[seeds] and [B], means over languages.
+
+    Args:
+        fixed: no seed changes this encoder: where there are no examples to draw it has one value, not an unknown one.
+    """
     found = [measurements.examples(arm.ordered_keys, *what, language, [layer]) for language in languages]
-    samples = np.mean([bootstrap.means(part)[:, 0] for part in found], axis=0)
-    return np.mean([part.by_seed[:, 0] for part in found], axis=0), samples
+    drawn = [bootstrap.means(part)[:, 0] for part in found]
+    if fixed:
+        drawn = [
+            np.where(np.isnan(samples), part.by_seed.mean(), samples)
+            for part, samples in zip(found, drawn, strict=True)
+        ]
+    return np.mean([part.by_seed[:, 0] for part in found], axis=0), np.mean(drawn, axis=0)

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 
 from analysis.statistics import FEW_SEEDS, Estimate, Floats
 from analysis.study import Study
+from trainers.files import writing
 
 mpl.use("agg", force=False)
 
@@ -116,8 +117,8 @@ def log_parameters(axes: Axes, sizes: Sequence[int]) -> None:
 
 def compact(number: float) -> str:
     """Three digits and a unit: 85.1M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:  # which three digits round up to the unit
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
 
@@ -152,12 +153,16 @@ def save(figure: Figure, folder: Path, name: str) -> str:
     """Write `<name>.png` and `<name>.svg`; returns the SVG's text.  Equal figures give equal files.
 
     What is no letter or digit in the name (an intermediate's may come from anywhere) becomes `_`.
+
+    Raises:
+        StoreError: the folder cannot be written.
     """
     name = re.sub(r"[^\w+-]", "_", name)[:LONGEST_NAME]
-    folder.mkdir(parents=True, exist_ok=True)
     svg = as_svg(figure)
-    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     return svg
 
 

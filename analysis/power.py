@@ -103,7 +103,7 @@ def power(seeds: int, difference: float, by_seed: float, by_examples: float) -> 
 def seeds_needed(difference: float, by_seed: float, by_examples: float, wanted: float = ENOUGH) -> float:
     """The least number of seeds, from two on; infinite where MOST_SEEDS are too few: then examples are what lacks."""
     low, high = 2, MOST_SEEDS
-    if power(high, difference, by_seed, by_examples) < wanted:
+    if not power(high, difference, by_seed, by_examples) >= wanted:  # nor where it is NaN
         return math.inf
     while low < high:  # power rises with seeds
         middle = (low + high) // 2

@@ -92,9 +92,10 @@ def area_under_retention(retained: Floats, steps: Floats) -> Floats:
 
 
 def half_life(retained: Floats, steps: Floats) -> Floats:
-    """The first probed τ with R(τ) < ½: [..., τ] → [...]; infinite where R stays above to the end."""
+    """The first probed τ with R(τ) < ½: [..., τ] → [...]; infinite where R stays above to the end, NaN where R is."""
     below = retained < 0.5
-    return np.where(below.any(axis=-1), steps[below.argmax(axis=-1)].astype(np.float64), np.inf)
+    first = np.where(below.any(axis=-1), steps[below.argmax(axis=-1)].astype(np.float64), np.inf)
+    return np.where(np.isnan(retained).any(axis=-1), np.nan, first)
 
 
 def transfer_gain(via: Floats, without: Floats) -> Floats:
@@ -125,14 +126,12 @@ def scale_slope(values: Floats, non_embedding_parameters: Floats) -> Floats:
 
     Args:
         values: [..., scales].
-        non_embedding_parameters: [scales], at least two different ones.
+        non_embedding_parameters: [scales].
 
     Returns:
-        [...].
+        [...]; NaN where all are of one size.
     """
-    x = np.log10(non_embedding_parameters)
-    x = x - x.mean()
-    return (values * x).sum(axis=-1) / (x**2).sum()
+    return slope_at_equal_placement(values, non_embedding_parameters, ["any"] * len(non_embedding_parameters))
 
 
 def slope_at_equal_placement(values: Floats, non_embedding_parameters: Floats, layer_norms: Sequence[str]) -> Floats:
@@ -152,7 +151,8 @@ def slope_at_equal_placement(values: Floats, non_embedding_parameters: Floats, l
     x, y = np.log10(non_embedding_parameters), np.array(values, dtype=np.float64)
     for family in set(layer_norms):
         own = [place for place, name in enumerate(layer_norms) if name == family]
-        x[own] = x[own] - x[own].mean()
+        # Of encoders of one size exactly 0: what rounding leaves of their mean would pass for a difference.
+        x[own] = x[own] - x[own].mean() if np.ptp(x[own]) else 0
         y[..., own] = y[..., own] - y[..., own].mean(axis=-1, keepdims=True)
     return _ratio((y * x).sum(axis=-1), (x**2).sum())
 

@@ -76,7 +76,7 @@ class Examples:
 
     def drawn(self, shares: Floats) -> Floats:
         """What drawn examples score: [n, examples] shares → [n, seeds, ...]."""
-        if np.ptp(self.weights) == 0:
+        if np.ptp(self.weights) == 0 and self.weights.any():
             return np.tensordot(shares, self.scores, axes=(1, 1))
         totals, weights = (
             np.tensordot(shares, summed, axes=(1, 1)) for summed in (self.weights * self.scores, self.weights)
@@ -246,14 +246,16 @@ def probability_of_improvement(via: Floats, without: Floats) -> float:
     Args:
         via: [n, tasks] scores.
         without: [m, tasks].
+
+    Returns:
+        NaN where a score is.
     """
     return float(_wins(via, without).mean())
 
 
 def _wins(via: Floats, without: Floats) -> Floats:
     """[n, m] share of tasks in which each run is better than each other."""
-    difference = via[:, None] - without[None]
-    return ((difference > 0) + 0.5 * (difference == 0)).mean(axis=-1)
+    return ((1 + np.sign(via[:, None] - without[None])) / 2).mean(axis=-1)
 
 
 def interquartile_mean(scores: Floats) -> float:
@@ -261,7 +263,12 @@ def interquartile_mean(scores: Floats) -> float:
 
     Args:
         scores: of any shape, e.g. [seeds, languages].
+
+    Returns:
+        NaN where there are none, or one is NaN: it could stand anywhere in the order.
     """
+    if np.isnan(scores).any():
+        return math.nan
     ordered = np.sort(scores, axis=None)
     cut = len(ordered) // 4
     return float(ordered[cut : len(ordered) - cut].mean()) if len(ordered) else math.nan

@@ -110,10 +110,11 @@ def cells(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap)
 
 
 def languages_by_target(keys: Sequence[str], measurements: Measurements) -> dict[str, list[str]]:
-    """Each target that all of these stages were scored in, with its languages, English first."""
+    """Each target that all of these stages were scored in, after the same step, with its languages, English first."""
     targets: dict[str, list[str]] = {}
     for task, language in measurements.pairs(keys, MEASURE):
-        targets.setdefault(task, []).append(language)
+        if measurements.steps(keys, MEASURE, task, language):
+            targets.setdefault(task, []).append(language)
     return targets
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from analysis.examples import ExampleFiles
+from analysis.frame import NOTHING, Record
 from analysis.gather import store_records
 from analysis.reading import read_study
 from analysis.report import write_report
@@ -250,6 +251,11 @@ def result(outcome: str) -> dict[str, Any]:
         "tokens_per_s": 5e4,
         "seconds": {"start": 1.0, "train": 20.0, "probe": 2.0, "evaluate": 1.5, "save": 0.5},
     }
+
+
+def recorded(stage: Stage, outcome: str = "completed") -> Record:
+    """What gathering makes of a stage, without values and without a store."""
+    return Record(stage, facts(stage.scale.name), result(outcome), NOTHING)
 
 
 def write_study(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[str]:
