@@ -89,6 +89,9 @@ def power(seeds: int, difference: float, by_seed: float, by_examples: float) -> 
         seeds: n, two or more.
         by_seed: σ, standard deviation over seeds.
         by_examples: √v, standard error over examples.
+
+    Returns:
+        NaN where a deviation is, and of one seed.
     """
     variance = by_seed**2 / seeds + by_examples**2
     if variance == 0:
@@ -115,7 +118,9 @@ def seeds_needed(difference: float, by_seed: float, by_examples: float, wanted: 
 
 
 def visible_difference(seeds: int, by_seed: float, by_examples: float, wanted: float = ENOUGH) -> float:
-    """The least difference that is found with the wanted power, to a thousandth of itself."""
+    """The least difference that is found with the wanted power, to a thousandth of itself; NaN where power is."""
+    if math.isnan(power(seeds, 1.0, by_seed, by_examples)):
+        return math.nan
     low, high = 0.0, 1e-6
     while power(seeds, high, by_seed, by_examples) < wanted:
         low, high = high, 2 * high

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis import claims
 from analysis.claims import CLAIMS, CannotTell, Effect, Gains, judged, mean, untranslated, without_mlm
@@ -176,3 +178,53 @@ def test_the_table_is_in_points(built):
     row = next(row for row in claim_table(judged(built.study, bootstrap())).rows if row[0].startswith("MNLI"))
     assert row[1:5] == ("+7.5", claims.PHANG_RECALLED, "small", "supported")
     assert 2 < float(row[5].split(" ")[0]) < 5
+
+
+def test_worse_by_less_than_the_margin_is_not_contradicted():
+    """0.8 points worse, surely: within the point that “as well” allows, or not, the interval cannot tell."""
+    gains = world({"mnli": 0.1, "mnli+mlm": 0.1}, seeds=5)
+    by_seed = np.array([0.094, 0.093, 0.091, 0.09, 0.092])  # mean 0.092
+    samples = gains.bootstrap.means(claims.Examples.alike(by_seed[:, None]))
+    for target in TARGETS:
+        gains._found["mnli", target] = Effect(by_seed.mean(), samples, by_seed, tuple(range(5)))
+        gains._found["mnli+mlm", target] = Effect(0.1, np.full_like(samples, 0.1), np.full(5, 0.1), tuple(range(5)))
+    found = verdict("mlm", gains)
+    assert -0.0105 < found.estimate.low < -0.01 < found.estimate.high < 0, "worse, by about a point"
+    assert (found.word, found.reason) == ("cannot tell", "the interval holds values of either kind")
+
+
+@given(st.lists(st.floats(-0.05, 0.05), min_size=3, max_size=6), st.sampled_from(["squad", "mlm"]))
+def test_the_verdict_is_that_of_the_interval(by_seed, of):
+    """Of a claim of one effect: above its threshold, below it, or about it."""
+    gains = world({"squad": 0.0, "mnli": 0.0, "mnli+mlm": 0.0}, seeds=len(by_seed), noise=0.0)
+    own = np.array(by_seed)
+    effect = Effect(own.mean(), gains.bootstrap.means(claims.Examples.alike(own[:, None])), own, tuple(range(len(own))))
+    for target in TARGETS:
+        gains._found["squad", target] = gains._found["mnli", target] = effect
+    found = verdict(of, gains)
+    threshold = -claims.AS_WELL if of == "mlm" else 0.0
+    low, high = found.estimate.low - threshold, found.estimate.high - threshold
+    if min(abs(low), abs(high)) > 1e-9:  # not decided by rounding
+        assert found.word == ("supported" if low > 0 else "contradicted" if high < 0 else "cannot tell")
+    assert bool(found.reason) == (found.word == "cannot tell")
+
+
+effects = st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(
+    lambda values: Effect(float(np.mean(values)), np.array(values), np.array(values), (1, 2, 3))
+)
+
+
+@given(effects, effects)
+def test_effects_are_subtracted_and_averaged_as_numbers_are(one, other):
+    np.testing.assert_allclose((one - other).by_seed, -(other - one).by_seed)
+    assert (one - one).value == 0
+    np.testing.assert_allclose(mean([one, one]).samples, one.samples)
+    assert mean([one, other]).value == pytest.approx((one.value + other.value) / 2)
+    np.testing.assert_allclose(mean([one, other]).by_seed, mean([other, one]).by_seed)
+
+
+@given(st.permutations(list(CLAIMS)))
+def test_no_claim_hangs_on_another(order):
+    gains = world({**PAPER, "all9": 0.3})
+    words = {claim.text: claims._judge(claim, "small", gains).word for claim in CLAIMS}
+    assert {claim.text: claims._judge(claim, "small", gains).word for claim in order} == words

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from analysis import decay
 from analysis.decay import FORMS
 from analysis.statistics import Bootstrap, Examples
+from tests.analysis import made
 
 STEPS = np.array([0.0, *(2.0 ** np.arange(11))])
 BY_NAME = {form.name: form for form in FORMS}
@@ -102,5 +103,48 @@ def test_few_steps_are_not_fitted():
 def test_one_seed_without_examples_has_a_fit_and_no_interval():
     found = fit_of(true_curve("plateau", 20, 0.2), seeds=1)
     assert found.form == "plateau"
-    assert math.isnan(found.half_life.low)
-    assert math.isnan(found.asymptote.low)
+    assert math.isfinite(found.half_life.value)
+    for end in (found.half_life.low, found.half_life.high, found.asymptote.low):
+        assert math.isnan(end)
+
+
+def test_a_curve_that_is_not_a_number_is_not_fitted():
+    value = true_curve("plateau", 20, 0.2)
+    found = decay.fit(np.where(STEPS == 8, np.nan, value), value[None].repeat(3, 0), STEPS, 3, made.bootstrap())
+    assert (found.form, found.undefined) == ("", "a probe is not a number")
+    half, asymptote = decay.fitted(BY_NAME["plateau"], np.stack([value, np.where(STEPS == 8, np.nan, value)]), STEPS)
+    assert np.isnan(half).tolist() == np.isnan(asymptote).tolist() == [False, True]
+
+
+@given(st.floats(2, 300), st.floats(0, 0.9), st.integers(0, 50))
+def test_a_weight_of_0_leaves_a_step_out_and_a_common_one_changes_nothing(half, asymptote, seed):
+    form, curve = BY_NAME["plateau"], true_curve("plateau", half, asymptote)[None]
+    curve = curve + np.random.default_rng(seed).normal(0, 0.05, curve.shape)
+    plain, alike = (decay.fitted(form, curve, STEPS, weights) for weights in (None, np.full(curve.shape, 1.0)))
+    np.testing.assert_array_equal(plain, alike)
+    weights = (STEPS != 16).astype(float)[None]
+    other = np.where(STEPS == 16, 0.123, curve)
+    np.testing.assert_allclose(
+        decay.fitted(form, curve, STEPS, weights), decay.fitted(form, other, STEPS, weights), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@given(half=st.floats(0.3, 900), asymptote=st.floats(0, 0.95))
+def test_a_fitted_curve_falls_from_1_to_what_stays_and_is_at_one_half_at_its_half_life(form, half, asymptote):
+    stays = np.array([asymptote if form.stays else 0.0])
+    curve = decay.curve(form, np.array([half]), stays, STEPS)[0]
+    assert curve[0] == pytest.approx(1)
+    assert (np.diff(curve) <= 1e-12).all()
+    assert (curve >= stays - 1e-12).all()
+    (at,) = decay.half_life(form, np.array([half]), stays)
+    assert math.isinf(at) == (stays[0] >= 0.5)
+    if at < 1e12:
+        assert decay.curve(form, np.array([half]), stays, np.array([at]))[0, 0] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_error_left_out_of_a_true_curve_is_small_and_of_another_form_larger():
+    curve = true_curve("plateau", 20, 0.3)
+    errors = {form.name: decay.held_out_error(form, curve, STEPS) for form in FORMS}
+    assert min(errors, key=errors.__getitem__) == "plateau"
+    assert errors["plateau"] < 0.01 < errors["exponential"]

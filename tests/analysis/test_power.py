@@ -83,3 +83,28 @@ def test_one_seed_tells_nothing(tmp_path):
 def test_what_cannot_be_asked_is_refused(built, difference, wanted, why):
     with pytest.raises(ValueError, match=why):
         power.outlooks(built.study, difference, wanted)
+
+
+def test_without_any_noise_every_difference_is_seen():
+    assert power.power(2, 1e-6, 0.0, 0.0) == 1
+    assert power.seeds_needed(1e-6, 0.0, 0.0) == 2
+
+
+@given(deviations, deviations, st.floats(0.01, 2), st.floats(0.1, 10))
+def test_power_does_not_know_the_unit(by_seed, by_examples, difference, unit):
+    plain = power.power(5, difference, by_seed, by_examples)
+    assert power.power(5, unit * difference, unit * by_seed, unit * by_examples) == pytest.approx(plain, abs=1e-9)
+
+
+def test_from_one_seed_or_an_unknown_variance_nothing_is_foretold():
+    assert math.isnan(power.power(1, 0.1, 0.1, 0.1))
+    assert math.isnan(power.visible_difference(1, 0.1, 0.1))
+    for unknown in ((math.nan, 0.1), (0.1, math.nan)):
+        assert math.isinf(power.seeds_needed(0.1, *unknown))
+        assert math.isnan(power.visible_difference(5, *unknown))
+
+
+@given(deviations, st.integers(1, 40))
+def test_the_upper_limit_lies_above_what_was_seen_and_comes_nearer_with_more_of_it(by_seed, freedom):
+    assert power.upper_limit(by_seed, freedom) > power.upper_limit(by_seed, freedom + 1) > by_seed
+    assert power.upper_limit(2 * by_seed, freedom) == pytest.approx(2 * power.upper_limit(by_seed, freedom))

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.findings import findings
+from analysis.replication import Replicated, replicated
 from analysis.tables import replication_table, trend_table
+from analysis.transfer import cells
 from tests.analysis import fakes
+from tests.analysis.made import arm, bootstrap, measurements, zero_shot
 
 
 def test_a_true_gain_replicates_in_every_target_and_always_improves(built):
@@ -43,3 +48,38 @@ def test_the_slope_at_equal_placement_is_in_the_answer_and_in_the_table(built):
     assert trend.adjusted.value == pytest.approx(trend.within["post"].value)
     assert any("at equal placement the slope is, stored head +" in sentence for sentence in findings(built.study))
     assert "at equal placement" in trend_table(built.study).columns
+
+
+score = st.floats(0, 1)
+tables = st.lists(st.fixed_dictionaries({"en": score, "de": score}), min_size=3, max_size=3)
+NONE, MNLI = arm("none"), arm("mnli")
+
+
+def replicated_of(scores) -> Replicated:
+    strap = bootstrap()
+    (found,) = replicated(cells(list(scores), measurements(zero_shot(scores)), strap), strap)
+    return found
+
+
+@given(tables, tables)
+def test_exchanging_the_arms_exchanges_what_is_raised_and_lowered(first, second):
+    there, back = replicated_of({NONE: first, MNLI: second}), replicated_of({NONE: second, MNLI: first})
+    assert (there.raised, there.lowered) == (back.lowered, back.raised)
+    assert there.gain.value == pytest.approx(-back.gain.value, abs=1e-12)
+    assert there.gain_iqm == pytest.approx(-back.gain_iqm, abs=1e-12)
+    assert there.improvement.value == pytest.approx(1 - back.improvement.value)
+    assert there.raised + there.lowered <= there.targets == 1
+
+
+def test_targets_without_a_common_seed_have_a_mean_gain_and_no_probability_of_improvement():
+    scores = {}
+    for target, seeds in (("pawsx", (0, 1)), ("xnli", (2, 3))):
+        plain = [{"en": 0.5 + seed / 100, "de": 0.4} for seed in seeds]
+        scores[arm("none", seeds=seeds, target=target, trained=target)] = plain
+        scores[arm("mnli", seeds=seeds, target=target, trained=target)] = [
+            {language: value + 0.1 for language, value in seed.items()} for seed in plain
+        ]
+    found = replicated_of(scores)
+    assert found.gain.value == pytest.approx(0.1)
+    assert math.isnan(found.improvement.value)
+    assert found.seeds == 2

@@ -127,3 +127,55 @@ def test_the_slope_at_equal_placement_is_blind_to_a_family_s_level(values, level
 
 def test_without_two_sizes_in_a_family_there_is_no_slope_at_equal_placement():
     assert math.isnan(retention.slope_at_equal_placement(np.array([0.1, 0.5]), SIZES[[0, 3]], ("post", "pre")))
+
+
+def test_a_curve_that_is_not_a_number_has_no_half_life():
+    curves = np.array([[1, 0.9, np.nan, 0.9], [1, np.nan, 0.4, 0.2], [1, 0.9, 0.9, 0.9]])
+    np.testing.assert_array_equal(retention.half_life(curves, STEPS), [np.nan, np.nan, np.inf])
+
+
+@given(arrays(np.float64, 4, elements=st.floats(0, 1)), arrays(np.float64, 4, elements=st.floats(0, 1)))
+def test_who_keeps_more_at_every_step_has_the_longer_half_life_and_the_larger_area(curve, more):
+    assert retention.half_life(curve + more, STEPS) >= retention.half_life(curve, STEPS)
+    area = retention.area_under_retention(curve, STEPS)
+    assert retention.area_under_retention(curve + more, STEPS) >= area - 1e-12
+
+
+values = arrays(np.float64, 3, elements=st.floats(-1, 1))
+
+
+@given(values, values, st.floats(-1, 1), st.permutations(range(3)))
+def test_gains_turn_round_with_the_arms_and_gaps_and_shares_do_not_know_the_order_of_languages(via, plain, shift, order):
+    np.testing.assert_allclose(retention.transfer_gain(via, plain), -retention.transfer_gain(plain, via))
+    np.testing.assert_allclose(
+        retention.transfer_gain(via + shift, plain + shift), retention.transfer_gain(via, plain), atol=1e-12
+    )
+    gap = retention.cross_lingual_gap(plain[0], via)
+    assert retention.cross_lingual_gap(plain[0], via[list(order)]) == pytest.approx(gap, abs=1e-12)
+    assert retention.cross_lingual_gap(plain[0] + shift, via + shift) == pytest.approx(gap, abs=1e-12)
+    if abs(plain[0]) > 1e-3:
+        share = retention.gain_retention(plain[0], via)
+        assert retention.gain_retention(2 * plain[0], 2 * via[list(order)]) == pytest.approx(share)
+
+
+def test_of_no_english_gain_nothing_is_a_share():
+    assert math.isnan(retention.gain_retention(np.array(0.0), np.array([0.1, 0.2])))
+
+
+@given(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1))
+def test_retention_is_undefined_just_where_its_denominator_is_not_above_0(value, below, above):
+    denominator = Estimate(value, value - below, value + above)
+    assert (retention.nothing_to_retain(denominator, "A(0) − c") == "") == (value - below > 0)
+
+
+@pytest.mark.parametrize("size", [85_054_464, 302_309_376, 3e9])
+@pytest.mark.parametrize("scales", [1, 3, 7])
+def test_encoders_of_one_size_have_no_slope(size, scales):
+    """The mean of equal logarithms is not always one of them: what rounding leaves is no difference of size."""
+    finals, sizes = np.linspace(0.1, 0.9, scales), np.full(scales, size)
+    assert math.isnan(retention.scale_slope(finals, sizes))
+    assert math.isnan(retention.slope_at_equal_placement(finals, sizes, ("post",) * scales))
+    one_larger = retention.slope_at_equal_placement(
+        np.append(finals, 0.5), np.append(sizes, 1e10), (*("post",) * scales, "pre")
+    )
+    assert math.isnan(one_larger)

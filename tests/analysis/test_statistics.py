@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.statistics import (
+    UNDEFINED,
     Bootstrap,
+    Estimate,
     Examples,
     holm,
     interquartile_mean,
@@ -255,3 +257,76 @@ def test_the_interval_of_improvement_lies_in_it_and_needs_two_seeds():
     found = bootstrap().improvement(via, without)
     assert 0 <= found.low < found.value < found.high <= 1
     assert math.isnan(bootstrap().improvement(via[:1], without[:1]).low)
+
+
+@given(sentences, st.integers(0, 2))
+def test_the_mean_over_all_examples_is_the_score_whatever_weighs(rows, ignored):
+    """Even shares draw everything as it is; sentences without a chunk, and nothing but such, included."""
+    counts = np.array(rows, dtype=float)
+    scores = np.random.default_rng(len(rows)).random((2, len(rows)))
+    weights = np.tile(counts[:, 1:].sum(axis=1) * (ignored > 0), (2, 1))
+    found = Examples(scores, weights)
+    even = np.full((1, len(rows)), 1 / len(rows))
+    np.testing.assert_allclose(found.drawn(even)[0], found.by_seed, atol=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(-2, 2), st.floats(0.1, 10))
+def test_intervals_move_and_stretch_with_the_scores(values, shift, unit):
+    scores, strap = np.array([values, values[::-1]]), bootstrap(resamples=90)
+    before, after = (
+        strap.estimate(one.mean(), strap.means(Examples.alike(one)), 2) for one in (scores, shift + unit * scores)
+    )
+    assert after.low == pytest.approx(shift + unit * before.low, abs=1e-6)
+    assert after.high == pytest.approx(shift + unit * before.high, abs=1e-6)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=6, max_size=6), st.integers(2, 9))
+def test_p_knows_no_sign_and_falls_with_the_distance_from_0(samples, seeds):
+    drawn = np.array(samples)
+    for value in (0.0, 0.1, 0.5):
+        assert 0 <= p_value(value, drawn, seeds) <= 1
+        assert p_value(value, drawn, seeds) == p_value(-value, -drawn, seeds)
+        assert p_value(2 * value, drawn, seeds) <= p_value(value, drawn, seeds)
+
+
+def test_an_estimate_differs_from_0_just_where_its_interval_lies_to_one_side():
+    assert Estimate(0.2, 0.1, 0.3).above_zero
+    assert Estimate(-0.2, -0.3, -0.1).below_zero
+    for one in (Estimate(0.2, -0.1, 0.3), Estimate(0.2, 0.0, 0.3), Estimate(5.0), UNDEFINED):
+        assert not one.differs_from_zero
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), max_size=12), st.randoms())
+def test_corrections_do_not_hang_on_the_order_of_the_tests(p_values, random):
+    order = list(range(len(p_values)))
+    random.shuffle(order)
+    shuffled = [p_values[place] for place in order]
+    np.testing.assert_allclose(holm(shuffled), holm(p_values)[order])
+    assert replicability(shuffled) == replicability(p_values)
+
+
+def test_a_score_that_is_not_a_number_is_no_loss_and_no_middle():
+    assert math.isnan(interquartile_mean(np.array([0.1, 0.2, 0.3, math.nan])))
+    one, lacking = np.array([[0.9], [0.8]]), np.array([[0.7], [math.nan]])
+    for via, without in ((one, lacking), (lacking, one)):
+        assert math.isnan(probability_of_improvement(via, without))
+    found = bootstrap().improvement(one, lacking)
+    assert math.isnan(found.value)
+    assert math.isnan(found.low)
+
+
+@given(st.integers(2, 6), st.integers(0, 100))
+def test_the_interval_of_improvement_turns_round_with_the_arms(seeds, seed):
+    rng = np.random.default_rng(seed)
+    via, without = rng.integers(0, 4, (2, seeds, 3)) / 4
+    there, back = bootstrap(resamples=90).improvement(via, without), bootstrap(resamples=90).improvement(without, via)
+    assert there.low == pytest.approx(1 - back.high, abs=1e-9)
+    assert 0 <= there.low <= there.value <= there.high <= 1
+
+
+@given(st.integers(0, 50))
+def test_variances_are_never_negative_and_grow_with_the_square_of_the_unit(seed):
+    samples = np.random.default_rng(seed).normal(0, 1, 30)
+    for one, other in zip(variances(samples), variances(3 * samples), strict=True):
+        assert one >= 0
+        assert other == pytest.approx(9 * one)
