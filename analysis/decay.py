@@ -112,7 +112,7 @@ def fitted(form: Form, retained: Floats, steps: Floats, weights: Floats | None =
     Returns:
         [n] h on the grid, [n] a in [0, 1]; NaN of curves with a NaN.
     """
-    weights = np.ones_like(retained) if weights is None else weights
+    weights = np.ones((1, len(steps))) if weights is None else weights  # one row serves all curves
     grid = _grid(steps)
     lost = form.shape(steps, grid[:, None])  # [grid, τ]
     stays = 1 - lost

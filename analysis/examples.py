@@ -37,6 +37,7 @@ class ExampleFiles:
 
     def __init__(self, root: Path) -> None:
         self._store = Store(root)
+        self._files = lru_cache(KEPT)(self._list_files)
         self._probes = lru_cache(KEPT)(self._read_probes)
         self._scored = lru_cache(KEPT)(self._read_scored)
 
@@ -65,7 +66,7 @@ class ExampleFiles:
             for (file, measure, task, language), found in _read(paths, ["measure", "task", "language"])
         }
 
-    def _files(self, key: str) -> list[Path]:
+    def _list_files(self, key: str) -> list[Path]:
         return sorted(self._store.entry(key).predictions.glob("[!.]*.parquet"))
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import polars as pl
@@ -23,6 +24,8 @@ from analysis.transfer import Cell, cells
 MANY_ARMS = 200
 """From so many on, processes are worth their start."""
 MOST_PROCESSES = 4
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS")
+"""What numpy and polars read when they are imported."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def measure_all(
         found = [task.measure() for task in tasks]
     else:
         fresh = multiprocessing.get_context("spawn")  # polars' threads do not survive a fork
-        with ProcessPoolExecutor(processes, mp_context=fresh) as pool:
+        with _one_thread_each(), ProcessPoolExecutor(processes, mp_context=fresh) as pool:
             found = list(pool.map(Task.measure, tasks))
     return Pieces(
         [curve for one in found for curve in one.curves],
@@ -97,3 +100,16 @@ def measure_all(
         [curve for one in found for curve in one.normed_layers],
         any(one.has_examples for one in found),
     )
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes begun inside share the processors by being several: threads of theirs would wait for each other."""
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name in THREADS:
+            os.environ.pop(name)
+        os.environ.update(before)

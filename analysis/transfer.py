@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -101,8 +102,13 @@ def mean_gains(found: Sequence[Cell], bootstrap: Bootstrap) -> list[MeanGain]:
 def cells(arms: Sequence[Arm], measurements: Measurements, bootstrap: Bootstrap) -> list[Cell]:
     """One cell per arm and target that was scored, gains corrected for their number."""
     without = {(arm.scale, arm.trained): arm for arm in arms if arm.intermediate == "none"}
+
+    @cache  # the arms without an intermediate are drawn once, and not for each that has one
+    def scores(keys: tuple[str, ...], target: str, languages: tuple[str, ...]) -> Scores:
+        return Scores(keys, target, languages, measurements, bootstrap)
+
     found = [
-        _cell(arm, target, languages, without.get((arm.scale, arm.trained)), measurements, bootstrap)
+        _cell(arm, target, languages, without.get((arm.scale, arm.trained)), measurements, bootstrap, scores)
         for arm in arms
         for target, languages in languages_by_target(arm.ordered_keys, measurements).items()
     ]
@@ -122,7 +128,12 @@ class Scores:
     """Scores of one target in several languages: per seed, in the mean, and in every resample."""
 
     def __init__(
-        self, keys: list[str], target: str, languages: list[str], measurements: Measurements, bootstrap: Bootstrap
+        self,
+        keys: Sequence[str],
+        target: str,
+        languages: Sequence[str],
+        measurements: Measurements,
+        bootstrap: Bootstrap,
     ) -> None:
         by_language = []
         for language in languages:
@@ -134,10 +145,16 @@ class Scores:
 
 
 def _cell(
-    arm: Arm, target: str, languages: list[str], without: Arm | None, measurements: Measurements, bootstrap: Bootstrap
+    arm: Arm,
+    target: str,
+    languages: list[str],
+    without: Arm | None,
+    measurements: Measurements,
+    bootstrap: Bootstrap,
+    scores: Callable[[tuple[str, ...], str, tuple[str, ...]], Scores],
 ) -> Cell:
     def scores_of(owner: Arm, seeds: Iterable[int]) -> Scores:
-        return Scores([owner.keys[seed] for seed in seeds], target, languages, measurements, bootstrap)
+        return scores(tuple(owner.keys[seed] for seed in seeds), target, tuple(languages))
 
     ours, count = scores_of(arm, arm.seeds), len(arm.seeds)
     has_english = languages[0] == ENGLISH  # it stands first wherever it is
