@@ -118,12 +118,13 @@ def _gains(study: Study) -> Iterator[str]:
 def _multilinguality(study: Study) -> Iterator[str]:
     changed = [curve for curve in study.layers if not math.isnan(curve.change.value)]
     for intermediate in dict.fromkeys(curve.arm.intermediate for curve in changed):
-        parts = "; ".join(
-            f"{curve.arm.scale} {said(curve.change, sign=True)}"
-            for curve in changed
-            if curve.arm.intermediate == intermediate
-        )
-        yield f"{intermediate} changes retrieval, at the layer that the sweep fixed, by: {parts}."
+        own = [curve for curve in changed if curve.arm.intermediate == intermediate]
+        parts = [
+            f"in {task} by "
+            + "; ".join(f"{curve.arm.scale} {said(curve.change, sign=True)}" for curve in own if curve.task == task)
+            for task in dict.fromkeys(curve.task for curve in own)
+        ]
+        yield f"{intermediate} changes retrieval, at the layer that the sweep fixed, {', '.join(parts)}."
 
 
 def _reservations(study: Study) -> Iterator[str]:

@@ -27,6 +27,10 @@ RETENTION_DOMAIN = [-0.5, 1.6]
 """Where the axis of R is cut at the most: ratios with a small denominator shoot off."""
 
 
+LIT: Spec = {"name": "lit", "select": {"type": "point", "fields": ["i"]}, "bind": "legend"}
+ALONE = "Click a name of the legend to see it alone, with shift several."
+
+
 @dataclass(frozen=True)
 class View:
     """One interactive figure."""
@@ -103,7 +107,7 @@ def retention_over_scale(study: Study) -> View | None:
         return None
     x = _field("p", "Q", "non-embedding parameters", scale={"type": "log"}, axis={"format": ".2s", "tickCount": 4})
     y = _field("v", "Q", "final retention R(T)", scale={"domain": RETENTION_DOMAIN})
-    colour = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"range": list(OKABE_ITO)}}
+    colour = _colour_of_name(rows)
     names = {
         "i": "intermediate",
         "t": "target",
@@ -119,23 +123,24 @@ def retention_over_scale(study: Study) -> View | None:
         "Retention at the end of target training against the encoder’s size, one line a training (intermediate → "
         "target). "
         "Bars are 95 % intervals. Marks tell LayerNorm placement, which changes with scale in XLM-R: compare within a "
-        "mark first. Trainings whose target is the intermediate’s own task are left out.",
+        f"mark first. Trainings whose target is the intermediate’s own task are left out. {ALONE}",
         _spec(
             rows,
             [_select("t", "target", rows), _select("h", "head", rows)],
             layer=[
                 _rule("y", 0),
                 _rule("y", 1),
-                {"mark": {"type": "line", "opacity": 0.6, "clip": True}, "encoding": {**common, "y": y}},
+                {"params": [LIT], "mark": {"type": "line", "clip": True}, "encoding": {**common, "y": y, **_lit(0.6)}},
                 {
-                    "mark": {"type": "rule", "opacity": 0.5, "clip": True},
-                    "encoding": {**common, "y": {**y, "field": "l"}, "y2": {"field": "u"}},
+                    "mark": {"type": "rule", "clip": True},
+                    "encoding": {**common, "y": {**y, "field": "l"}, "y2": {"field": "u"}, **_lit(0.5)},
                 },
                 {
                     "mark": {"type": "point", "filled": True, "size": 70, "clip": True},
                     "encoding": {
                         **common,
                         "y": y,
+                        **_lit(0.9),
                         "shape": {"field": "f", "type": "nominal", "title": "LayerNorm"},
                         "tooltip": _tooltip(names),
                     },
@@ -271,26 +276,33 @@ def retrieval_by_layer(study: Study) -> View | None:
         return None
     x = _field("y", "Q", "layer (0: embeddings)", axis={"format": "d", "tickMinStep": 1})
     y = _field("v", "Q", "score, mean over languages", scale={"domain": [0, 1]})
-    colour = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"range": list(OKABE_ITO)}}
-    dash = {"strokeDash": {"field": "n", "type": "nominal", "title": "after the final LayerNorm"}}
+    colour = _colour_of_name(rows)
+    dashes = {"domain": [False, True], "range": [[1, 0], [4, 3]]}
+    dash = {"strokeDash": {"field": "n", "type": "nominal", "scale": dashes, "legend": None}}
     names = {"i": "intermediate", "y": "layer", "v": "score", "l": "low", "u": "high"}
     return View(
         "retrieval",
         "Sentence vectors are mean-pooled states, compared by cosine. The bar stands at the layer that the sweep "
         "compares "
-        "and is its 95 % interval. Dashed: the same states after the encoder’s final LayerNorm (pre-LN encoders only).",
+        "and is its 95 % interval. Dashed: the same states after the encoder’s final LayerNorm (pre-LN encoders only). "
+        f"{ALONE}",
         _spec(
             rows,
             [_select("t", "task", rows), _select("scale", "scale", rows)],
             layer=[
                 {
-                    "mark": {"type": "line", "point": {"size": 25}},
-                    "encoding": {"x": x, "y": y, "color": colour, **dash, "tooltip": _tooltip(names)},
+                    "params": [LIT],
+                    "mark": {"type": "line"},
+                    "encoding": {"x": x, "y": y, "color": colour, **dash, **_lit(0.9)},
+                },
+                {
+                    "mark": {"type": "point", "filled": True, "size": 25},
+                    "encoding": {"x": x, "y": y, "color": colour, **_lit(0.9), "tooltip": _tooltip(names)},
                 },
                 {
                     "transform": [{"filter": "datum.l != null"}],
                     "mark": {"type": "rule", "strokeWidth": 2},
-                    "encoding": {"x": x, "y": {**y, "field": "l"}, "y2": {"field": "u"}, "color": colour},
+                    "encoding": {"x": x, "y": {**y, "field": "l"}, "y2": {"field": "u"}, "color": colour, **_lit(1)},
                 },
             ],
         ),
@@ -403,6 +415,18 @@ def _field(name: str, kind: str, title: str, **more: Any) -> Spec:
 def _colour(study: Study) -> Spec:
     used = [OKABE_ITO[place % len(OKABE_ITO)] for place in range(len(study.scales))]
     return {"field": "scale", "type": "nominal", "sort": study.scales, "scale": {"domain": study.scales, "range": used}}
+
+
+def _colour_of_name(rows: Rows) -> Spec:
+    """One colour an intermediate; of more than OKABE_ITO has, twenty that are told apart less well."""
+    few = len(distinct(row["i"] for row in rows)) <= len(OKABE_ITO)
+    scale = {"range": list(OKABE_ITO)} if few else {"scheme": "category20"}
+    return {"field": "i", "type": "nominal", "title": "intermediate", "scale": scale}
+
+
+def _lit(opacity: float) -> Spec:
+    """Pale where another name of the legend was clicked."""
+    return {"opacity": {"condition": {"param": LIT["name"], "value": opacity}, "value": 0.07}}
 
 
 def _rule(axis: str, at: float) -> Spec:

@@ -1,6 +1,7 @@
 """A full study as its stages would leave it, with made-up scores: what the report is measured on.
 
-python bench/full_study.py FOLDER            # writes FOLDER/full.yaml and FOLDER/store; a few minutes
+python bench/full_study.py FOLDER                      # writes FOLDER/full.yaml and FOLDER/store; a few minutes
+python bench/full_study.py FOLDER --sweep other.yaml   # the same of a smaller sweep
 """
 
 from __future__ import annotations
@@ -138,10 +139,10 @@ RESULT = {
 }
 
 
-def write(folder: Path, most_examples: int) -> Plan:
-    """A sweep file and a store that holds all of its stages."""
+def write(folder: Path, most_examples: int, sweep: Path = SWEEP) -> Plan:
+    """A sweep file, with SEEDS, and a store that holds all of its stages."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = yaml.safe_load(SWEEP.read_text())
+    content = yaml.safe_load(sweep.read_text())
     path = folder / "full.yaml"
     path.write_text(yaml.safe_dump({**content, "store": str(folder / "store"), "seeds": list(SEEDS)}))
     plan = make_plan(load_sweep(path))
@@ -155,8 +156,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--examples", type=int, default=1000, help="at most so many a language and task")
+    parser.add_argument("--sweep", type=Path, default=SWEEP, help="the sweep whose stages are made up")
     chosen = parser.parse_args()
-    plan = write(chosen.folder, chosen.examples)
+    plan = write(chosen.folder, chosen.examples, chosen.sweep)
     print(f"{len(plan.stages)} stages in {chosen.folder / 'store'}")
 
 

@@ -84,7 +84,7 @@ files of scores of single examples, in up to 40 languages, at most 1,000 example
 | | measured | goal |
 |---|--:|--:|
 | `retain report`, wall time | {wall:.0f} s | 60 s |
-| CPU time | {cpu:.0f} s | |
+| CPU time, user and system | {cpu:.0f} s | |
 | memory, all processes | {held / 2**30:.1f} GiB | 4 GiB |
 | the page | {page.stat().st_size / 1e6:.1f} MB | |
 | Chromium, until loaded | {f"{shown / 1000:.1f} s" if shown is not None else "no Chromium"} | 2 s |"""

@@ -1,4 +1,4 @@
-"""Curves, slopes and comparisons of heads have the values that one works out by hand, and the invariances of measures."""
+"""Curves, slopes and comparisons of heads have the values one works out by hand, and the invariances of measures."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def probes(owner=MNLI, stored=STORED, refit=REFIT, base=0.5, language="en") -> d
     for key, parent, *heads in zip(owner.ordered_keys, owner.parents.values(), stored, refit, strict=True):
         scores[parent, "untouched", "mnli", language, 0] = base
         for head, values in zip(HEADS, heads, strict=True):
-            scores |= {
-                (key, head, "mnli", language, step): value for step, value in zip(STEPS, values, strict=True)
-            }
+            scores |= {(key, head, "mnli", language, step): value for step, value in zip(STEPS, values, strict=True)}
     return scores
 
 

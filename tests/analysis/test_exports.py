@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import exports, xtreme
 from analysis.tables import Table
+from trainers.files import StoreError
 
 SCORES = Table(
     ("scale", "intermediate", "score"),
@@ -68,3 +70,29 @@ def test_the_leaderboard_has_a_row_an_arm_and_a_mean_only_of_all_nine(built):
     assert {row[2] for row in table.rows} == {"–"}
     assert table.rows[0][:2] == ("small", "none")
     assert 50 < float(table.rows[0][table.columns.index("xnli")]) < 54  # 0.6 in English, 0.5 in four others
+
+
+numbers = st.lists(
+    st.tuples(st.sampled_from(["base", "large"]), st.sampled_from(["0.1", "−0.2", "0.7 [0.6, 0.8]", "–"]))
+)
+
+
+@given(numbers, st.randoms())
+def test_the_bold_ones_are_the_highest_in_whatever_order_the_rows_come(rows, random):
+    def bold(rows):
+        return sorted(rows[place] for place, _ in exports.highest(Table(("scale", "score"), rows, names=1)))
+
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert bold(shuffled) == bold(rows)
+    assert ("base", "–") not in bold(rows)
+    assert {scale for scale, _ in bold(rows)} == {scale for scale, score in rows if score != "–"}
+
+
+def test_each_table_is_written_three_times_and_a_folder_that_is_a_file_is_told(tmp_path):
+    exports.write_tables({"scores": SCORES}, tmp_path / "tables", best=("scores",))
+    assert (tmp_path / "tables" / "scores.md").read_text() == exports.markdown(SCORES, exports.highest(SCORES))
+    assert (tmp_path / "tables" / "scores.csv").read_text() == exports.as_csv(SCORES)
+    assert "\\textbf{0.7" in (tmp_path / "tables" / "scores.tex").read_text()
+    with pytest.raises(StoreError, match=r"cannot write .*scores\.md"):
+        exports.write_tables({}, tmp_path / "tables" / "scores.md")

@@ -31,9 +31,7 @@ tables = st.lists(points, min_size=len(STAGES), max_size=len(STAGES))
 
 
 def records(values):
-    return [
-        replace(fakes.recorded(stage), measured=measured(*one)) for stage, one in zip(STAGES, values, strict=True)
-    ]
+    return [replace(fakes.recorded(stage), measured=measured(*one)) for stage, one in zip(STAGES, values, strict=True)]
 
 
 @settings(max_examples=50)
@@ -104,7 +102,9 @@ def test_only_the_primary_metric_is_analysed(task, metric, kept):
 
 @given(st.lists(st.tuples(st.sampled_from([*TASKS, "a task of tomorrow"]), st.sampled_from(["f1", "accuracy"]))))
 def test_choosing_primary_metrics_twice_chooses_no_fewer_and_unknown_tasks_stay(rows):
-    frame = pl.DataFrame([dict.fromkeys(SCHEMA, None) | {"task": task, "metric": metric} for task, metric in rows], SCHEMA)
+    frame = pl.DataFrame(
+        [dict.fromkeys(SCHEMA, None) | {"task": task, "metric": metric} for task, metric in rows], SCHEMA
+    )
     once = primary(frame)
     assert primary(once).equals(once)
     unknown = pl.col("task") == "a task of tomorrow"

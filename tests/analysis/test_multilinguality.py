@@ -1,4 +1,4 @@
-"""Retrieval by layer: the mean over languages, compared at one layer fixed before, and only where both were measured."""
+"""Retrieval by layer: the mean over languages, compared at one layer fixed before, where both were measured."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ BEFORE, AFTER = arm("none", seeds=(0,), target="tatoeba", trained=""), arm("mnli
 Table = list[dict[str, list[float]]]
 """A seed's scores: language → by layer."""
 PRETRAINED: Table = [{"de": [0.1, 0.3, 0.6, 0.5, 0.4], "sw": [0.0, 0.1, 0.4, 0.3, 0.2]}]
-TRAINED: Table = [
-    {"de": [0.1, 0.3, 0.7, 0.5, 0.4], "sw": [0.0, 0.1, 0.5 + seed / 10, 0.3, 0.2]} for seed in range(3)
-]
+TRAINED: Table = [{"de": [0.1, 0.3, 0.7, 0.5, 0.4], "sw": [0.0, 0.1, 0.5 + seed / 10, 0.3, 0.2]} for seed in range(3)]
 
 
 def curves_of(before: Table, after: Table, depth: float = 7 / 12) -> dict[str, LayerCurve]:

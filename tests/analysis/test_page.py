@@ -8,7 +8,7 @@ import re
 import pytest
 from PIL import Image
 
-from analysis.interactive import FIGURES
+from analysis.interactive import FIGURES, _colour_of_name
 from tests.analysis import fakes
 from tests.analysis.browser import needs_chromium, opened
 from trainers.stage import ScaleId
@@ -53,6 +53,28 @@ def test_a_menu_filters_the_figure(page):
     after = figure(opened(page, choose), "gain-heat-map")
     assert "+5.0" in after
     assert "+10.0" not in after
+
+
+@needs_chromium
+def test_a_name_of_the_legend_shows_its_own_line_alone(page):
+    click = """
+      for (const name of ['retention-by-scale', 'retrieval']) {
+        const names = [...document.querySelectorAll(`#${name} .role-legend-label text`)];
+        const squad = names.find(one => one.textContent === 'squad');
+        const entry = squad.closest('.role-legend-label');
+        entry.previousElementSibling.firstElementChild.dispatchEvent(new MouseEvent('click', {bubbles: true}));
+      }
+    """
+    before, after = opened(page), opened(page, click)
+    for name in ("retention-by-scale", "retrieval"):
+        assert 'opacity="0.07"' not in figure(before, name)
+        assert 'opacity="0.07"' in figure(after, name)
+
+
+def test_as_many_colours_as_names():
+    for count in (2, 7, 8, 19):
+        scale = _colour_of_name([{"i": f"name {place}"} for place in range(count)])["scale"]
+        assert len(scale.get("range", range(20))) >= count
 
 
 @needs_chromium

@@ -145,7 +145,9 @@ values = arrays(np.float64, 3, elements=st.floats(-1, 1))
 
 
 @given(values, values, st.floats(-1, 1), st.permutations(range(3)))
-def test_gains_turn_round_with_the_arms_and_gaps_and_shares_do_not_know_the_order_of_languages(via, plain, shift, order):
+def test_gains_turn_round_with_the_arms_and_gaps_and_shares_do_not_know_the_order_of_languages(
+    via, plain, shift, order
+):
     np.testing.assert_allclose(retention.transfer_gain(via, plain), -retention.transfer_gain(plain, via))
     np.testing.assert_allclose(
         retention.transfer_gain(via + shift, plain + shift), retention.transfer_gain(via, plain), atol=1e-12

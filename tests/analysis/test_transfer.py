@@ -16,8 +16,8 @@ from tests.analysis.made import arm, bootstrap, measurements, zero_shot
 
 NONE, MNLI = arm("none"), arm("mnli")
 BY_HAND = {
-    NONE: [{"en": 0.70, "de": 0.50, "sw": 0.40}, {"en": 0.72, "de": 0.54, "sw": 0.42}, {"en": 0.71, "de": 0.52, "sw": 0.41}],
-    MNLI: [{"en": 0.80, "de": 0.56, "sw": 0.42}, {"en": 0.78, "de": 0.57, "sw": 0.46}, {"en": 0.79, "de": 0.58, "sw": 0.44}],
+    NONE: [dict(en=0.70, de=0.50, sw=0.40), dict(en=0.72, de=0.54, sw=0.42), dict(en=0.71, de=0.52, sw=0.41)],
+    MNLI: [dict(en=0.80, de=0.56, sw=0.42), dict(en=0.78, de=0.57, sw=0.46), dict(en=0.79, de=0.58, sw=0.44)],
 }  # fmt: skip
 
 score = st.floats(0, 1)
@@ -79,7 +79,9 @@ def test_which_number_a_seed_has_does_not_matter_as_long_as_both_arms_agree(firs
 
 @given(tables, tables, st.floats(-1, 1))
 def test_what_both_arms_have_more_is_no_gain(first, second, more):
-    moved = [[{language: value + more for language, value in seed.items()} for seed in both] for both in (first, second)]
+    moved = [
+        [{language: value + more for language, value in seed.items()} for seed in both] for both in (first, second)
+    ]
     one, other = (cells_of({NONE: plain, MNLI: via})["mnli"] for plain, via in ((first, second), moved))
     for before, after in zip(one.gains, other.gains, strict=True):
         assert after.gain.value == pytest.approx(before.gain.value, abs=1e-9)
@@ -96,7 +98,10 @@ def test_one_seed_without_examples_has_gains_and_no_interval_p_or_share():
 
 
 def test_a_language_that_one_seed_lacks_is_left_out_and_the_others_stay_their_own():
-    lacking = [{language: value for language, value in BY_HAND[MNLI][0].items() if language != "de"}, *BY_HAND[MNLI][1:]]
+    lacking = [
+        {language: value for language, value in BY_HAND[MNLI][0].items() if language != "de"},
+        *BY_HAND[MNLI][1:],
+    ]
     via = cells_of({NONE: BY_HAND[NONE], MNLI: lacking})["mnli"]
     assert {language: one.value for language, one in via.scores.items()} == pytest.approx({"en": 0.79, "sw": 0.44})
     assert via.gains == (), "scored in other languages than `none`"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis import published
 from analysis.frame import stage_table, tidy, with_planned
 from analysis.gather import store_records
 from analysis.published import BANDS, MEAN, OFFICIAL_EXAMPLES, RUNS, Band, published_runs
-from analysis.verify import beside_published, covered, judge, summary, verify
-from analysis.xtreme import NINE, Score, means, scores
+from analysis.verify import Verdict, beside_published, covered, judge, summary, verify
+from analysis.verify import points as show_points
+from analysis.xtreme import NINE, Score, compared_layer, means, scores
 from launch import analysis_cli, commands
 from launch.plan import make_plan
 from launch.sweep import load_sweep
@@ -249,3 +255,63 @@ def test_retain_submission_tells_what_is_missing(tmp_path, capsys):
     assert "pawsx: is not a target of this sweep" in str(error.value)
     with pytest.raises(ValueError, match="no intermediate 'mnli'"):
         analysis_cli.submission(commands.Submission(path, out=tmp_path / "out", intermediate="mnli"))
+
+
+@given(st.floats(0, 100), st.integers(0, 15), st.integers(0, 80_000), st.integers(0, 5), st.integers(0, 2))
+def test_only_the_whole_test_is_judged_and_by_its_band_alone(points, languages, examples, seeds, diverged):
+    score = Score("large", "none", "xnli", (points,), seeds, diverged, 0, languages, examples)
+    verdict = judge(score, BANDS["large", "xnli"])
+    assert (verdict.word in ("inside", "outside")) == (not score.gaps)
+    if not score.gaps:
+        assert (verdict.word == "inside") == (79 <= points <= 81)
+    assert judge(score, None).word == "not covered"
+    assert judge(Score("large", "none", "xnli", (), diverged=diverged), None).word == (
+        "diverged" if diverged else "missing"
+    )
+
+
+@given(st.integers(0, 15), st.integers(0, 80_000))
+def test_more_coverage_never_opens_a_gap(languages, examples):
+    fewer = Score("large", "none", "xnli", (80.0,), languages=languages, examples=examples)
+    more = replace(fewer, languages=min(languages + 1, 15), examples=examples + 1000)
+    assert len(more.gaps) <= len(fewer.gaps)
+
+
+@given(st.floats(0, 1), st.integers(1, 48))
+def test_the_compared_layer_is_one_of_the_encoder_and_goes_deeper_with_the_depth(depth, layers):
+    assert 0 <= compared_layer(depth, layers) <= layers
+    assert compared_layer(depth, layers) <= compared_layer(min(depth + 0.1, 1), layers)
+    assert (compared_layer(7 / 12, 24), compared_layer(7 / 12, 12)) == (14, 7)
+
+
+@given(st.lists(st.sampled_from(["inside", "outside", "not covered", "missing", "diverged"]), max_size=9), st.randoms())
+def test_the_summary_counts_every_verdict(words, random):
+    verdicts = [Verdict(Score("large", "none", "xnli", ()), None, word, "") for word in words]
+    text = summary(verdicts)
+    assert sum(int(one) for one in re.findall(r"\d+", text)) == len(words)
+    assert ("nothing" in text) == (not {"inside", "outside"} & set(words))
+    random.shuffle(verdicts)
+    assert summary(verdicts) == text
+
+
+@given(st.permutations(range(len(NINE))))
+def test_the_mean_of_nine_does_not_hang_on_their_order(order):
+    scores = [
+        Score("large", "none", task, (60.0 + place, 50.0) if TASKS[task].family == "span" else (60.0 + place,), 3,
+              languages=len(TASKS[task].languages), examples=OFFICIAL_EXAMPLES.get(task, 1))
+        for place, task in enumerate(NINE)
+    ]  # fmt: skip
+    (overall,) = means([scores[place] for place in order])
+    assert overall.points == pytest.approx((np.mean([score.overall for score in scores]),))
+
+
+def test_points_are_shown_with_a_decimal_and_without_any_as_a_dash():
+    assert (show_points((79.16,)), show_points((76.6, 60.82)), show_points(())) == ("79.2", "76.6 / 60.8", "–")
+
+
+@given(st.sampled_from(["base", "large", "xl", "xxl", "sandbox-m", "xlm-roberta-large", "facebook/xlm-roberta-xl"]))
+def test_a_published_name_is_its_own(scale):
+    name = published.published_name(scale)
+    assert published.published_name(name) == name
+    assert published_runs(name) == published_runs(scale)
+    assert published.band(name, "xnli") == published.band(scale, "xnli")

@@ -1,0 +1,94 @@
+"""Numbers are said as they are, with a dash where there is none, and never as a computer's `nan`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.findings import findings, number, said, shown, tally, verdict
+from analysis.interactive import FIGURES, View
+from analysis.page import figure_section, items, table
+from analysis.statistics import Estimate
+from analysis.tables import DASH, Table, duration
+from tests.analysis import fakes
+
+ends = st.one_of(st.floats(-10, 10), st.just(math.nan))
+
+
+@given(ends, ends, ends, st.booleans())
+def test_an_estimate_is_a_dash_or_numbers_and_never_a_word(value, low, high, sign):
+    text = shown(Estimate(value, low, low if math.isnan(low) else high), sign)
+    assert (text == DASH) == math.isnan(value)
+    assert ("[" in text) == (not math.isnan(value) and not math.isnan(low))
+    assert "-" not in text
+    if text != DASH and not math.isnan(high):
+        numbers = [float(one.replace("−", "-")) for one in re.findall(r"[+−]?\d+\.\d+", text)]
+        assert numbers[0] == pytest.approx(value, abs=5.1e-4)
+    assert said(Estimate(value), sign) == shown(Estimate(value), sign, digits=2)
+
+
+def test_said_is_never_broken_over_two_lines():
+    assert said(Estimate(0.123, 0.1, 0.2), sign=True) == "+0.12\N{NO-BREAK SPACE}[+0.10,\N{NO-BREAK SPACE}+0.20]"
+
+
+signs = st.sampled_from([Estimate(1, 0.5, 2), Estimate(-1, -2, -0.5), Estimate(0.1, -1, 1), Estimate(0.1)])
+
+
+@given(st.lists(signs, min_size=1, max_size=8), st.randoms())
+def test_a_tally_counts_each_once_in_whatever_order(estimates, random):
+    text = tally(estimates)
+    shuffled = list(estimates)
+    random.shuffle(shuffled)
+    assert tally(shuffled) == text
+    counted = sum(int(one) for one in re.findall(r"\d+", text)) or len(estimates)
+    assert counted == len(estimates)
+    words = {verdict(one, "rises", "falls", "cannot be told") for one in estimates}
+    assert {word for word in ("rises", "falls", "cannot be told") if word in text} == words
+
+
+def test_a_tally_by_hand():
+    up, down, unclear = Estimate(1, 0.5, 2), Estimate(-1, -2, -0.5), Estimate(0.1)
+    assert tally([up, up, down, unclear]) == "rises in 2, falls in 1 and cannot be told in 1"
+    assert tally([down, down]) == "falls in all"
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 trainings"), (1, "1 training"), (2, "2 trainings")])
+def test_one_is_one(count, text):
+    assert number(count, "training") == text
+
+
+def test_of_nothing_the_data_cannot_tell(tmp_path):
+    (sentence,) = findings(fakes.study_of(tmp_path))
+    assert sentence.startswith("The data cannot tell yet")
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_durations_keep_their_order_and_their_length(one, other):
+    def seconds(text: str) -> int:
+        units = {"s": 1, "min": 60, "h": 3600}
+        return sum(int(count) * units[unit] for count, unit in re.findall(r"(\d+) (s|min|h)", text))
+
+    shorter, longer = sorted((one, other))
+    assert seconds(duration(shorter)) <= seconds(duration(longer))
+    assert seconds(duration(one)) == pytest.approx(one, abs=60 if one >= 3600 else 0.5)
+
+
+hostile = st.text(st.sampled_from("<>&\"'/[] a"), min_size=1, max_size=60)
+
+
+@given(hostile, hostile)
+def test_no_text_of_the_page_becomes_a_tag(name, value):
+    """Whatever the texts, the page has the tags that it has with harmless ones."""
+
+    def tags(name: str, value: str) -> list[str]:
+        view = View("v", name, {"data": {"values": [{"i": value}]}})
+        columns, rows = (name, "x"), [(name, value), ("a long cell, " * 4, value)]
+        page = items([name, value]) + table(Table(columns, rows, names=1), "") + figure_section(FIGURES[0], view, value)
+        return re.findall(r"</?[^\s<>]*", page)
+
+    harmless = re.sub(r"[<>&\"'/]", "x", name), re.sub(r"[<>&\"'/]", "x", value)
+    assert tags(name, value) == tags(*harmless)
