@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.examples import ExampleFiles
 from analysis.frame import SCHEMA, primary
 from analysis.gather import gather_store
 from tests.analysis import fakes
+from trainers.store import EventLog, Store
 
 
 def one(kind: str, intermediate: str = "mnli"):
@@ -129,3 +132,30 @@ def test_a_stage_without_predictions_has_no_examples(tmp_path):
 def test_analysis_imports_no_torch():
     code = "import sys, analysis.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A store of one stage, its events, and the frame of all of them."""
+    root, stage = tmp_path_factory.mktemp("torn"), one("target")
+    fakes.write_stage(root, stage, "running")
+    path = Store(root).entry(stage.key).folder / "events.jsonl"
+    return root, path, path.read_bytes(), gather_store(root)
+
+
+@settings(max_examples=40)
+@given(st.floats(0, 1), st.booleans())
+def test_wherever_a_crash_tears_the_events_the_whole_lines_count(written, share, resumed):
+    """Also where the next attempt begins a line of its own; one that lacked its line break only is then whole."""
+    root, path, events, whole = written
+    cut = round(share * len(events))
+    path.write_bytes(events[:cut])
+    if resumed:
+        log = EventLog(Store(root).entry(one("target").key))
+        log.write("attempt", scale=fakes.facts("small"))
+        log.close()
+    found = gather_store(root)
+    *lines, last = events[:cut].split(b"\n")
+    lines += [last] if resumed and last.endswith(b"}") else []
+    assert found.height == sum(b'"measured"' in line for line in lines)
+    assert found.join(whole, on=["measure", "task", "language", "at", "value"], how="anti").is_empty()
