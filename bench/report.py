@@ -80,6 +80,7 @@ def main(folder: Path) -> None:
 
 4 scales × 11 intermediates × 9 targets × 5 seeds as `bench/full_study.py` makes it up: {stages:,} stages and {files:,}
 files of scores of single examples, in up to 40 languages, at most 1,000 examples a language. Gathering included.
+Under load the wall time is that of the others, too; what no load changes much is the processor time.
 
 | | measured | goal |
 |---|--:|--:|

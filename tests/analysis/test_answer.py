@@ -78,3 +78,13 @@ def test_a_verdict_is_given_where_the_interval_lies_to_one_side_of_0(value, belo
         tally([one, one])
         == {"above": "rises in all", "below": "falls in all", "unclear": "cannot be told in all"}[word]
     )
+
+
+def test_scales_that_share_no_intermediate_yet_are_told_so(tmp_path):
+    for stage in fakes.stages((0, 1)):
+        if (stage.scale.name, stage.intermediate) in {("small", "mnli"), ("large", "squad")} or (
+            stage.intermediate == "none" and stage.scale.name != "medium"
+        ):
+            fakes.write_stage(tmp_path, stage)
+    gained = answer(fakes.study_of(tmp_path), bootstrap())[2]
+    assert gained.endswith("cannot tell of more than one scale: small and large share no intermediate yet.")
