@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.frame import MEASURED, stage_table, tidy
-from analysis.search import best_keys, compared, last_attempts, numbers
-from tests.analysis import fakes
+from analysis.search import best_keys, compared, last_attempts, numbers, point_scores, training
+from tests.analysis import fakes, made
 
 RATES = (1e-5, 2e-5, 4e-5)
 PLAIN = [
@@ -83,3 +83,22 @@ def test_no_other_point_has_more_seeds_or_as_many_and_a_higher_mean(scores, outc
 def test_an_axis_of_numbers_is_read_and_one_with_a_word_is_none(values):
     assert numbers(map(str, values)) == values
     assert numbers([*map(str, values), "split"]) == []
+
+
+def test_a_point_s_scores_by_hand():
+    """Development 0.6 and 0.8; zero-shot of one target (0.5 + 0.3) / 2; of what was not measured nothing."""
+    point = replace(made.arm("none", seeds=(0, 1)), variant="target.epochs=2")
+    scores = made.zero_shot({point: [{"en": 0.5, "de": 0.3}] * 2})
+    scores |= {
+        (key, "development", "pawsx", "en", 100): score
+        for key, score in zip(point.ordered_keys, (0.6, 0.8), strict=True)
+    }
+    bare = made.arm("mnli", seeds=(0, 1))
+    keys = [*point.ordered_keys, *bare.ordered_keys]
+    one, other = point_scores([point, bare], {}, keys, made.measurements(scores), made.bootstrap())
+    assert (one.development.value, one.zero_shot.value) == (pytest.approx(0.7), pytest.approx(0.4))
+    assert (one.best, other.best) == (True, False), "an arm without a variant is no point of a search"
+    assert one.settings == {"target.epochs": "2"}
+    assert training(one) == ("small", "none", ("pawsx",))
+    for estimate in (one.retention, other.development, other.zero_shot):
+        assert estimate.value != estimate.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from analysis import published
 from analysis.frame import stage_table, tidy, with_planned
 from analysis.gather import store_records
 from analysis.published import BANDS, MEAN, OFFICIAL_EXAMPLES, RUNS, Band, published_runs
-from analysis.verify import Verdict, beside_published, covered, judge, summary, verify
+from analysis.verify import Verdict, beside_published, covered, judge, summary, verdict_table, verify
 from analysis.verify import points as show_points
 from analysis.xtreme import NINE, Score, compared_layer, means, scores
 from launch import analysis_cli, commands
@@ -315,3 +317,14 @@ def test_a_published_name_is_its_own(scale):
     assert published.published_name(name) == name
     assert published_runs(name) == published_runs(scale)
     assert published.band(name, "xnli") == published.band(scale, "xnli")
+
+
+def test_the_verdicts_are_a_row_each_and_no_name_is_markup():
+    hostile = Verdict(Score("[red]a", "none", "bucc", (71.04,)), None, "not covered", "[b]why")
+    sound = Verdict(Score("large", "none", "xnli", (79.2,), **WHOLE), BANDS["large", "xnli"], "inside", "")
+    screen = Console(width=200, record=True, file=io.StringIO())
+    screen.print(verdict_table([hostile, sound], "[i]s"))
+    text = screen.export_text()
+    for told in ("[red]a", "[b]why", "[i]s: baselines", "bucc2018", "71.0", "79.0 to 81.0", "inside"):
+        assert told in text
+    assert verdict_table([hostile, sound], "s").row_count == 2
