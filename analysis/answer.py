@@ -10,7 +10,7 @@ from analysis.findings import number, said, tally, verdict
 from analysis.statistics import Bootstrap, Estimate
 from analysis.study import Study
 
-READ_THROUGH = {"stored": "through its stored head", "refit": "in its representation (refit head)"}
+READ_THROUGH = {"stored": "through the stored head", "refit": "in their representation (refit head)"}
 
 
 def answer(study: Study, bootstrap: Bootstrap) -> list[str]:
@@ -26,7 +26,7 @@ def _retained(study: Study, head: str) -> str:
     slope = study.pooled_slopes.get(head)
     if slope is None:
         return (
-            f"Whether a larger encoder retains more {READ_THROUGH[head]}, the data cannot tell: it takes a defined "
+            f"Whether larger encoders retain more {READ_THROUGH[head]}, the data cannot tell: it takes a defined "
             "final retention at two scales or more, and a target that trains on another task than the intermediate’s."
         )
     own = [trend for trend in study.trends if trend.smallest.head == head and not trend.smallest.same_task]

@@ -91,3 +91,7 @@ def _cell(tag: str, text: str, is_name: bool) -> str:
 
 def items(texts: Iterable[str]) -> str:
     return "\n".join(f"<li>{html.escape(text)}</li>" for text in texts)
+
+
+def paragraphs(texts: Iterable[str]) -> str:
+    return "\n".join(f"<p>{html.escape(text)}</p>" for text in texts)

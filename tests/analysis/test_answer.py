@@ -23,7 +23,7 @@ def bootstrap() -> Bootstrap:
 
 def test_of_a_study_whose_truth_is_known_it_tells_the_truth(built):
     stored, refit, gained = answer(built.study, bootstrap())
-    assert stored.startswith("Larger encoders retain more through its stored head") or stored.startswith("Larger")
+    assert stored.startswith("Larger encoders retain more through the stored head") or stored.startswith("Larger")
     assert re.search(r"changes by \+0\.6\d\s\[.*\] per tenfold", stored)
     assert "the mean of 4 trainings" in stored
     assert refit.startswith("Larger encoders retain more in")
@@ -42,7 +42,7 @@ def test_of_one_scale_it_tells_no_change(tmp_path):
             fakes.write_stage(tmp_path, stage)
     stored, refit, gained = answer(fakes.study_of(tmp_path), bootstrap())
     for sentence in (stored, refit):
-        assert sentence.startswith("Whether a larger encoder retains more")
+        assert sentence.startswith("Whether larger encoders retain more")
         assert "the data cannot tell" in sentence
     assert re.search(rf"at small is {EFFECT}", gained)
     assert gained.endswith("of its change with scale the data cannot tell.")

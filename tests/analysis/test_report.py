@@ -91,7 +91,7 @@ def test_every_table_is_there_in_every_format(page):
 
 def test_the_answer_has_numbers_with_intervals(page):
     text = page.read_text()
-    assert "Larger encoders retain more through its stored head" in text
+    assert "Larger encoders retain more through the stored head" in text
     assert re.search(r"changes by \+0\.6\d\s\[\+0\.\d\d,\s\+0\.\d\d\] per tenfold", text)
 
 
