@@ -150,6 +150,7 @@ class Engine:
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+        self.deepspeed.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
         zero_stage = config["zero_optimization"]["stage"]
         # Without ZeRO every rank has all gradients: one fused call clips them, where DeepSpeed asks each for its norm
         # and all ranks for the same sum.
