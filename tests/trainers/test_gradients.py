@@ -67,7 +67,7 @@ def drawn(examples: TokenisedSet, step: int) -> TokenisedSet:
 
 
 def gradients_of_a_step(engine: Engine, vocabulary: Vocabulary, examples, task: str) -> dict[str, torch.Tensor]:
-    """What `Engine.step` hands to the optimizer, embedding rows at their places in the whole table."""
+    """What `Engine.step` hands to the optimizer, clipped; embedding rows at their places in the whole table."""
     engine.deepspeed.step = lambda: None
     engine.step(drawn(examples, 0), task, (SEED, 0), vocabulary, 1e-3)
     found = {name: parameter.grad.clone() for name, parameter in engine.model.named_parameters()}
@@ -76,7 +76,9 @@ def gradients_of_a_step(engine: Engine, vocabulary: Vocabulary, examples, task: 
     return found | {WORDS: table}
 
 
-def gradients_of_padded_batch(folder: Path, head: torch.nn.Module, examples, task: str) -> dict[str, torch.Tensor]:
+def gradients_of_padded_batch(
+    folder: Path, head: torch.nn.Module, examples, task: str, largest_norm: float
+) -> dict[str, torch.Tensor]:
     """The same by Hugging Face's model in float64 on one batch, padded to more than the longest sequence."""
     encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False).double()
     head = head.double()
@@ -94,6 +96,7 @@ def gradients_of_padded_batch(folder: Path, head: torch.nn.Module, examples, tas
         start, end = head.projection(hidden).masked_fill(~mask[:, :, None], -torch.inf).unbind(-1)
         loss = (F.cross_entropy(start, targets[:, 0]) + F.cross_entropy(end, targets[:, 1])) / 2
     loss.backward()
+    torch.nn.utils.clip_grad_norm_([*encoder.parameters(), *head.parameters()], largest_norm)
     return {
         **{f"encoder.{name}": p.grad for name, p in encoder.named_parameters()},
         **{f"heads.{task}.{name}": p.grad for name, p in head.named_parameters()},
@@ -112,7 +115,8 @@ def test_cut_and_trimmed_batch_has_the_gradient_of_the_padded_one(make_engine, s
     torch.manual_seed(SEED)
     encoder = engine.model.encoder
     head = build_head(TASKS[task], encoder.config, encoder.embeddings.word_embeddings)
-    expected = gradients_of_padded_batch(encoder_folder(layer_norm, dropout=0.0), head, examples, task)
+    folder, clipping = encoder_folder(layer_norm, dropout=0.0), engine.recipe.gradient_clipping
+    expected = gradients_of_padded_batch(folder, head, examples, task, clipping)
     assert found.keys() == expected.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for name, gradient in expected.items():
