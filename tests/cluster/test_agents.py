@@ -32,7 +32,7 @@ def test_every_point_is_tried_once_under_preemption_and_an_outage(cluster, sweep
     profile.write_text(yaml.safe_dump(study.profile.model_dump(mode="json", exclude_defaults=True)))
     command = Agents(study.file, count=4, on="slurm", cluster=profile)
     assert agents_cli.agents(command) == 0
-    array = queue()[0].job_id.partition("_")[0]
+    array = next(job for job in queue() if job.living).job_id.partition("_")[0]
     (place,) = (study.store.root / "agents").iterdir()
     folder = AgentsFolder(place)
 
