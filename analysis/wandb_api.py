@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +21,9 @@ from trainers.files import write_atomically
 
 PATIENCE_S = 60
 """For one answer, repetitions included."""
+SETTLES_S = 0.5
+"""An abandoned request's end in wandb-core. Torn down within milliseconds of it, the client's process misses the
+word to end, and whoever waits for it waits for ever (wandb 0.31)."""
 PLACE = re.compile(r"wandb://(?P<entity>[^/]+)/(?P<project>[^/]+)/(?P<sweep>[^/]+)")
 
 
@@ -64,6 +68,7 @@ def told_in_words() -> Iterator[None]:
     try:
         yield
     except (wandb.Error, WandbApiFailedError, TimeoutError, OSError) as error:
+        time.sleep(SETTLES_S)
         said = str(error)
         if isinstance(error, wandb.errors.UsageError) or "API key must" in said:
             advice = "Set WANDB_API_KEY, or run `wandb login`."

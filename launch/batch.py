@@ -70,12 +70,14 @@ def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None
 
 def again(folder: ArrayFolder, exclude_nodes: tuple[str, ...] = ()) -> int:
     """Requeue this job; returns only where that failed."""
+    # Requeueing ends this step, and scontrol, started here, must live to have the nodes excluded: it inherits the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         requeue(os.environ["SLURM_JOB_ID"], exclude=exclude_nodes[: folder.record.spare_nodes])
     except SlurmError as error:
         print(f"could not be requeued: {error}", flush=True)
         return 1
-    signal.pause()  # SLURM ends this step now; to return would be to complete the job
+    signal.sigwait({signal.SIGTERM})  # to return before SLURM ends this step would be to complete the job
     return 1
 
 
