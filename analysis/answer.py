@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analysis.claims import CannotTell, Effect, Gains, mean
 from analysis.findings import number, said, tally, verdict
-from analysis.statistics import Bootstrap, Estimate
+from analysis.statistics import Bootstrap
 from analysis.study import Study
 
 READ_THROUGH = {"stored": "through the stored head", "refit": "in their representation (refit head)"}
@@ -65,24 +65,20 @@ def _gained(study: Study, bootstrap: Bootstrap) -> str:
         return f"{opening}, the data cannot tell of more than one scale: {first} and {last} share no intermediate yet."
     try:
         small, large = (mean([known[scale][name] for name in common]) for scale in (first, last))
-        change = large - small
+        change = (large - small).estimate(bootstrap)
     except CannotTell as reason:
         return f"{opening}, the data cannot tell of more than one scale: {reason}."
     averaged = f"mean over {number(len(common), 'intermediate')}, all targets and their languages"
-    at_first = said(_estimate(small, bootstrap), sign=True)
+    at_first, at_last = (said(effect.estimate(bootstrap), sign=True) for effect in (small, large))
     if first == last:
         return f"{opening} at {first} is {at_first} ({averaged}); of its change with scale the data cannot tell."
     words = verdict(
-        _estimate(change, bootstrap),
+        change,
         "it grows with scale",
         "it shrinks with scale",
         "the data cannot tell whether it grows or shrinks with scale",
     )
     return (
-        f"{opening} goes from {at_first} at {first} to {said(_estimate(large, bootstrap), sign=True)} at {last} "
-        f"({averaged}): {words}, the difference being {said(_estimate(change, bootstrap), sign=True)}."
+        f"{opening} goes from {at_first} at {first} to {at_last} at {last} "
+        f"({averaged}): {words}, the difference being {said(change, sign=True)}."
     )
-
-
-def _estimate(effect: Effect, bootstrap: Bootstrap) -> Estimate:
-    return bootstrap.estimate(effect.value, effect.samples, len(effect.seeds))

@@ -55,6 +55,13 @@ class Effect:
         difference = self.value - other.value, self.samples - other.samples, self.by_seed - other.by_seed
         return Effect(*difference, self.seeds)
 
+    def estimate(self, bootstrap: Bootstrap) -> Estimate:
+        """
+        Args:
+            bootstrap: that which drew the samples.
+        """
+        return bootstrap.estimate(self.value, self.samples, len(self.seeds))
+
 
 def mean(effects: Sequence[Effect]) -> Effect:
     """Each counts once.
@@ -180,7 +187,7 @@ def _judge(claim: Claim, scale: str, gains: Gains) -> Judged:
         effects = claim.effects(gains)
     except CannotTell as why:
         return Judged(*told, "cannot tell", UNDEFINED, str(why))
-    estimates = [gains.bootstrap.estimate(one.value, one.samples, len(one.seeds)) for one in effects]
+    estimates = [one.estimate(gains.bootstrap) for one in effects]
     least = min(estimates, key=lambda estimate: estimate.value)
     if any(np.isnan(estimate.low) for estimate in estimates):
         return Judged(*told, "cannot tell", UNDEFINED, "there is no interval")

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,8 @@ from launch.loading import console, load, planned, print_json
 if TYPE_CHECKING:
     from analysis.reading import Reading
     from analysis.study import Study
+    from launch.sweep import Sweep
+    from trainers.stage import Stage
 
 LOOK_EVERY_S = 2.0
 
@@ -42,22 +45,21 @@ def report(chosen: Report) -> int:
 def _reading(chosen: Report) -> tuple[Reading, Path]:
     """What the report is written of, and where."""
     from analysis.basis import Basis
-    from analysis.reading import read_again, read_study, source_of
+    from analysis.reading import read_again
 
     sweep, _ = load(chosen)
     stages = planned(sweep).stages
-    if chosen.reproduce is not None:
-        basis = Basis.kept(sweep.store, chosen.reproduce)
-        return read_again(sweep.store, basis, stages), chosen.out or sweep.store / "reports" / basis.fingerprint
-    keys, depth = {stage.key for stage in stages}, sweep.evaluation.retrieval_depth
-    source = source_of(chosen.source)
-    reading = read_study(sweep.store, keys, sweep.name, stages, source=source, retrieval_depth=depth)
-    return reading, chosen.out or sweep.store / "report"
+    if chosen.reproduce is None:
+        return _read(sweep, stages, chosen.source), chosen.out or sweep.store / "report"
+    basis = Basis.kept(sweep.store, chosen.reproduce)
+    return read_again(sweep.store, basis, stages), chosen.out or sweep.store / "reports" / basis.fingerprint
 
 
 def _watch(chosen: Report) -> NoReturn:
     """Until it is interrupted."""
     from analysis.report import write_report
+    from launch.plan import make_plan
+    from launch.retries import as_it_stands
     from launch.serving import ReportServer
     from launch.sweep import SweepError
     from trainers.store import Store
@@ -65,24 +67,21 @@ def _watch(chosen: Report) -> NoReturn:
     if chosen.reproduce is not None or chosen.source != "store":
         raise SweepError("--watch follows the store as it grows: leave out --reproduce and --from")
     sweep, _ = load(chosen)
-    store, server = Store(sweep.store), ReportServer(chosen.out or sweep.store / "report", chosen.port)
-
-    def ended() -> set[str]:
-        return {stage.key for stage in planned(sweep).stages if store.entry(stage.key).done}
-
-    def write() -> str:
-        reading, out = _reading(chosen)
-        write_report(reading, out, chosen.figures or False)
-        print(f"written  {time.strftime('%X')}  {len(ended())} stages have ended", flush=True)
-        return reading.basis.fingerprint
-
-    last, server.version = ended(), write()
-    server.start()
-    print(f"serving  {server.url}  until you interrupt it", flush=True)
+    plan, store, out = make_plan(sweep), Store(sweep.store), chosen.out or sweep.store / "report"
+    server, last = ReportServer(out, chosen.port), None
     while True:
+        stages = as_it_stands(plan, store).stages
+        ended = {stage.key for stage in stages if store.entry(stage.key).done}
+        if ended != last:
+            reading = _read(sweep, stages)
+            write_report(reading, out, chosen.figures or False)
+            print(f"written  {time.strftime('%X')}  {len(ended)} stages have ended", flush=True)
+            server.version = reading.basis.fingerprint
+        if last is None:
+            server.start()
+            print(f"serving  {server.url}  until you interrupt it", flush=True)
+        last = ended
         time.sleep(LOOK_EVERY_S)
-        if (now := ended()) != last:
-            last, server.version = now, write()
 
 
 def power(chosen: Power) -> int:
@@ -175,9 +174,12 @@ def one_thread() -> None:
 
 def _study(chosen: Common) -> Study:
     one_thread()
-    from analysis.reading import read_study
-
     sweep, _ = load(chosen)
-    stages = planned(sweep).stages
+    return _read(sweep, planned(sweep).stages).study
+
+
+def _read(sweep: Sweep, stages: Sequence[Stage], source: str = "store") -> Reading:
+    from analysis.reading import read_study, source_of
+
     keys, depth = {stage.key for stage in stages}, sweep.evaluation.retrieval_depth
-    return read_study(sweep.store, keys, sweep.name, stages, retrieval_depth=depth).study
+    return read_study(sweep.store, keys, sweep.name, stages, source=source_of(source), retrieval_depth=depth)

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from slurm.causes import Cause
 from slurm.client import SlurmError, ask, queue
-from slurm.health import GIB, Floors, check_cpu, check_gpu, check_local_disk, check_store, in_time
+from slurm.health import GIB, Floors, Problem, check_cpu, check_gpu, check_local_disk, check_store, in_time
 
 Verdict = Literal["fine", "note", "problem"]
 ANSWER_S = 5.0
@@ -80,10 +80,9 @@ def processors() -> Iterator[Finding]:
     import psutil
 
     cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().available / GIB
-    slow = in_time(Floors().limit_s, {"A matrix product": (Cause.NODE_FAILURE, lambda: check_cpu(Floors()))})
     found = f"{cores} cores, {memory:.0f} GiB of memory free"
-    if slow:
-        yield Finding("processor", "problem", f"{found}; {slow[0].what}", "ask for more cores, or for another node")
+    if slow := _problem("A matrix product", lambda: check_cpu(Floors())):
+        yield Finding("processor", "problem", f"{found}; {slow}", "ask for more cores, or for another node")
     else:
         yield Finding("processor", "fine", found)
 
@@ -100,11 +99,9 @@ def gpus() -> Iterator[Finding]:
         yield Finding("GPU", "note", "none here", "all is well on a login node; `retain run` uses the processor")
     for gpu in range(count):
         facts = torch.cuda.get_device_properties(gpu)
-        check = partial(check_gpu, count, gpu, Floors())
-        problem = in_time(Floors().limit_s, {f"GPU {gpu}": (Cause.NODE_FAILURE, check)})
         found = f"{facts.name}, {facts.total_memory / GIB:.0f} GiB, compute capability {facts.major}.{facts.minor}"
-        if problem:
-            yield Finding(f"GPU {gpu}", "problem", f"{found}; {problem[0].what}", "take another, or see who uses it")
+        if problem := _problem(f"GPU {gpu}", partial(check_gpu, count, gpu, Floors())):
+            yield Finding(f"GPU {gpu}", "problem", f"{found}; {problem}", "take another, or see who uses it")
         else:
             yield Finding(f"GPU {gpu}", "fine", found)
     if count and torch.distributed.is_nccl_available():
@@ -124,12 +121,16 @@ def disks(store: Path) -> Iterator[Finding]:
         "own disk": (own, lambda: check_local_disk(own, Floors())),
     }
     for subject, (place, check) in checks.items():
-        problem = in_time(Floors().limit_s, {f"Writing to {place}": (Cause.STORAGE, check)})
-        if problem:
+        if problem := _problem(f"Writing to {place}", check):
             advice = "choose another `store:`" if subject == "store" else "make room, or set TMPDIR to another folder"
-            yield Finding(subject, "problem", problem[0].what, advice)
+            yield Finding(subject, "problem", problem, advice)
         else:
             yield Finding(subject, "fine", f"{place}, {shutil.disk_usage(place).free / GIB:.0f} GiB free")
+
+
+def _problem(name: str, check: Callable[[], Problem | None]) -> str | None:
+    """What one of the health gate's checks says; None where it passes."""
+    return next((one.what for one in in_time(Floors().limit_s, {name: (Cause.NODE_FAILURE, check)})), None)
 
 
 def scheduler() -> Iterator[Finding]:
