@@ -1,6 +1,6 @@
 """One rank that builds real engines and says what they hold.
 
-RANK=… WORLD_SIZE=… python bench/engine_memory.py JOBS OUT        # bench/held.py does this
+RANK=… WORLD_SIZE=… python -m bench.engine_memory JOBS OUT        # bench/held.py does this
 
 JOBS is a JSON list of {shape, precision, zero_stage}; OUT gets a list of bytes, from rank 0.
 """

@@ -1,7 +1,7 @@
 """A full study as its stages would leave it, with made-up scores: what the report is measured on.
 
-python bench/full_study.py FOLDER                      # writes FOLDER/full.yaml and FOLDER/store; a few minutes
-python bench/full_study.py FOLDER --sweep other.yaml   # the same of a smaller sweep
+python -m bench.full_study FOLDER                      # writes FOLDER/full.yaml and FOLDER/store; a few minutes
+python -m bench.full_study FOLDER --sweep other.yaml   # the same of a smaller sweep
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long a report waits for its data: the tidy frame of a store of many runs with many measured values each.
 
-    python bench/gather.py [RUNS] [POINTS] > docs/benchmarks/gather.md
+    python -m bench.gather [RUNS] [POINTS] > docs/benchmarks/gather.md
 
 The store is written first, as stages write it (but for what the frame does not read), with five optimizer steps between
 two measurements, and read twice: the first reading follows the writing, so that the files are in memory in both.
@@ -10,7 +10,6 @@ Beside it the same measured lines, read by `json.loads` alone, one by one.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.gather import gather_store
+from bench.measured import measured
 from launch.plan import make_plan
 from launch.sweep import Sweep
 from trainers.data.sandbox import write_mirror
-from trainers.provenance import provenance
 
 STEPS_BETWEEN = 5
 T = TypeVar("T")
@@ -37,13 +36,10 @@ def main(runs: int, points: int) -> None:
         assert frame.equals(again)
         assert frame.height == runs * points
         _, plain = timed(lambda: read_plainly(store))
-    facts = provenance()
-    commit = (facts["code"] or {}).get("commit", "unknown")[:7]
     print(
         f"""# Gathering a store
 
-`bench/gather.py {runs} {points}` on {time.strftime("%Y-%m-%d")}, commit {commit}, on {", ".join(facts["devices"])}, \
-{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.0f} at the end.  
+{measured(f"python -m bench.gather {runs} {points}")} at the end.  
 Each of {runs:,} runs has {points} measured values and {points * STEPS_BETWEEN:,} optimizer steps in its events.
 
 | what | seconds, clock | seconds, processor |

@@ -1,7 +1,7 @@
 """What the report of a full study takes, gathering included, and how fast it opens, as a Markdown page.
 
-python bench/full_study.py FOLDER
-python bench/report.py FOLDER > docs/benchmarks/report.md
+python -m bench.full_study FOLDER
+python -m bench.report FOLDER > docs/benchmarks/report.md
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+
+from bench.measured import measured
 
 CHECKOUT = Path(__file__).parents[1]
 SAMPLED_S = 0.2
@@ -69,14 +70,10 @@ def main(folder: Path) -> None:
     wall, cpu, held = run(folder)
     page = folder / "store" / "report" / "report.html"
     shown = loading_ms(page)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, check=False, capture_output=True, text=True
-    ).stdout.strip()
-    load = psutil.getloadavg()[1]
     print(
         f"""# The report of a full study
 
-`python bench/report.py` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}, {psutil.cpu_count()} cores (load {load:.1f}).
+{measured("python -m bench.report FOLDER")}.
 
 4 scales × 11 intermediates × 9 targets × 5 seeds as `bench/full_study.py` makes it up: {stages:,} stages and {files:,}
 files of scores of single examples, in up to 40 languages, at most 1,000 examples a language. Gathering included.

@@ -8,15 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.held import CHECKOUT, Held, measure
+from bench.measured import measured
 from launch.sizes import model_size
 from slurm.fitting import Fit, least_sharding, world_sizes
 from slurm.gpus import GPUS, Gpu
@@ -79,16 +78,12 @@ def main() -> None:
 
 
 def _heading() -> list[str]:
-    git = ["git", "-C", str(CHECKOUT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    dirty = bool(subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout)
-    changes = " with uncommitted changes" if dirty else ""
     return [
         "# What fits where",
         "",
-        f"`python -m bench.sizing` on {datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}{changes}. The tables "
-        "of GPUs are computed (`slurm/memory.py`, `slurm/fitting.py`), not measured; the last two sections say how far "
-        "that is to be trusted. GB are 10⁹ bytes; a card's memory is what CUDA offers of it.",
+        f"{measured('python -m bench.sizing')}. The tables of GPUs are computed (`slurm/memory.py`, "
+        "`slurm/fitting.py`), not measured; the last two sections say how far that is to be trusted. GB are 10⁹ bytes; "
+        "a card's memory is what CUDA offers of it.",
     ]
 
 
@@ -198,9 +193,9 @@ def gpu_check(folder: Path) -> list[str]:
     lines = ["## Checked on a GPU: whole peaks", ""]
     rows = []
     for path in sorted(folder.rglob("results.json")):
-        for scale, workload, predicted, measured in gpu_peaks(json.loads(path.read_text(encoding="utf-8"))):
-            numbers = (f"{value / GB:.2f}" for value in (predicted, measured))
-            rows.append([scale, workload, *numbers, f"{100 * (predicted / measured - 1):+.1f} %"])
+        for scale, workload, predicted, seen in gpu_peaks(json.loads(path.read_text(encoding="utf-8"))):
+            numbers = (f"{value / GB:.2f}" for value in (predicted, seen))
+            rows.append([scale, workload, *numbers, f"{100 * (predicted / seen - 1):+.1f} %"])
     if not rows:
         return [*lines, "No result of `bench/gpu/run.sh` is committed yet; this page reads it from docs/benchmarks/."]
     return [*lines, *_table(["scale", "step", "predicted, GB", "measured, GB", "error"], rows)]

@@ -1,6 +1,6 @@
 """Where one stage's processor time goes: the first of a bundle, and one after it in the same warm process.
 
-    python bench/stage.py [SCALE] > docs/benchmarks/stage.md
+    python -m bench.stage [SCALE] > docs/benchmarks/stage.md
 
 Trainings for XNLI of the embedded sandbox with three seeds, one after another as `launch.job` runs a bundle, on one
 thread under cProfile.  Fixed is all but steps and evaluation.
@@ -94,16 +94,13 @@ def fixed(seconds: dict[str, float]) -> float:
 
 
 def _page(scale: str, imports: float, found: list[dict[str, float]]) -> list[str]:
-    from trainers.provenance import provenance
+    from bench.measured import measured
 
-    facts = provenance()
-    commit = (facts["code"] or {}).get("commit", "unknown")[:7]
     first, later = found[0], {part: statistics.median(one[part] for one in found[1:]) for part in found[0]}
     lines = [
         f"# One stage of {scale} on the sandbox, on a CPU",
         "",
-        f"`bench/stage.py` on {time.strftime('%Y-%m-%d')}, commit {commit}, on {', '.join(facts['devices'])}, "
-        f"load {os.getloadavg()[0]:.1f}; processor-seconds.",
+        f"{measured(f'python -m bench.stage {scale}')}; processor-seconds.",
         "",
         f"A stage's fixed cost in a warm bundle: {fixed(later):.2f} s, {fixed(later) / (fixed(first) + imports):.1%} "
         f"of the first stage's {fixed(first) + imports:.2f} s.",

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.measured import measured
 from bench.peers import PEERS, Spent, config_of, train
 from trainers.attention import PACKED
 from trainers.batches import batch
@@ -33,7 +34,6 @@ from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer, rows
 from trainers.encoder import Vocabulary
 from trainers.engine import Engine, StageModel
 from trainers.heads import build_head
-from trainers.provenance import provenance
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
 from trainers.run import set_up_torch
@@ -138,15 +138,11 @@ def _page(
     examples: TokenisedSet,
     spent: dict[str, list[list[Spent]]],
 ) -> list[str]:
-    facts = provenance()
-    commit = (facts["code"] or {}).get("commit", "unknown")[:7]
     mean = {name: rate([step for steps in rounds for step in steps]) for name, rounds in spent.items()}
     lines = [
         f"# A training step of {scale}, on a CPU",
         "",
-        f"`bench/step.py` on {time.strftime('%Y-%m-%d')}, commit {commit}, on {', '.join(facts['devices'])}, 1 thread "
-        f"of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; torch {facts['packages']['torch']}, transformers "
-        f"{facts['packages']['transformers']}.  ",
+        f"{measured(f'python -m bench.step {scale}', 'torch', 'transformers')}; one thread.  ",
         f"{len(examples):,} pairs of {examples.lengths.mean():.1f} tokens (deviation {examples.lengths.std():.1f}, "
         f"longest {examples.lengths.max()}); batch {recipe.batch_size}, maximum {recipe.max_length}; "
         f"{len(vocabulary):,} of {shape.vocabulary:,} embedding rows kept by ours.",

@@ -1,6 +1,6 @@
 """How long the front of the system takes: planning 100,000 stages, the state of 10,000, submitting 1,000.
 
-    python bench/submit.py > docs/benchmarks/submit.md
+    python -m bench.submit > docs/benchmarks/submit.md
 
 Submission goes to a real SLURM that this script brings up and takes down (root and Debian's packages; see
 `retain devcluster`), into a partition that starts nothing.  Its peer is one sbatch call a stage, as scripts do it.
@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.measured import measured
 from launch import status
 from launch.placing import place
 from launch.plan import Plan, make_plan, mirror_of
@@ -22,7 +23,6 @@ from launch.submit import Submitter
 from launch.sweep import Sweep
 from slurm.devcluster import DevCluster
 from slurm.profile import Profile
-from trainers.provenance import provenance
 from trainers.store import Store
 from trainers.tasks import ALL_NINE, TARGETS
 
@@ -87,10 +87,7 @@ def calls_and_seconds(folder: Path) -> tuple[int, int, float, float]:
 
 
 def main() -> None:
-    facts = provenance()
-    commit = (facts["code"] or {}).get("commit", "unknown")[:7]
-    print("# Planning, state and submission\n\nMade by `python bench/submit.py`.")
-    print(f"commit {commit}, {', '.join(facts['devices'])}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}\n")
+    print(f"# Planning, state and submission\n\n{measured('python -m bench.submit')}.\n")
     print("| what | measured | target |\n|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as name:
         folder = Path(name)

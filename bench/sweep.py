@@ -1,7 +1,7 @@
 """What a finished sweep took and found, as a Markdown page: the numbers that README and docs name.
 
 retain run SWEEP [options]
-python bench/sweep.py STORE > docs/benchmarks/NAME.md
+python -m bench.sweep STORE > docs/benchmarks/NAME.md
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def _heading(store: Path, stages: pl.DataFrame) -> list[str]:
     return [
         f"# {len(stages)} stages in {(max(times) - min(times)) / 60:.1f} minutes",
         "",
-        f"`bench/sweep.py` on the store `{store.name}`, run on {begun:%Y-%m-%d}, commit {', '.join(commits)}, on "
-        f"{', '.join(devices)}, {attempts[0]['threads']} thread(s) a process.  ",
+        f"`python -m bench.sweep` on the store `{store.name}`, run on {begun:%Y-%m-%d}, commit "
+        f"{', '.join(commits)}, on {', '.join(devices)}, {attempts[0]['threads']} thread(s) a process.  ",
         f"From the first stage's start to the last one's end; {unfinished} stages have no result, {again} attempts "
         "were begun again.",
     ]

@@ -1,6 +1,6 @@
 """How fast a task's rows become a `TokenisedSet`, against the fast tokenizer alone on the same text in one process.
 
-    python bench/tokenise.py MIRROR ENCODER [ROWS] > docs/benchmarks/tokenise.md
+    python -m bench.tokenise MIRROR ENCODER [ROWS] > docs/benchmarks/tokenise.md
 
 Both are run in turn, five times each; the best of each counts, as other work on the machine only ever slows them.
 Clock time says what a user waits; processor time, over all of the tokenizer's threads, is what the ratio can be trusted
@@ -9,7 +9,6 @@ in where other people compute beside, and has Python's share weigh less the more
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bench.measured import measured
 from trainers.data.mirror import Mirror
 from trainers.data.tokenise import Lengths, load_tokenizer, rows
-from trainers.provenance import provenance
 from trainers.tasks import TASKS, Task, choice, family
 from trainers.tasks.languages import ENGLISH
 
@@ -52,13 +51,10 @@ def main(mirror: Mirror, encoder: Path, count: int) -> None:
 
 
 def _heading(encoder: Path) -> list[str]:
-    facts = provenance()
-    commit = (facts["code"] or {}).get("commit", "unknown")[:7]
     return [
         "# Tokenising, against the tokenizer alone",
         "",
-        f"`bench/tokenise.py` on {time.strftime('%Y-%m-%d')}, commit {commit}, on {', '.join(facts['devices'])}, "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} at the start; tokenizer of {encoder.name}, "
+        f"{measured('python -m bench.tokenise')} at the start; tokenizer of {encoder.name}, "
         f"{LENGTHS.max_length} tokens, stride {LENGTHS.doc_stride}.  ",
         f"The best of {ROUNDS} alternating rounds; ratios are ours over the tokenizer's, above 1 where texts recur "
         "(a context with several questions, a word) and are tokenised once.",

@@ -1,6 +1,6 @@
 """What W&B beside the store costs: processor time of a logged step, and seconds of a stage's wall time.
 
-    python bench/tracking.py [ROUNDS] > docs/benchmarks/tracking.md
+    python -m bench.tracking [ROUNDS] > docs/benchmarks/tracking.md
 
 The same short stage of the sandbox is run untracked and with W&B offline in turn, its first round left out; the best of
 each counts, as other work on the machine only ever slows them.  A step's cost is that of one row on its way from
@@ -10,17 +10,16 @@ each counts, as other work on the machine only ever slows them.  A step's cost i
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from bench.measured import measured
 from launch.plan import make_plan, mirror_of
 from launch.sweep import Sweep
 from trainers.context import Context
 from trainers.data.sandbox import write_mirror
-from trainers.provenance import provenance
 from trainers.recorder import Recorder
 from trainers.run import run
 from trainers.stage import Stage
@@ -58,13 +57,10 @@ def main(rounds: int) -> None:
                     walls[tracking.mode].append(time.perf_counter() - began)
         training_s, beside_s = row_costs(stage, folder)
     best = {mode: min(times) for mode, times in walls.items()}
-    facts = provenance()
-    commit = (facts["code"] or {}).get("commit", "unknown")[:7]
     print(
         f"""# What tracking costs
 
-`bench/tracking.py {rounds}` on {time.strftime("%Y-%m-%d")}, commit {commit}, on {", ".join(facts["devices"])}, \
-{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.0f} at the end; wandb {facts["packages"]["wandb"]}.
+{measured(f"python -m bench.tracking {rounds}", "wandb")}.
 
 | a stage of {stage.train[0].recipe.max_steps} steps | best of {rounds}, seconds |
 |---|--:|

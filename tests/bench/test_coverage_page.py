@@ -28,7 +28,7 @@ def test_the_true_statistics_by_hand():
 
 
 def test_the_page_has_every_kind_of_study_with_both_methods():
-    command = [sys.executable, "bench/coverage.py", "--studies", "4", "--resamples", "40"]
+    command = [sys.executable, "-m", "bench.coverage", "--studies", "4", "--resamples", "40"]
     page = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
     rows = [line for line in page.splitlines() if line.startswith(tuple(f"| {seeds} |" for seeds in SEEDS))]
     assert len(rows) == 3 * len(SEEDS) * len(EXAMPLES) * len(SEED_NOISE)

@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
     path = folder / "little.yaml"
     path.write_text(yaml.safe_dump({**SWEEP, "targets": ["pawsx", "tatoeba"], "mirror": str(folder / "mirror")}))
     words = [str(folder), "--examples", "20", "--sweep", str(path)]
-    subprocess.run([sys.executable, "bench/full_study.py", *words], check=True, cwd=CHECKOUT)
+    subprocess.run([sys.executable, "-m", "bench.full_study", *words], check=True, cwd=CHECKOUT)
     return folder
 
 
@@ -40,7 +40,7 @@ def test_the_study_is_whole_and_its_truth_is_found(folder):
 
 
 def test_the_page_tells_seconds_and_memory(folder):
-    command = [sys.executable, "bench/report.py", str(folder)]
+    command = [sys.executable, "-m", "bench.report", str(folder)]
     page = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
     rows = {cells[1].strip(): cells[2] for line in page.splitlines() if len(cells := line.split("|")) == 5}
     assert float(rows["CPU time, user and system"].split()[0]) > 0
@@ -53,6 +53,6 @@ def test_the_page_tells_seconds_and_memory(folder):
 
 def test_a_report_that_fails_is_told(tmp_path):
     done = subprocess.run(
-        [sys.executable, "bench/report.py", str(tmp_path)], capture_output=True, text=True, cwd=CHECKOUT
+        [sys.executable, "-m", "bench.report", str(tmp_path)], capture_output=True, text=True, cwd=CHECKOUT
     )
     assert done.returncode != 0

@@ -15,7 +15,7 @@ def test_the_page_names_every_stage_and_every_layer(tmp_path):
     stages = fakes.stages(seeds=(1,))
     for stage in stages:
         fakes.write_stage(tmp_path, stage)
-    command = [sys.executable, "bench/sweep.py", str(tmp_path)]
+    command = [sys.executable, "-m", "bench.sweep", str(tmp_path)]
     page = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
     assert f"# {len(stages)} stages in" in page
     for stage in stages:

@@ -14,7 +14,14 @@ CHECKOUT = Path(__file__).parents[2]
 
 def test_the_page_has_a_row_for_each_task_with_both_ratios(tmp_path):
     write_mirror(tmp_path / "mirror")
-    command = [sys.executable, "bench/tokenise.py", str(tmp_path / "mirror"), str(SANDBOX_ENCODERS / "sandbox-s"), "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.tokenise",
+        str(tmp_path / "mirror"),
+        str(SANDBOX_ENCODERS / "sandbox-s"),
+        "20",
+    ]
     page = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
     rows = {
         cells[0]: cells[1:]
@@ -28,6 +35,6 @@ def test_the_page_has_a_row_for_each_task_with_both_ratios(tmp_path):
 
 
 def test_without_a_mirror_it_says_how_to_call_it():
-    answer = subprocess.run([sys.executable, "bench/tokenise.py"], capture_output=True, text=True, cwd=CHECKOUT)
+    answer = subprocess.run([sys.executable, "-m", "bench.tokenise"], capture_output=True, text=True, cwd=CHECKOUT)
     assert answer.returncode == 1
-    assert "python bench/tokenise.py MIRROR ENCODER [ROWS]" in answer.stderr
+    assert "python -m bench.tokenise MIRROR ENCODER [ROWS]" in answer.stderr
