@@ -10,19 +10,21 @@ from analysis.search import PointScore, numbers, training
 from analysis.statistics import FEW_SEEDS, SIGNIFICANT, Estimate
 from analysis.study import Study
 
+FEW_INTERMEDIATES = 3
+"""Of more it is told between which values they lie."""
+
 
 def findings(study: Study) -> list[str]:
-    """Sentences, the most important first; always at least one."""
-    sentences = [
-        *_search(study),
-        *_placement(study),
-        *_head_or_encoder(study),
-        *_gains(study),
-        *_multilinguality(study),
-    ]
-    if not sentences:
+    """Sentences about the study as a whole, the most important first."""
+    sentences = [*_search(study), *_placement(study), *_head_or_encoder(study), *_widest(study)]
+    if not sentences and not by_intermediate(study):
         return ["The data cannot tell yet: no target training and no retrieval has completed."]
     return [*sentences, *_reservations(study)]
+
+
+def by_intermediate(study: Study) -> list[str]:
+    """What each intermediate does: its gains, and what becomes of retrieval."""
+    return [*_gains(study), *_multilinguality(study)]
 
 
 def shown(estimate: Estimate, sign: bool = False, digits: int = 3) -> str:
@@ -97,6 +99,18 @@ def _head_or_encoder(study: Study) -> Iterator[str]:
         )
 
 
+def _widest(study: Study) -> Iterator[str]:
+    """Between which gains the intermediates lie, where there are too many to be read one by one."""
+    known = [mean for mean in study.mean_gains if not math.isnan(mean.others.value)]
+    largest = sorted((mean for mean in known if mean.scale == known[-1].scale), key=lambda mean: mean.others.value)
+    if len(largest) > FEW_INTERMEDIATES:
+        ends = [f"{said(mean.others, sign=True)} ({mean.intermediate})" for mean in (largest[0], largest[-1])]
+        yield (
+            f"At {known[-1].scale} the {len(largest)} intermediates add between {' and '.join(ends)} to zero-shot "
+            "scores in other languages than English (mean over targets)."
+        )
+
+
 def _gains(study: Study) -> Iterator[str]:
     for intermediate in dict.fromkeys(mean.intermediate for mean in study.mean_gains):
         means = [mean for mean in study.mean_gains if mean.intermediate == intermediate]
@@ -131,7 +145,7 @@ def _reservations(study: Study) -> Iterator[str]:
     if study.arms and study.fewest_seeds < FEW_SEEDS:
         yield (
             f"Some cells have fewer than {FEW_SEEDS} seeds: their intervals say little about other seeds, and every "
-            "sentence above is provisional."
+            "sentence here is provisional."
         )
     if study.arms and not study.has_examples:
         yield "Intervals cover seeds only: no scores of single examples were found."

@@ -93,5 +93,10 @@ def items(texts: Iterable[str]) -> str:
     return "\n".join(f"<li>{html.escape(text)}</li>" for text in texts)
 
 
+def folded(summary: str, texts: Iterable[str]) -> str:
+    """A list that opens on a click."""
+    return f"<details><summary>{html.escape(summary)}</summary>\n<ul>\n{items(texts)}\n</ul></details>"
+
+
 def paragraphs(texts: Iterable[str]) -> str:
     return "\n".join(f"<p>{html.escape(text)}</p>" for text in texts)

@@ -22,7 +22,7 @@ from analysis.answer import answer
 from analysis.claims import judged
 from analysis.exports import leaderboard, write_tables
 from analysis.figures import DRAWINGS
-from analysis.findings import findings
+from analysis.findings import FEW_INTERMEDIATES, by_intermediate, findings
 from analysis.frame import Record
 from analysis.interactive import FIGURES
 from analysis.plotting import Drawing, as_svg, origin, save, seeds_note, style
@@ -105,7 +105,7 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
         resamples=f"{basis.resamples:,}",
         fingerprint=basis.fingerprint,
         answer=parts.paragraphs(answer(study, reading.bootstrap)),
-        findings=parts.items(findings(study)),
+        findings=_findings(study),
         counts=_counts(study, wanted),
         search=_search(study, sweep_name),
         figures="\n".join(parts.figure_section(figure, view, mark) for figure, view in drawn),
@@ -127,6 +127,14 @@ def draw_figures(study: Study, sweep_name: str, folder: Path) -> None:
         for draw in (*DRAWINGS, scores_by_point):
             for drawing in draw(study, sweep_name):
                 save(drawing.figure, folder, drawing.name)
+
+
+def _findings(study: Study) -> str:
+    """What each intermediate does is folded away where they are many."""
+    whole, each = findings(study), by_intermediate(study)
+    if len({mean.intermediate for mean in study.mean_gains}) <= FEW_INTERMEDIATES:
+        return f'<ul class="findings">\n{parts.items([*whole, *each])}\n</ul>'
+    return f'<ul class="findings">\n{parts.items(whole)}\n</ul>\n' + parts.folded("Each intermediate by itself", each)
 
 
 def _search(study: Study, sweep_name: str) -> str:

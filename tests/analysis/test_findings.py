@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.findings import findings, number, said, shown, tally, verdict
+from analysis.findings import FEW_INTERMEDIATES, by_intermediate, findings, number, said, shown, tally, verdict
 from analysis.interactive import FIGURES, View
-from analysis.page import figure_section, items, table
-from analysis.statistics import Estimate
+from analysis.page import figure_section, folded, items, table
+from analysis.statistics import UNDEFINED, Estimate
 from analysis.tables import DASH, Table, duration
+from analysis.transfer import MeanGain
 from tests.analysis import fakes
 
 ends = st.one_of(st.floats(-10, 10), st.just(math.nan))
@@ -66,6 +68,28 @@ def test_of_nothing_the_data_cannot_tell(tmp_path):
     assert sentence.startswith("The data cannot tell yet")
 
 
+@pytest.mark.parametrize("count", [0, 1, FEW_INTERMEDIATES, FEW_INTERMEDIATES + 1, 20])
+def test_of_many_intermediates_it_tells_between_which_gains_they_lie(built, count):
+    gains = {f"task{place}": 0.01 * (place % 7) for place in range(count)}
+    means = [
+        MeanGain(scale, name, 3, Estimate(0.5, 0.4, 0.6), Estimate(sign * gain, sign * gain - 0.01, sign * gain + 0.01))
+        for scale, sign in (("small", -1), ("large", 1))
+        for name, gain in gains.items()
+    ]
+    study = replace(built.study, mean_gains=[*means, MeanGain("large", "lost", 0, UNDEFINED, UNDEFINED)])
+    told = [one.replace("\N{NO-BREAK SPACE}", " ") for one in findings(study) if "intermediates add between" in one]
+    if count <= FEW_INTERMEDIATES:
+        assert told == []
+        return
+    least, most = (
+        f"{value:+.2f} [{value - 0.01:+.2f}, {value + 0.01:+.2f}]".replace("-", "−")
+        for value in (0, max(gains.values()))
+    )
+    (sentence,) = told
+    assert sentence.startswith(f"At large the {count} intermediates add between {least} (task0) and {most} (task")
+    assert set(findings(study)).isdisjoint(by_intermediate(study))
+
+
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_durations_keep_their_order_and_their_length(one, other):
     def seconds(text: str) -> int:
@@ -87,7 +111,12 @@ def test_no_text_of_the_page_becomes_a_tag(name, value):
     def tags(name: str, value: str) -> list[str]:
         view = View("v", name, {"data": {"values": [{"i": value}]}})
         columns, rows = (name, "x"), [(name, value), ("a long cell, " * 4, value)]
-        page = items([name, value]) + table(Table(columns, rows, names=1), "") + figure_section(FIGURES[0], view, value)
+        page = (
+            items([name, value])
+            + folded(name, [value])
+            + table(Table(columns, rows, names=1), "")
+            + figure_section(FIGURES[0], view, value)
+        )
         return re.findall(r"</?[^\s<>]*", page)
 
     harmless = re.sub(r"[<>&\"'/]", "x", name), re.sub(r"[<>&\"'/]", "x", value)
