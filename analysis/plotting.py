@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from analysis.statistics import FEW_SEEDS, Estimate, Floats
 from analysis.study import Study
 from trainers.files import writing
+from trainers.stage import digest
 
 mpl.use("agg", force=False)
 
@@ -152,12 +153,15 @@ def say(axes: Axes, text: str) -> None:
 def save(figure: Figure, folder: Path, name: str) -> str:
     """Write `<name>.png` and `<name>.svg`; returns the SVG's text.  Equal figures give equal files.
 
-    What is no letter or digit in the name (an intermediate's may come from anywhere) becomes `_`.
+    What is no letter or digit in the name (an intermediate's may come from anywhere) becomes `_`; a name too long for a
+    file is cut, and told from others that begin so by a digest.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    name = re.sub(r"[^\w+-]", "_", name)[:LONGEST_NAME]
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{digest(name, 8)}"
+    name = re.sub(r"[^\w+-]", "_", name)
     svg = as_svg(figure)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

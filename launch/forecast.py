@@ -126,7 +126,7 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
         title=f"on {profile.cluster}, partition {profile.partition}", title_justify="left", title_style="bold"
     )
     for column in ("scale", "placed", "peak a GPU", "GPU-hours", "disk", "jobs", "longest", "start"):
-        table.add_column(column, justify="left" if column in ("scale", "placed") else "right")
+        table.add_column(column, justify="left" if column in ("scale", "placed") else "right", overflow="fold")
     for one in found:
         low, middle, high = one.gpu_hours
         peak = bytes_of(one.placed.peak_bytes) if one.placed.peak_bytes else "not known"

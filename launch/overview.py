@@ -39,7 +39,7 @@ def show(
         title_style="bold",
     )
     for column in ("scale", "parameters", *KINDS, f"to do, one {on}"):
-        table.add_column(column, justify="left" if column == "scale" else "right")
+        table.add_column(column, justify="left" if column == "scale" else "right", overflow="fold")
     for name, scale in plan.scales.items():
         stages = [stage for stage in plan.stages if stage.scale.name == name]
         cells = []
@@ -107,7 +107,7 @@ def show_budget(
     """What the hours buy at each scale, and the cells in their order; the first few only, unless all are asked for."""
     table = Table(title=f"what {budget:g} {unit}-hours buy", title_justify="left", title_style="bold")
     for column in ("scale", "cells", "done", "bought", "left", f"{unit}-hours"):
-        table.add_column(column, justify="left" if column == "scale" else "right")
+        table.add_column(column, justify="left" if column == "scale" else "right", overflow="fold")
     for scale in dict.fromkeys(cell.scale for cell in cells):
         own = [cell for cell in cells if cell.scale == scale]
         done = sum(not any(key in hours for key in cell.stages) for cell in own)
@@ -119,7 +119,7 @@ def show_budget(
     shown = bought if everything else bought[:FIRST_CELLS]
     order = Table(title="in this order", title_justify="left", title_style="bold")
     for column in ("", "cell", "bits", f"{unit}-hours", "so far"):
-        order.add_column(column, justify="left" if column == "cell" else "right")
+        order.add_column(column, justify="left" if column == "cell" else "right", overflow="fold")
     for place, one in enumerate(shown, start=1):
         label = escape(one.cell.label)
         order.add_row(str(place), label, f"{one.bits:.2f}", f"{one.hours:.2f}", f"{one.total_hours:,.2f}")

@@ -86,6 +86,15 @@ def test_distinct_values_stay_in_their_order_and_have_their_colours(names):
     assert len(set(chosen.values())) == min(len(found), len(OKABE_ITO))
 
 
+def test_long_names_that_begin_alike_get_files_of_their_own(tmp_path):
+    long = "gain-by-language-" + "anli+" * 40
+    for name in (f"{long}squad", f"{long}mnli"):
+        save(Figure(), tmp_path, name)
+    names = [path.name for path in tmp_path.glob("*.png")]
+    assert len(names) == 2
+    assert all(name.startswith(long[:90]) and len(name) < 120 for name in names)
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StoreError, match=r"cannot write .*taken"):
