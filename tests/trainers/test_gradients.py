@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from tests.trainers.stages import plan_stages, run_here, weights
+from tests.trainers.stages import losses, measurements, plan_stages, run_here, weights
 from trainers.batches import batch, cut
 from trainers.data.stagedata import StageData
 from trainers.data.tokenise import TokenisedSet
@@ -19,6 +19,7 @@ from trainers.engine import Engine, StageModel, learning_rate_at
 from trainers.heads import build_head
 from trainers.ranks import Ranks, connect
 from trainers.stage import Execution, Recipe
+from trainers.store import Store
 from trainers.tasks import TASKS
 
 SEED, BATCH = 5, 12
@@ -171,6 +172,28 @@ def test_with_weight_decay_only_rows_that_no_example_touches_differ(make_engine,
     dropped = torch.ones(len(before), dtype=torch.bool)
     dropped[kept.kept] = False
     torch.testing.assert_close(after[dropped], before[dropped] * (1 - 1e-2 * 0.1) ** 3)
+
+
+def test_a_whole_arm_measures_the_same_with_a_trimmed_vocabulary(mirror, arm, tmp_path):
+    """Two stages with dropout, probes and decay: losses, scores in every language, and the rows that were touched."""
+    stores = {trim: Store(tmp_path / str(trim)) for trim in (True, False)}
+    for stage in arm:
+        outcomes = {
+            run_here(stage, store, mirror, execution=Execution(trim_vocabulary=trim, checkpoint_every_s=1e9))
+            for trim, store in stores.items()
+        }
+        assert len(outcomes) == 1
+    for stage in arm:
+        trimmed, whole = (stores[trim].entry(stage.key) for trim in (True, False))
+        assert losses(trimmed) == pytest.approx(losses(whole), rel=1e-4)
+        found, expected = measurements(trimmed), measurements(whole)
+        assert found.keys() == expected.keys()
+        assert found == pytest.approx(expected, abs=0.02)  # an example on the edge may fall to either side
+    ours, theirs = (weights(stores[trim].entry(arm[0].key)) for trim in (True, False))
+    for name, weight in theirs.items():
+        same = np.isclose(ours[name], weight, rtol=1e-3, atol=1e-5)
+        # Rows that the stage does not read stay as they were in one, and decay in the other.
+        assert same.all() or (name.endswith("word_embeddings.weight") and same.all(axis=1).mean() > 0.2), name
 
 
 @pair_and_span
