@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ TASK, TESTED = "mnli", "xnli"
 SEED = 1
 OURS = "retain"
 WARMUP_STEPS = 1
+Result = TypeVar("Result")
 
 
 def main() -> None:
@@ -71,7 +72,7 @@ def main() -> None:
     print("\n".join(_page(asked.scale, shape, recipe, vocabulary, examples, spent)))
 
 
-def alone(work: Callable[..., list[Spent]], *arguments: Any) -> list[Spent]:
+def alone(work: Callable[..., Result], *arguments: Any) -> Result:
     """Call it in a new process, which no other way has warmed up, filled or connected."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
