@@ -5,6 +5,8 @@ Each is the Trainer as it comes (its optimizer, its dataloader, its clipping); o
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -125,8 +127,15 @@ def train(
             report_to="none",
             disable_tqdm=True,
         )
-        model = XLMRobertaForSequenceClassification(config)
-        Trainer(model, arguments, collate, Rows(examples.take(order)), callbacks=[meter]).train()
+        trainer = Trainer(
+            XLMRobertaForSequenceClassification(config),
+            arguments,
+            collate,
+            Rows(examples.take(order)),
+            callbacks=[meter],
+        )
+        with contextlib.redirect_stdout(sys.stderr):  # it prints a summary
+            trainer.train()
     return meter.spent(warmup_steps)
 
 

@@ -4,8 +4,8 @@
                             progress.json            step, world size
                             manifest.json            size and sha256 of every file; written last
 
-A folder is built under another name and renamed when whole.  DeepSpeed's own checkpoints are pickles bound to
-one world size; through its `safe_get_full_*` functions every parameter is gathered whole instead, and rank r
+A folder is built under another name and renamed when whole (trainers.saver).  DeepSpeed's own checkpoints are pickles
+bound to one world size; through its `safe_get_full_*` functions every parameter is gathered whole instead, and rank r
 writes each world_size-th one, so that writing is shared and nothing is ever unpickled.
 """
 
@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.engine import Engine
-from trainers.files import StoreError, write_json, writing
 from trainers.quiet_deepspeed import deepspeed
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -61,14 +58,8 @@ def _moment(engine: Engine, parameter: nn.Parameter, key: str) -> Tensor:
     return _plain_optimizer(engine).state[parameter][key].detach()
 
 
-def save(engine: Engine, folder: Path, step: int) -> Path:
-    """Write checkpoint `step`; all ranks must call it, after at least one step."""
-    final = folder / f"step-{step:09d}"
-    building = folder / f".{final.name}.building"
-    if engine.ranks.first:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-    dist.barrier()
+def share_of(engine: Engine) -> dict[str, Tensor]:
+    """A copy in host memory of this rank's share of the weights and states; all ranks must call it, after a step."""
     _link_states(engine)
     mine: dict[str, Tensor] = {}
     for number, (name, parameter) in enumerate(named_parameters(engine)):
@@ -77,28 +68,19 @@ def save(engine: Engine, folder: Path, step: int) -> Path:
         if number % engine.ranks.world_size == engine.ranks.rank:
             for label, tensor in zip(("weight", *MOMENTS), (weight, *moments), strict=True):
                 mine[f"{name}:{label}"] = tensor.reshape(weight.shape).to("cpu", copy=True).contiguous()
-    path = building / f"rank-{engine.ranks.rank:05d}.safetensors"
-    try:
-        with writing(path):
-            save_file(mine, path)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    except StoreError:
-        shutil.rmtree(building, ignore_errors=True)  # on a full disk every byte counts
-        raise
-    dist.barrier()
-    if engine.ranks.first:
-        write_json(building / "progress.json", {"step": step, "world_size": engine.ranks.world_size})
-        write_json(building / "manifest.json", {path.name: _witness(path) for path in sorted(building.iterdir())})
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(building, final)
-        for old in complete(folder)[:-KEEP]:
-            shutil.rmtree(old)
-    dist.barrier()
-    return final
+    return mine
 
 
-def _witness(path: Path) -> dict[str, int | str]:
+def name_of(step: int) -> str:
+    return f"step-{step:09d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def witness(path: Path) -> dict[str, int | str]:
+    """By what a file is known again."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
@@ -120,7 +102,7 @@ def damage(checkpoint: Path) -> str | None:
         path = checkpoint / name
         if not path.is_file():
             return f"{name} is missing"
-        if _witness(path) != expected:
+        if witness(path) != expected:
             return f"{name} has changed since it was written"
     return None
 

@@ -29,6 +29,7 @@ from trainers.progress import Progress
 from trainers.provenance import provenance
 from trainers.ranks import Ranks, connect
 from trainers.recorder import Recorder
+from trainers.saver import Saver
 from trainers.scales import locate
 from trainers.scores import Score
 from trainers.stage import Execution, Stage
@@ -79,6 +80,7 @@ class _Attempt:
     """One attempt at one stage."""
 
     parts: Assembly
+    saver: Saver
 
     def __init__(self, stage: Stage, context: Context, ranks: Ranks) -> None:
         self.stage, self.context, self.ranks = stage, context, ranks
@@ -93,6 +95,7 @@ class _Attempt:
         with self.watch("start"):
             self.ranks.on_first(self._claim)
             self.parts = assemble(stage, context.store, context.mirror, context.execution, self.ranks)
+            self.saver = Saver(self.parts.engine, self.entry.checkpoints, self.recorder, self._still_ours)
             done = self._resume()
         if stage.train:
             outcome = self._train(done)
@@ -171,13 +174,18 @@ class _Attempt:
                     return self._write_result("diverged", f"the loss is {report.loss} at step {done}")
                 if done in probed:
                     self._probe(done, all_languages=done in all_language_steps(total))
+                self.saver.look()
                 stop, save = report.votes
                 if stop or (save and done < total):
-                    self._save_checkpoint(done)
+                    with self.watch("save"):
+                        self.saver.begin(done)
                     saved_at = time.monotonic()
                 if stop:
+                    self.saver.wait()
                     self.recorder.event("ended", outcome="preempted", step=done)
                     return "preempted"
+        with self.watch("save"):
+            self.saver.wait()
         if stage.kind == "intermediate":
             for prober in self.parts.probers:
                 prober.stored_head = self.parts.trained_head(prober.task.name)
@@ -200,13 +208,6 @@ class _Attempt:
             ]
             self._write_examples(f"probe-step-{step:09d}", pl.concat([one.examples for one in found]))
             self.recorder.measured([score for one in found for score in one.scores], at=step)
-
-    def _save_checkpoint(self, step: int) -> None:
-        with self.watch("save"):
-            self.ranks.on_first(self._still_ours)
-            self.recorder.sync()  # what was measured before this checkpoint will not be measured again
-            path = checkpoint.save(self.parts.engine, self.entry.checkpoints, step)
-            self.recorder.event("checkpoint", step=step, checkpoint=path.name)
 
     def _beat(self) -> None:
         if self.claim is not None:
@@ -304,6 +305,8 @@ class _Attempt:
 
     def close(self) -> None:
         """Give everything back, whatever happened."""
+        if hasattr(self, "saver"):
+            self.saver.close()
         if hasattr(self, "parts"):
             self.parts.engine.close()
         self.recorder.close()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+import torch
 
 from tests.trainers.stages import assert_same_to_the_last_bit, run_here
-from trainers import checkpoint
+from trainers import checkpoint, saver
+from trainers.claims import ClaimLost
+from trainers.engine import Engine
 from trainers.files import StoreError
+from trainers.ranks import Ranks
+from trainers.saver import Saver
 from trainers.stage import Execution
 from trainers.store import Store
 
@@ -162,10 +170,64 @@ def test_disk_that_fills_while_a_checkpoint_is_written_leaves_the_last_one_whole
         raise OSError(28, "No space left on device")
 
     entry = stopped.entry(arm[0].key)
-    monkeypatch.setattr(checkpoint, "save_file", no_space)
+    monkeypatch.setattr(saver, "save_file", no_space)
     with pytest.raises(StoreError, match=r"cannot write .*step-0+5.*No space left on device"):
         run_here(arm[0], stopped, mirror, execution=Execution(checkpoint_every_s=0))
     assert [path.name for path in checkpoint.complete(entry.checkpoints)] == ["step-000000003", "step-000000004"]
     assert not list(entry.checkpoints.glob(".*"))
     assert entry.events("ended")[-1]["outcome"] == "crash"
     assert not entry.done
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, mirror, arm, finished, monkeypatch):
+    stepped = threading.Event()
+    write, step, steps = saver.save_file, Engine.step, iter(range(1000))
+
+    def slow_write(*args):
+        assert stepped.wait(60), "no step was taken while the checkpoint was written"
+        write(*args)
+
+    def watched_step(*args, **kwargs):
+        if next(steps) == 1:
+            stepped.set()
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(saver, "save_file", slow_write)
+    monkeypatch.setattr(Engine, "step", watched_step)
+    store = Store(tmp_path)
+    run_here(arm[0], store, mirror, execution=Execution(checkpoint_every_s=0))
+    entry = store.entry(arm[0].key)
+    saved = [event["step"] for event in entry.events("checkpoint")]
+    assert saved == sorted(set(saved))
+    assert saved[0] == 1
+    assert_same_to_the_last_bit(entry, finished.entry(arm[0].key))
+
+
+def test_a_rank_that_never_finishes_its_file_is_not_waited_for_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(saver, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
+    monkeypatch.setattr(saver.dist, "barrier", lambda: None)
+    first_of_two = SimpleNamespace(ranks=Ranks(rank=0, world_size=2))
+    writing = Saver(first_of_two, tmp_path, Mock(), lambda: None)
+    writing.begin(3)
+    writing.look()  # nothing is whole yet
+    writing.close()
+    with pytest.raises(StoreError, match="checkpoint 3 is not whole: rank-00001"):
+        writing.wait()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_is_not_put_into_a_stage_that_was_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(saver, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
+    monkeypatch.setattr(saver.dist, "barrier", lambda: None)
+    answers = iter([None, ClaimLost("taken over")])
+
+    def confirm():
+        if error := next(answers):
+            raise error
+
+    writing = Saver(SimpleNamespace(ranks=Ranks()), tmp_path, Mock(), confirm)
+    writing.begin(3)
+    with pytest.raises(ClaimLost):
+        writing.wait()
+    writing.close()
+    assert checkpoint.complete(tmp_path) == []
