@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu.attempt import SEED, TASK, build_model, random_examples
+from bench.gpu.model import SEED, TASK, build_model, random_examples
 from trainers.batches import batch
 from trainers.encoder import Vocabulary
 from trainers.engine import Engine

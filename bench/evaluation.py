@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from bench.measured import measured
 from bench.peers import Rows, padded
-from bench.step import OURS, SEED, alone
+from bench.step import SEED, alone
+from bench.ways import OURS, PEER_NAMES
 from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
 from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer, rows
@@ -40,7 +41,7 @@ from trainers.stage import Execution
 from trainers.tasks import TASKS, family
 
 TASK = "xnli"
-PADDED, DYNAMIC = "(a) HF Trainer, padded to the maximum", "(b) HF Trainer, dynamic padding"
+PADDED, DYNAMIC = PEER_NAMES["a"], PEER_NAMES["b"]
 BATCH = 32
 """Examples that the Trainer evaluates at once; XTREME's scripts take 8."""
 

@@ -24,8 +24,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from analysis import plotting
+from bench.gpu.model import config_of
 from bench.measured import measured
-from bench.peers import config_of
 from bench.submit import study
 from launch.plan import make_plan
 from trainers.attention import PACKED
@@ -93,9 +93,8 @@ class Bench:
 
         torch.manual_seed(1)
         self.shape = replace(shape, vocabulary=VOCABULARY, positions=max(*LENGTHS, LENGTH) + 2)
-        config = config_of(self.shape, len(TASKS[TASK].labels))
+        config = config_of(self.shape, len(TASKS[TASK].labels), PACKED)
         encoder = XLMRobertaModel(config, add_pooling_layer=False)
-        encoder.set_attn_implementation(PACKED)
         head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
         self.vocabulary = Vocabulary(None, VOCABULARY)
         self.recipe = recipe_for("xtreme", "target", TASK)

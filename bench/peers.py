@@ -14,18 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    XLMRobertaConfig,
-    XLMRobertaForSequenceClassification,
-)
+from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from bench.ways import PEER_NAMES
 from trainers.batches import batch
 from trainers.data.tokenise import TokenisedSet
-from trainers.scales import Shape
 from trainers.stage import Recipe
 
 PAD = 1
@@ -42,6 +36,8 @@ class Peer:
     """Every sequence to the recipe's `max_length`; otherwise to the longest of its batch."""
     grouped: bool = False
     """The Trainer's `group_by_length`, which changes which examples meet in a batch."""
+    zero_stage: int | None = None
+    """Through DeepSpeed, with this much sharded."""
 
     def order(self, examples: TokenisedSet, seed: int, steps: int, batch_size: int) -> np.ndarray:
         """[steps × batch_size] examples in the order of training: the recipe's batches, the same as ours.
@@ -58,10 +54,11 @@ class Peer:
 
 
 PEERS = (
-    Peer("(a) HF Trainer, padded to the maximum", pad_to_longest_allowed=True),
-    Peer("(b) HF Trainer, dynamic padding"),
-    Peer("(c) HF Trainer, group_by_length", grouped=True),
+    Peer(PEER_NAMES["a"], pad_to_longest_allowed=True),
+    Peer(PEER_NAMES["b"]),
+    Peer(PEER_NAMES["c"], grouped=True),
 )
+SHARDED = Peer(PEER_NAMES["d"], zero_stage=2)
 
 
 @dataclass(frozen=True)
@@ -73,22 +70,6 @@ class Spent:
     processor_s: float
     """Of all threads of this process."""
     clock_s: float
-
-
-def config_of(shape: Shape, labels: int) -> XLMRobertaConfig:
-    """XLM-R's configuration at this size, its dropout included."""
-    return XLMRobertaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.feed_forward,
-        max_position_embeddings=shape.positions,
-        type_vocab_size=1,
-        pad_token_id=PAD,
-        num_labels=labels,
-        attn_implementation="sdpa",
-    )
 
 
 def train(
@@ -126,17 +107,25 @@ def train(
             logging_strategy="no",
             report_to="none",
             disable_tqdm=True,
+            deepspeed=None if peer.zero_stage is None else _deepspeed_config(peer.zero_stage),
         )
-        trainer = Trainer(
-            XLMRobertaForSequenceClassification(config),
-            arguments,
-            collate,
-            Rows(examples.take(order)),
-            callbacks=[meter],
-        )
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # on the CPU, XL's weights take minutes
+            model = AutoModelForSequenceClassification.from_config(config)
+        trainer = Trainer(model, arguments, collate, Rows(examples.take(order)), callbacks=[meter])
         with contextlib.redirect_stdout(sys.stderr):  # it prints a summary
             trainer.train()
     return meter.spent(warmup_steps)
+
+
+def _deepspeed_config(zero_stage: int) -> dict[str, Any]:
+    """As the Trainer's documentation gives it: the Trainer fills in what is `auto`."""
+    return {
+        "zero_optimization": {"stage": zero_stage},
+        "bf16": {"enabled": "auto"},
+        "gradient_clipping": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+    }
 
 
 class Rows(torch.utils.data.Dataset):

@@ -24,8 +24,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from bench.gpu.model import config_of
 from bench.measured import measured
-from bench.peers import PEERS, Spent, config_of, train
+from bench.peers import PEERS, Spent, train
+from bench.ways import OURS
 from trainers.attention import PACKED
 from trainers.batches import batch
 from trainers.data.mirror import Mirror
@@ -44,7 +46,6 @@ from trainers.tasks.languages import ENGLISH
 
 TASK, TESTED = "mnli", "xnli"
 SEED = 1
-OURS = "retain"
 WARMUP_STEPS = 1
 Result = TypeVar("Result")
 
@@ -63,7 +64,7 @@ def main() -> None:
     recipe = recipe_for("xtreme" if asked.scale in KNOWN else "sandbox", "target", TASK)
     examples, used = texts(asked.mirror, asked.tokenizer or SANDBOX_ENCODERS / asked.scale, recipe)
     vocabulary = Vocabulary(at_least(used, asked.rows), shape.vocabulary)
-    config = config_of(shape, len(TASKS[TASK].labels))
+    config = config_of(shape, len(TASKS[TASK].labels), "sdpa")
     spent: dict[str, list[list[Spent]]] = {name: [] for name in (*(peer.name for peer in PEERS), OURS)}
     for _ in range(asked.rounds):
         for peer in PEERS:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -95,7 +96,7 @@ class _Attempt:
         with self.watch("start"):
             self.ranks.on_first(self._claim)
             self.parts = assemble(stage, context.store, context.mirror, context.execution, self.ranks)
-            self.saver = Saver(self.parts.engine, self.entry.checkpoints, self.recorder, self._still_ours)
+            self.saver = Saver(self.parts.engine, self.entry.checkpoints, self._still_ours, self._checkpoint_written)
             done = self._resume()
         if stage.train:
             outcome = self._train(done)
@@ -178,6 +179,7 @@ class _Attempt:
                 stop, save = report.votes
                 if stop or (save and done < total):
                     with self.watch("save"):
+                        self.recorder.sync()  # what was measured before a checkpoint will not be measured again
                         self.saver.begin(done)
                     saved_at = time.monotonic()
                 if stop:
@@ -208,6 +210,9 @@ class _Attempt:
             ]
             self._write_examples(f"probe-step-{step:09d}", pl.concat([one.examples for one in found]))
             self.recorder.measured([score for one in found for score in one.scores], at=step)
+
+    def _checkpoint_written(self, path: Path) -> None:
+        self.recorder.event("checkpoint", step=checkpoint.step_of(path), checkpoint=path.name)
 
     def _beat(self) -> None:
         if self.claim is not None:

@@ -22,10 +22,9 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainers.checkpoint import KEEP, complete, name_of, share_of, step_of, witness
+from trainers.checkpoint import KEEP, complete, name_of, share_of, witness
 from trainers.engine import Engine
 from trainers.files import StoreError, write_json, writing
-from trainers.recorder import Recorder
 
 LOOK_EVERY_S = 0.05
 """How often the first rank looks for the others' files."""
@@ -34,14 +33,16 @@ LOOK_EVERY_S = 0.05
 class Saver:
     """One rank's part in writing checkpoints, one at a time."""
 
-    def __init__(self, engine: Engine, folder: Path, recorder: Recorder, confirm: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, folder: Path, confirm: Callable[[], None], written: Callable[[Path], None]
+    ) -> None:
         """
         Args:
             folder: where the stage's checkpoints lie.
-            recorder: is told of each checkpoint that is whole.
             confirm: raises if this job may no longer write there; asked on the first rank, before and after.
+            written: told of each checkpoint that is whole.
         """
-        self.engine, self.folder, self.recorder, self.confirm = engine, folder, recorder, confirm
+        self.engine, self.folder, self.confirm, self.written = engine, folder, confirm, written
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[Path] | None = None
         self._closed = threading.Event()
@@ -53,7 +54,6 @@ class Saver:
             StoreError: the one before it could not be written, or this one cannot.
         """
         self.wait()
-        self.recorder.sync()  # what was measured before this checkpoint will not be measured again
         building = self.folder / f".{name_of(step)}.building"
         if self.engine.ranks.first:
             self.confirm()
@@ -76,8 +76,7 @@ class Saver:
         """As `look`, but not before it is done."""
         if self._writing is not None:
             begun, self._writing = self._writing, None
-            path = begun.result()
-            self.recorder.event("checkpoint", step=step_of(path), checkpoint=path.name)
+            self.written(begun.result())
 
     def close(self) -> None:
         """Finish what this rank has begun; what other ranks left undone is not waited for."""

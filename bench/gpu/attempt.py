@@ -17,18 +17,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from bench.gpu.measure import MEAN_TOKENS, NO_GPU, Job, Workload
+from bench.gpu.checks import check
+from bench.gpu.measure import CHECKS, NO_GPU, STEPS, Job, Workload
+from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
+from bench.peers import PEERS, SHARDED, train
 from launch.sizes import model_size
 from slurm.memory import Sharding, peak
-from trainers.attention import PACKED
 from trainers.batches import batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine, StageModel
-from trainers.heads import build_head
+from trainers.engine import Engine
 from trainers.provenance import provenance
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
@@ -36,10 +36,6 @@ from trainers.scales import Shape
 from trainers.stage import Execution
 from trainers.tasks import TASKS
 
-TASK = "mnli"
-SEED = 1
-EXAMPLES = 20_000
-SD_TOKENS, MAX_TOKENS = 15, 128
 MIN_STEPS = 3
 
 
@@ -78,10 +74,24 @@ def attempt(job: Job, report: dict[str, Any], write: Callable[[], None]) -> None
     # As trainers.run does for every stage: what is timed is what users run.
     torch.use_deterministic_algorithms(True, warn_only=True)
     ranks = Ranks()
-    connect(ranks)
+    if job.part not in {peer.name for peer in PEERS}:  # a plain Trainer has no process group
+        connect(ranks)
     device = torch.device("cuda", 0) if gpu else torch.device("cpu")
-    report["matmul"] = matmul_rate(device, job.matmul_size)
-    write()
+    if job.part == CHECKS:
+        report["checks"] = check(job, device)
+    elif job.part == STEPS:
+        report["matmul"] = matmul_rate(device, job.matmul_size)
+        write()
+        measure_steps(job, device, ranks, report, write)
+    else:
+        report["peer"] = measure_peer(job)
+
+
+def measure_steps(
+    job: Job, device: torch.device, ranks: Ranks, report: dict[str, Any], write: Callable[[], None]
+) -> None:
+    """Whole training steps of every workload by the engine."""
+    gpu = device.type == "cuda"
     shape, recipe = Shape(**job.shape), recipe_for("xtreme", "target", TASK)
     if gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -123,6 +133,20 @@ def attempt(job: Job, report: dict[str, Any], write: Callable[[], None]) -> None
         write()
 
 
+def measure_peer(job: Job) -> dict[str, Any]:
+    """The same steps by Hugging Face's Trainer, on the recipe's batch."""
+    (peer,) = (peer for peer in (*PEERS, SHARDED) if peer.name == job.part)
+    shape, recipe = Shape(**job.shape), recipe_for("xtreme", "target", TASK)
+    config = config_of(shape, len(TASKS[TASK].labels), "sdpa")
+    examples = random_examples(shape.vocabulary)
+    spent = train(peer, config, examples, recipe, SEED, job.steps, job.warmup_steps)
+    return {
+        "steps": [asdict(step) for step in spent],
+        "tokens_per_s": _summary([step.tokens / step.clock_s for step in spent]),
+        "peak_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+    }
+
+
 def _about(gpu: bool) -> dict[str, Any]:
     """Code, packages and hardware, without the machine's name."""
     facts = provenance()
@@ -159,49 +183,6 @@ def matmul_rate(device: torch.device, size: int) -> dict[str, Any]:
         if timing:  # the first one warms up
             rates.append(10 * 2 * size**3 / (time.perf_counter() - started))
     return {"size": size, "flops_per_s": _summary(rates)}
-
-
-def build_model(shape: Shape, device: torch.device, activation_checkpointing: bool) -> StageModel:
-    """Random weights at full size, drawn on the device: on the CPU, XL's 14 GB would take minutes."""
-    from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaXLConfig, XLMRobertaXLModel
-
-    config_class, model_class = {
-        "post": (XLMRobertaConfig, XLMRobertaModel),
-        "pre": (XLMRobertaXLConfig, XLMRobertaXLModel),
-    }[shape.layer_norm]
-    config = config_class(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.feed_forward,
-        type_vocab_size=1,
-        max_position_embeddings=shape.positions,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-        attn_implementation=PACKED,
-    )
-    torch.manual_seed(SEED)
-    with torch.device(device):
-        encoder = model_class(config, add_pooling_layer=False)
-        head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
-    if activation_checkpointing:
-        encoder.gradient_checkpointing_enable()
-    return StageModel(encoder, {TASK: head})
-
-
-def random_examples(vocabulary: int) -> TokenisedSet:
-    """Random tokens in sequences as long as XNLI's: lognormal, at most 128 tokens."""
-    random = np.random.default_rng(SEED)
-    variance = math.log(1 + (SD_TOKENS / MEAN_TOKENS) ** 2)
-    drawn = random.lognormal(math.log(MEAN_TOKENS) - variance / 2, math.sqrt(variance), EXAMPLES)
-    lengths = np.clip(drawn.round(), 4, MAX_TOKENS).astype(np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    ids = random.integers(4, vocabulary, starts[-1], dtype=np.int32)
-    ids[starts[:-1]], ids[starts[1:] - 1] = 0, 2
-    labels = random.integers(0, len(TASKS[TASK].labels), (EXAMPLES, 1), dtype=np.int32)
-    return TokenisedSet(ids, starts, labels, np.arange(EXAMPLES, dtype=np.int32), np.zeros((len(ids), 0), np.int32))
 
 
 def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.page import markdown
+from bench.gpu.page import CHECKS, STEPS, markdown
+from bench.gpu.page import RECIPE as RECIPE_NAME
+from bench.ways import PEER_NAMES
 
 PACKAGES = (
     "numpy",
@@ -47,6 +49,9 @@ ATTEMPT_S = 240.0
 """Time of one attempt at the most, so that one that hangs leaves time for the others."""
 
 
+TRIMMED = "large, vocabulary trimmed"
+
+
 @dataclass(frozen=True)
 class Workload:
     """How much an optimizer step holds."""
@@ -71,28 +76,49 @@ class Job:
     matmul_size: int
     activation_checkpointing: bool = False
     needs_gpu: bool = True
+    part: str = STEPS
+    """What of it this attempt does: our training steps, the checks, or a peer's steps (`bench.peers`, by name)."""
+    beside: tuple[str, ...] = ()
+    """The other parts, each an attempt of its own after the steps."""
+    resumes: bool = False
+    """Whether the checks try that resuming is exact: it writes three times the weights to the disk, twice."""
 
 
 Report = dict[str, Any]
 Attempt = Callable[[Job, float], Report]
 
 MEAN_TOKENS = 35
-RECIPE = Workload("recipe batch", 32, 4096)
+RECIPE = Workload(RECIPE_NAME, 32, 4096)
 FULL = Workload("token-filling batch", 2 * 16384 // MEAN_TOKENS, 16384)
 
 
+TRIMMED_ROWS = 45_000
+"""Of MNLI's and XNLI's texts in all languages (docs/performance.md)."""
+
+
 def full_size_jobs() -> list[Job]:
-    """The published scales that one GPU may hold."""
+    """The published scales that one GPU may hold, and Large with the vocabulary of one stage."""
     from trainers.scales import KNOWN
 
+    def job(name: str, shape: dict[str, Any], **more: Any) -> Job:
+        return Job(name, shape, (RECIPE, FULL), warmup_steps=5, steps=30, seconds=40, matmul_size=8192, **more)
+
+    shapes = {name: asdict(KNOWN[name].shape) for name in ("base", "large", "xl")}
     return [
-        Job(name, asdict(KNOWN[name].shape), (RECIPE, FULL), warmup_steps=5, steps=30, seconds=40, matmul_size=8192)
-        for name in ("base", "large", "xl")
+        job("base", shapes["base"], beside=(CHECKS, *_peers("a", "b", "c")), resumes=True),
+        job("large", shapes["large"], beside=(CHECKS, *_peers("a", "c"))),
+        job(TRIMMED, {**shapes["large"], "vocabulary": TRIMMED_ROWS}),
+        job("xl", shapes["xl"], beside=(CHECKS, *_peers("d"))),
     ]
+
+
+def _peers(*letters: str) -> tuple[str, ...]:
+    return tuple(PEER_NAMES[letter] for letter in letters)
 
 
 def tiny_jobs() -> list[Job]:
     """The same names, architectures and workloads, small enough for a CPU; XL starts with checkpointing on."""
+    peers = {"base": "ac", "large": "", "xl": "d"}
     sizes = {"base": (2, 32, 2, "post"), "large": (3, 48, 3, "post"), "xl": (4, 64, 4, "pre")}
     workloads = (replace(RECIPE, micro_batch_tokens=512), Workload(FULL.name, 2 * 1024 // MEAN_TOKENS, 1024))
     return [
@@ -113,6 +139,8 @@ def tiny_jobs() -> list[Job]:
             matmul_size=256,
             activation_checkpointing=name == "xl",
             needs_gpu=False,
+            beside=(CHECKS, *_peers(*peers[name])),
+            resumes=True,
         )
         for name, (layers, hidden, heads, layer_norm) in sizes.items()
     ]
@@ -122,7 +150,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/gpu/run.sh", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/bench-gpu"), help="folder of results.json and .md")
     parser.add_argument("--tiny", action="store_true", help="tiny configurations, with or without a GPU")
-    parser.add_argument("--scales", nargs="+", choices=("base", "large", "xl"), help="only these")
+    parser.add_argument("--scales", nargs="+", help="only these of its names")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="time for everything")
     parser.add_argument("--commit", help="of the code, where git does not tell")
     chosen = parser.parse_args()
@@ -137,6 +165,12 @@ def main() -> int:
     jobs = [job for job in jobs if not chosen.scales or job.scale in chosen.scales]
     results = measure(jobs, run_attempt, chosen.out, time.monotonic() + 60 * chosen.minutes, chosen.commit)
     errors = [f"{name}: {found['error']['message']}" for name, found in results["scales"].items() if found["error"]]
+    errors += [
+        f"{name}, {part}: {report['error']['message']}"
+        for name, found in results["scales"].items()
+        for part, report in found["beside"].items()
+        if report["error"]
+    ]
     for error in errors:
         print(error, file=sys.stderr)
     for name in ("results.md", "results.json"):
@@ -159,6 +193,10 @@ def measure(jobs: list[Job], attempt: Attempt, out: Path, deadline: float, commi
     }
     for job in jobs:
         found = climb(job, attempt, deadline)
+        found["beside"] = {
+            part: attempt(replace(job, part=part), min(ATTEMPT_S, deadline - time.monotonic()))
+            for part in (job.beside if found["error"] is None else ())
+        }
         results["scales"][job.scale] = found
         about = found.pop("about")
         results["about"] = results["about"] or about
@@ -209,7 +247,7 @@ def run_attempt(job: Job, seconds_left: float) -> Report:
     if seconds_left < LEAST_S:
         return {"error": {"kind": "no_time", "message": "no time was left to measure this scale"}}
     print(
-        f"{job.scale}  {', '.join(workload.name for workload in job.workloads)}"
+        f"{job.scale}  {', '.join(workload.name for workload in job.workloads) if job.part == STEPS else job.part}"
         f"{'  activation checkpointing' if job.activation_checkpointing else ''} …",
         flush=True,
     )

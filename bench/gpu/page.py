@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+GIB = 1 << 30
+STEPS, CHECKS = "steps", "checks"
+"""Parts of a job (`bench.gpu.measure`): our training steps, and what must hold."""
+RECIPE = "recipe batch"
+
 
 def markdown(results: dict[str, Any]) -> str:
     """The results as a page."""
     about = results["about"] or {}
     hardware = about.get("hardware", {})
     gpu = hardware.get("gpu")
-    gib = 1 << 30
-    where = f"{gpu}, {hardware['gpu_memory_bytes'] / gib:.0f} GiB" if gpu else f"no GPU; {hardware.get('cpu')}"
+    where = f"{gpu}, {hardware['gpu_memory_bytes'] / GIB:.0f} GiB" if gpu else f"no GPU; {hardware.get('cpu')}"
     packages = ", ".join(f"{name} {version}" for name, version in about.get("packages", {}).items() if version)
     dirty = " with uncommitted changes" if (about.get("code") or {}).get("dirty") else ""
     lines = [
@@ -43,8 +47,8 @@ def markdown(results: dict[str, Any]) -> str:
                 f"{one['tokens_per_s']['median']:,.0f}",
                 f"{100 * one['mfu']['median']:.1f} %",
                 f"{one['micro_batches_per_step']:.1f}",
-                f"{peak / gib:.3g}" if peak else "not measured",
-                f"{memory['predicted_bytes'] / gib:.3g}",
+                f"{peak / GIB:.3g}" if peak else "not measured",
+                f"{memory['predicted_bytes'] / GIB:.3g}",
                 f"{memory['measured_over_predicted']:.2f}" if peak else "–",
             ]
             lines.append(f"| {' | '.join(cells)} |")
@@ -55,6 +59,7 @@ def markdown(results: dict[str, Any]) -> str:
                 message = one["error"]["message"].replace("\n", " ").replace("|", "/")
                 how = "with" if one["activation_checkpointing"] else "without"
                 lines.append(f"- {name}, {how} activation checkpointing: {one['error']['kind']}: {message}")
+    lines += [*_against_peers(results), *_checks(results)]
     rates = [one["matmul"] for found in results["scales"].values() for one in found["attempts"] if one["matmul"]]
     if rates:
         tera = [rate["flops_per_s"]["median"] / 1e12 for rate in rates]
@@ -70,3 +75,71 @@ def markdown(results: dict[str, Any]) -> str:
         " in results.json.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _against_peers(results: dict[str, Any]) -> list[str]:
+    """Our recipe batch against the Trainer's, of which a step's data are the same."""
+    lines = [
+        "",
+        "## Against Hugging Face's Trainer, batch of the recipe",
+        "",
+        "| scale | way | real tokens/s | ours, times | peak memory, GiB | ours, times |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for name, found in results["scales"].items():
+        own = found["workloads"].get(RECIPE)
+        for part, report in found["beside"].items():
+            if part == CHECKS:
+                continue
+            if report["error"] or own is None:
+                reason = (report["error"] or {"message": "ours was not measured"})["message"].replace("|", "/")
+                lines.append(f"| {name} | {part} | {reason} | | | |")
+                continue
+            peer, memory = report["peer"], own["memory"]["peak_bytes"]
+            speed, peak = peer["tokens_per_s"]["median"], peer["peak_bytes"]
+            lines.append(
+                f"| {name} | {part} | {speed:,.0f} | {own['tokens_per_s']['median'] / speed:.2f} |"
+                + (f" {peak / GIB:.3g} | {memory / peak:.2f} |" if peak else " not measured | – |")
+            )
+    return lines
+
+
+def _checks(results: dict[str, Any]) -> list[str]:
+    """Whether packed is padded, and resumed is straight."""
+    lines = [
+        "",
+        "## Correctness",
+        "",
+        "Relative distances from the padded fp32 network, of the hidden states and of all gradients; dropout off.",
+        "",
+        "| scale | precision | states | gradients | allowed | holds |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    for name, found in results["scales"].items():
+        report = found["beside"].get(CHECKS)
+        if report is None:
+            continue
+        if report["error"]:
+            lines.append(f"| {name} | {report['error']['message'].replace('|', '/')} | | | | **not checked** |")
+            continue
+        checks = report["checks"]
+        for precision, one in checks["packed"].items():
+            padded = one.get("padded")
+            allowed = (
+                f"twice padded {precision}'s {padded['states']:.2g}, {padded['gradients']:.2g}"
+                if padded
+                else f"{one['allowed']:.0e}"
+            )
+            lines.append(
+                f"| {name} | {precision} | {one['states']:.2g} | {one['gradients']:.2g} | {allowed} | {_verdict(one)} |"
+            )
+        if "resumed" in checks:
+            lines.append(
+                f"| {name} | resumed after {checks['resumed']['steps']} steps | | | equal to the last bit |"
+                f" {_verdict(checks['resumed'])} |"
+            )
+    return [*lines, ""]
+
+
+def _verdict(check: dict[str, Any]) -> str:
+    return "yes" if check["holds"] else "**no**"

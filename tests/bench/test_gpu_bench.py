@@ -53,6 +53,35 @@ def test_every_scale_trains_both_batches_through_the_engine(results):
 
 
 @pytest.mark.slow
+def test_every_scale_is_checked_and_its_peers_train_the_same_steps(results):
+    found, page = results
+    for job in measure.tiny_jobs():
+        beside = dict(found["scales"][job.scale]["beside"])
+        assert list(beside) == list(job.beside)
+        checks = beside.pop(measure.CHECKS)["checks"]
+        assert {precision: one["holds"] for precision, one in checks["packed"].items()} == {"fp32": True, "bf16": True}
+        assert checks["packed"]["bf16"]["gradients"] > checks["packed"]["fp32"]["gradients"] > 0
+        assert checks["resumed"]["holds"]
+        own = found["scales"][job.scale]["workloads"][measure.RECIPE.name]
+        for name, report in beside.items():
+            assert report["error"] is None
+            assert len(report["peer"]["steps"]) == job.steps
+            ratio = own["tokens_per_s"]["median"] / report["peer"]["tokens_per_s"]["median"]
+            assert f"| {job.scale} | {name} | {report['peer']['tokens_per_s']['median']:,.0f} | {ratio:.2f} |" in page
+    assert page.count("| yes |") == 9
+
+
+@pytest.mark.slow
+def test_a_check_that_fails_is_told(results):
+    found = json.loads(json.dumps(results[0]))
+    found["scales"]["base"]["beside"][measure.CHECKS]["checks"]["packed"]["bf16"]["holds"] = False
+    found["scales"]["xl"]["beside"][measure.CHECKS] = {"error": {"kind": "timeout", "message": "stopped"}}
+    page = measure.markdown(found)
+    assert page.count("| **no** |") == 1
+    assert "| xl | stopped | | | | **not checked** |" in page
+
+
+@pytest.mark.slow
 def test_every_number_follows_from_the_raw_steps(results):
     for job in measure.tiny_jobs():
         scale = results[0]["scales"][job.scale]
@@ -155,7 +184,7 @@ def test_out_of_memory_tries_checkpointing_only_for_what_did_not_fit():
 
 
 def test_what_never_fits_ends_with_its_error_and_the_next_scale_is_measured(tmp_path):
-    first, second, _ = measure.tiny_jobs()
+    first, second, _ = (replace(job, beside=()) for job in measure.tiny_jobs())
     attempt = out_of_memory_unless(lambda job, workload: job.scale != first.scale)
 
     def with_page(job: measure.Job, seconds_left: float) -> measure.Report:
@@ -176,9 +205,9 @@ def test_no_time_left_is_said_and_starts_nothing():
 def test_full_size_models_have_the_published_sizes():
     import torch
 
-    from bench.gpu.attempt import build_model
+    from bench.gpu.model import build_model
 
-    shapes = {job.scale: Shape(**job.shape) for job in measure.full_size_jobs()}
+    shapes = {job.scale: Shape(**job.shape) for job in measure.full_size_jobs() if job.scale != measure.TRIMMED}
     for shape in shapes.values():
         model = build_model(shape, torch.device("meta"), activation_checkpointing=True)
         assert sum(parameter.numel() for parameter in model.encoder.parameters()) == shape.parameters

@@ -102,7 +102,7 @@ def test_autograd_saves_what_the_model_says(layer_norm, dropouts, precision):
     """Counted on a CPU without dropout, whose masks are wider there than on a GPU: they are counted apart."""
     import torch
 
-    from bench.gpu.attempt import build_model
+    from bench.gpu.model import build_model
 
     tokens, dtype = (4, 64), torch.bfloat16 if precision == "bf16" else torch.float32
     shape = Shape(layers=2, hidden=128, heads=4, feed_forward=512, vocabulary=200, layer_norm=layer_norm)

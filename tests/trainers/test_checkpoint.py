@@ -207,7 +207,7 @@ def test_a_rank_that_never_finishes_its_file_is_not_waited_for_at_the_end(tmp_pa
     monkeypatch.setattr(saver, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
     monkeypatch.setattr(saver.dist, "barrier", lambda: None)
     first_of_two = SimpleNamespace(ranks=Ranks(rank=0, world_size=2))
-    writing = Saver(first_of_two, tmp_path, Mock(), lambda: None)
+    writing = Saver(first_of_two, tmp_path, lambda: None, Mock())
     writing.begin(3)
     writing.look()  # nothing is whole yet
     writing.close()
@@ -225,7 +225,7 @@ def test_a_checkpoint_is_not_put_into_a_stage_that_was_taken_over(tmp_path, monk
         if error := next(answers):
             raise error
 
-    writing = Saver(SimpleNamespace(ranks=Ranks()), tmp_path, Mock(), confirm)
+    writing = Saver(SimpleNamespace(ranks=Ranks()), tmp_path, confirm, Mock())
     writing.begin(3)
     with pytest.raises(ClaimLost):
         writing.wait()
