@@ -1,6 +1,6 @@
 """A whole sweep, against one process for each chain of stages, which share nothing.
 
-    python -m bench.chains [SWEEP] > docs/benchmarks/chains.md
+    python -m bench.chains [SWEEP] [--seeds N …] > docs/benchmarks/chains.md
 
 A chain is what scripts without a plan run for one cell of the grid: import, train the intermediate, train the target or
 evaluate retrieval, end.  It runs on the same engine with the same probes and evaluations, in a store of its own, and as
@@ -10,8 +10,10 @@ of every chain, measurement for measurement.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -57,10 +59,16 @@ class Took:
         return self.seconds * at_once - self.parts.total()
 
 
-def main(path: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", type=Path, nargs="?", default=SWEEP)
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the sweep's own")
+    asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as scratch:
-        sweep = load_sweep(path, store=Path(scratch) / "sweep")
+        sweep = load_sweep(asked.sweep, store=Path(scratch) / "sweep")
+        if asked.seeds:
+            sweep = sweep.model_copy(update={"seeds": tuple(asked.seeds)})
         if sweep.mirror is None:
             sweep = sweep.model_copy(update={"mirror": Path(scratch) / "mirror"})
             write_mirror(Path(scratch) / "mirror")
@@ -70,7 +78,7 @@ def main(path: Path) -> None:
             ours = shared(sweep, at_once)
             theirs = alone(cells, at_once)
         compared = same_results(sweep.store, [cell.store for cell in cells])
-    print("\n".join(_page(path, sweep, ours, theirs, at_once, compared)))
+    print("\n".join(_page(sweep, ours, theirs, at_once, compared)))
 
 
 def chains_of(sweep: Sweep, folder: Path) -> list[Sweep]:
@@ -138,9 +146,9 @@ def values_of(store: Path) -> pl.DataFrame:
     return tidy(store_records(store)).select(*MEASUREMENT, "value")
 
 
-def _page(path: Path, sweep: Sweep, ours: Took, theirs: Took, at_once: int, compared: tuple[int, int]) -> list[str]:
+def _page(sweep: Sweep, ours: Took, theirs: Took, at_once: int, compared: tuple[int, int]) -> list[str]:
     values, different = compared
-    command = "python -m bench.chains" + ("" if path == SWEEP else f" {path.name}")
+    command = " ".join(["python -m bench.chains", *map(shlex.quote, sys.argv[1:])])
     lines = [
         f"# The sweep `{sweep.name}`, and the same cells as chains that share nothing",
         "",
@@ -167,6 +175,4 @@ def _page(path: Path, sweep: Sweep, ours: Took, theirs: Took, at_once: int, comp
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SWEEP)
+    main()

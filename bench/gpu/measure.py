@@ -191,20 +191,25 @@ def measure(jobs: list[Job], attempt: Attempt, out: Path, deadline: float, commi
         "about": None,
         "scales": {},
     }
+
+    def write() -> None:
+        _write(out / "results.json", json.dumps(results, indent=1) + "\n")
+        _write(out / "results.md", markdown(results))
+
     for job in jobs:
-        found = climb(job, attempt, deadline)
-        found["beside"] = {
-            part: attempt(replace(job, part=part), min(ATTEMPT_S, deadline - time.monotonic()))
-            for part in (job.beside if found["error"] is None else ())
-        }
+        found = climb(job, attempt, deadline) | {"beside": {}}
         results["scales"][job.scale] = found
         about = found.pop("about")
         results["about"] = results["about"] or about
         results["commit"] = results["commit"] or ((results["about"] or {}).get("code") or {}).get("commit")
-        _write(out / "results.json", json.dumps(results, indent=1) + "\n")
-        _write(out / "results.md", markdown(results))
+        write()
         if found["error"] and NO_GPU in found["error"]["message"]:
-            break
+            return results
+    for job in jobs:  # what ours can do comes first, if time should run out
+        for part in job.beside if results["scales"][job.scale]["error"] is None else ():
+            report = attempt(replace(job, part=part), min(ATTEMPT_S, deadline - time.monotonic()))
+            results["scales"][job.scale]["beside"][part] = report
+            write()
     return results
 
 

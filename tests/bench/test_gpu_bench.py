@@ -145,6 +145,7 @@ def test_missing_packages_are_named(tmp_path):
 @pytest.mark.slow
 def test_a_scale_that_crashes_is_reported_and_loses_nothing_else(tmp_path):
     whole = measure.tiny_jobs()[0]
+    whole = replace(whole, beside=())
     broken = replace(whole, scale="broken", shape={**whole.shape, "heads": 5})  # 32 does not divide by 5
     found = measure.measure([broken, whole], measure.run_attempt, tmp_path, time.monotonic() + 280)
     assert found["scales"]["broken"]["error"]["kind"] == "crash"
