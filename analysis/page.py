@@ -6,12 +6,18 @@ import html
 import json
 from collections.abc import Iterable
 from functools import cache
+from itertools import groupby, takewhile
+from operator import itemgetter
 
 from analysis.interactive import Figure, View
-from analysis.tables import Table
+from analysis.tables import DASH, SEED_COLUMNS, Table
 
 LONG_TEXT = 40
 """Cells of so many characters may wrap."""
+LONG_TABLE = 60
+"""More rows than these are folded away, if a group of them has …"""
+SMALL_GROUP = 8
+"""… at least so many on average."""
 TITLE = {"anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": "#5b6670", "offset": 12}
 START = """
 const draw = figure => {
@@ -26,7 +32,8 @@ const figures = document.querySelectorAll("figure.view");
 const seen = new IntersectionObserver(entries => entries.forEach(one => one.isIntersecting && draw(one.target)),
   {rootMargin: "300px"});
 figures.forEach(figure => seen.observe(figure));
-window.addEventListener("beforeprint", () => figures.forEach(draw));
+const folded = document.querySelectorAll("details");
+window.addEventListener("beforeprint", () => {figures.forEach(draw); folded.forEach(one => one.open = true);});
 """
 """A figure is drawn when it comes near to what is seen: a page of a full study opens at once."""
 
@@ -65,25 +72,66 @@ def figure_section(figure: Figure, view: View | None, origin: str) -> str:
 
 
 def table(content: Table, missing: str) -> str:
+    """As HTML; a long one opens group by group (of its first column) on a click."""
     if not content.rows:
         return f'<p class="note">{html.escape(missing)}</p>'
+    content = _where_something_happened(content)
+    groups = [list(rows) for _, rows in groupby(content.rows, key=itemgetter(0))]
+    if len(content.rows) <= LONG_TABLE or len(groups) * SMALL_GROUP > len(content.rows):
+        return _rows(content, groups)
+    return "\n".join(
+        f"<details><summary>{html.escape(rows[0][0])} <small>{len(rows)} rows</small></summary>\n"
+        f"{_rows(content, [rows])}</details>"
+        for rows in groups
+    )
+
+
+def _where_something_happened(content: Table) -> Table:
+    """Without the counts of what went wrong, where nothing did: the numbers get their room."""
+    idle = {
+        place
+        for place, name in enumerate(content.columns)
+        if name in SEED_COLUMNS and all(row[place] == DASH for row in content.rows)
+    }
+
+    def without(row: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text for place, text in enumerate(row) if place not in idle)
+
+    return Table(without(content.columns), [without(row) for row in content.rows], content.names)
+
+
+def _rows(content: Table, groups: list[list[tuple[str, ...]]]) -> str:
     head = "".join(_cell("th", text, place < content.names) for place, text in enumerate(content.columns))
     lines = ['<div class="scroll"><table>', f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-    group = content.rows[0][0]
-    for row in content.rows:
-        opening = "<tr>" if row[0] == group else '<tr class="group">'
-        cells = "".join(_cell("td", text, place < content.names) for place, text in enumerate(row))
-        lines.append(f"{opening}{cells}</tr>")
-        group = row[0]
+    for number, rows in enumerate(groups):
+        for place in range(len(rows)):
+            opening = '<tr class="group">' if number and not place else "<tr>"
+            lines.append(f"{opening}{_named_once(rows, place, content.names)}</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
 
 
-def _cell(tag: str, text: str, is_name: bool) -> str:
+def _named_once(rows: list[tuple[str, ...]], number: int, names: int) -> str:
+    """The cells of a row; a name that the rows below share, and all names before it, stands once for them all."""
+    row, above = rows[number], rows[number - 1] if number else ()
+    cells = []
+    for place, text in enumerate(row):
+        until = place + 1
+        is_name, is_last_name = place < names, place >= names - 1
+        if is_last_name:
+            cells.append(_cell("td", text, is_name))
+        elif above[:until] != row[:until]:
+            shared = list(takewhile(lambda other: other[:until] == row[:until], rows[number:]))  # noqa: B023
+            cells.append(_cell("td", text, is_name, len(shared)))
+    return "".join(cells)
+
+
+def _cell(tag: str, text: str, is_name: bool, rows: int = 1) -> str:
     """A name stands left, a number right with its interval below it; a sentence may wrap."""
+    spanning = f' rowspan="{rows}"' if rows > 1 else ""
     if len(text) > LONG_TEXT:
-        return f'<{tag} class="name long">{html.escape(text)}</{tag}>'
+        return f'<{tag} class="name long"{spanning}>{html.escape(text)}</{tag}>'
     if is_name:
-        return f'<{tag} class="name">{html.escape(text)}</{tag}>'
+        return f'<{tag} class="name"{spanning}>{html.escape(text)}</{tag}>'
     value, bracket, interval = text.partition(" [")
     small = f"<small>[{html.escape(interval)}</small>" if bracket else ""
     return f"<{tag}>{html.escape(value)}{small}</{tag}>"
