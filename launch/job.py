@@ -10,9 +10,13 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from launch.ahead import Ahead
 from launch.bundles import Bundle
 from launch.retries import with_retries
 from slurm.allocation import DEADLINE, first_node, job_runs
@@ -136,6 +140,7 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
         store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, _job_name(), job_runs
     )
     outcomes: dict[str, str] = {}
+    ahead = Ahead(store, context.mirror)
 
     def next_step(stage: Stage) -> str:
         """The first rank decides for all: they must enter a stage together or not at all."""
@@ -157,15 +162,17 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
 
     while waiting := missing():
         before = len(outcomes)
-        for stage in waiting:
+        for stage, following in zip_longest(waiting, waiting[1:]):
             verdict = ranks.share(next_step(stage))
             if verdict == "stop":
                 return outcomes
             if verdict == "blocked":
                 outcomes[stage.key] = "blocked"
             elif verdict == "run":
+                ahead.wait()
+                ready = partial(ahead.begin, following) if ranks.first and following else context.ready
                 try:
-                    outcomes[stage.key] = run(stage, context)
+                    outcomes[stage.key] = run(stage, replace(context, ready=ready))
                 except StageInUse:
                     continue
                 except Exception as error:

@@ -31,3 +31,5 @@ class Context:
     """Asked whether the job that holds a stage still runs."""
     patience: Patience = field(default_factory=Patience)
     """How long W&B may hold up this process."""
+    ready: Callable[[], None] = lambda: None
+    """Called once the stage has its data, and its encoder is loaded."""

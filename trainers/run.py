@@ -98,6 +98,7 @@ class _Attempt:
             self.parts = assemble(stage, context.store, context.mirror, context.execution, self.ranks)
             self.saver = Saver(self.parts.engine, self.entry.checkpoints, self._still_ours, self._checkpoint_written)
             done = self._resume()
+        context.ready()
         if stage.train:
             outcome = self._train(done)
             if outcome != "completed":

@@ -1,0 +1,45 @@
+"""While one stage trains, the data of the next are tokenised beside it, so that its GPUs need not wait for them.
+
+ahead.wait()                              # before a stage begins: one tokeniser is at work at a time
+run(stage, context with ready=lambda: ahead.begin(following))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+from trainers.data.mirror import Mirror
+from trainers.stage import Stage
+from trainers.store import Store
+
+
+class Ahead:
+    """One process's look at what comes next."""
+
+    def __init__(self, store: Store, mirror: Mirror) -> None:
+        self.store, self.mirror = store, mirror
+        self._thread: threading.Thread | None = None
+        self._seen: set[str] = set()
+        """Data sets that were looked at before: they are tokenised, or soon fail."""
+
+    def begin(self, following: Stage) -> None:
+        """Start tokenising what `following` reads, unless nothing of it is new."""
+        if following.data.keys() <= self._seen:
+            return
+        self._seen |= following.data.keys()
+        self._thread = threading.Thread(target=self._tokenise, args=(following,), name="ahead", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until what was begun is done."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _tokenise(self, stage: Stage) -> None:
+        from trainers.data.stagedata import StageData
+
+        with contextlib.suppress(Exception):  # the stage itself will tell what is wrong with its data
+            StageData.load(stage, self.mirror, self.store.tokenised, Path(stage.scale.source))
