@@ -125,8 +125,13 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
     table = Table(
         title=f"on {profile.cluster}, partition {profile.partition}", title_justify="left", title_style="bold"
     )
-    for column in ("scale", "placed", "peak a GPU", "GPU-hours", "disk", "jobs", "longest", "start"):
-        table.add_column(column, justify="left" if column in ("scale", "placed") else "right", overflow="fold")
+    for column in ("scale", "placed", "memory", "GPU-h", "disk", "jobs", "longest", "start"):
+        table.add_column(
+            column,
+            justify="left" if column in ("scale", "placed") else "right",
+            overflow="fold",
+            no_wrap=column == "GPU-h",
+        )
     for one in found:
         low, middle, high = one.gpu_hours
         peak = bytes_of(one.placed.peak_bytes) if one.placed.peak_bytes else "not known"
@@ -134,7 +139,7 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
             one.scale,
             _placed(one.placed.placement),
             peak,
-            f"{middle:,.1f} ({low:,.1f}–{high:,.1f})",
+            f"{_hours(middle)}\n{_hours(low)}–{_hours(high)}",
             bytes_of(one.disk_bytes),
             str(one.jobs),
             duration(one.longest_s),
@@ -142,7 +147,8 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
         )
     console.print(table)
     console.print(
-        "GPU-hours of what is to do; disk of encoders and checkpoints; longest chain of jobs; start as SLURM says"
+        "memory: the peak of a GPU; GPU-h: hours of what is to do, and between which they lie; disk of encoders and "
+        "checkpoints; longest chain of jobs; start as SLURM says"
     )
     for reason, scale in refusals.items():
         console.print(f"{scale}  {reason}", soft_wrap=True, style="yellow", markup=False)
@@ -150,6 +156,10 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
         console.print(f"{one.scale}  {one.placed.placement.why}", soft_wrap=True, markup=False)
         for reason in one.placed.why:
             console.print(f"    not less: {reason}", soft_wrap=True, style="dim", markup=False)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}"
 
 
 def _placed(placement: Placement) -> str:

@@ -91,8 +91,11 @@ def _count(parameters: int) -> str:
 
 
 def bytes_of(count: float) -> str:
-    """1.5 GiB or 200.0 MiB."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    """1.5 TiB, 1.5 GiB or 200.0 MiB."""
+    for size, unit in ((2**40, "TiB"), (2**30, "GiB")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 2**20:.1f} MiB"
 
 
 def show_budget(
