@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Hashable
 from pathlib import Path
 
 from trainers.data.mirror import Mirror
@@ -21,14 +22,15 @@ class Ahead:
     def __init__(self, store: Store, mirror: Mirror) -> None:
         self.store, self.mirror = store, mirror
         self._thread: threading.Thread | None = None
-        self._seen: set[str] = set()
-        """Data sets that were looked at before: they are tokenised, or soon fail."""
+        self._seen: set[Hashable] = set()
+        """What was looked at before: it is tokenised, or soon fails."""
 
     def begin(self, following: Stage) -> None:
         """Start tokenising what `following` reads, unless nothing of it is new."""
-        if following.data.keys() <= self._seen:
+        read = _what_is_read(following)
+        if read in self._seen:
             return
-        self._seen |= following.data.keys()
+        self._seen.add(read)
         self._thread = threading.Thread(target=self._tokenise, args=(following,), name="ahead", daemon=True)
         self._thread.start()
 
@@ -43,3 +45,8 @@ class Ahead:
 
         with contextlib.suppress(Exception):  # the stage itself will tell what is wrong with its data
             StageData.load(stage, self.mirror, self.store.tokenised, Path(stage.scale.source))
+
+
+def _what_is_read(stage: Stage) -> Hashable:
+    """Equal for all seeds of an arm."""
+    return stage.scale.source, stage.train, stage.evaluate, stage.probes, stage.development_examples

@@ -74,7 +74,7 @@ def forecast(plan: Plan, mirror: Mirror, profile: Profile) -> list[Forecast]:
         ProfileError: something cannot fit, naming the limit.
     """
     store = Store(plan.sweep.store)
-    placed = place(plan, profile, correction=on_one_gpu(plan, store, mirror, profile).memory.factor)
+    placed = place(plan, profile)
     ranks = {name: one.placement.ranks for name, one in placed.items()}
     prediction = predict(plan, store, mirror, speed_of(profile), ranks)
     found = []
@@ -130,7 +130,7 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
             column,
             justify="left" if column in ("scale", "placed") else "right",
             overflow="fold",
-            no_wrap=column == "GPU-h",
+            no_wrap=column in ("scale", "GPU-h"),
         )
     for one in found:
         low, middle, high = one.gpu_hours

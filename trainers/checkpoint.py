@@ -90,6 +90,11 @@ def complete(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdigit())
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """What attempts that were killed while writing left behind."""
+    return list(folder.glob(".step-*"))
+
+
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint by its manifest; None where it is whole."""
     try:
@@ -196,5 +201,5 @@ def _link_states(engine: Engine) -> None:
 
 def discard(folder: Path) -> None:
     """Delete the checkpoints of a finished stage; damaged ones stay, as evidence."""
-    for path in complete(folder):
+    for path in (*complete(folder), *unfinished(folder)):
         shutil.rmtree(path)

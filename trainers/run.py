@@ -173,6 +173,7 @@ class _Attempt:
                 progress.step(done, report.loss, report.tokens)
                 self._beat()
                 if not math.isfinite(report.loss):
+                    self.saver.wait()
                     return self._write_result("diverged", f"the loss is {report.loss} at step {done}")
                 if done in probed:
                     self._probe(done, all_languages=done in all_language_steps(total))

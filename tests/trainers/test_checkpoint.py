@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -23,6 +25,7 @@ from trainers.stage import Execution
 from trainers.store import Store
 
 STOPPED_AFTER = 4
+ALONE = Ranks()
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +151,8 @@ def test_the_same_step_damaged_twice_is_kept_twice(tmp_path):
 def test_half_written_checkpoint_is_ignored(stopped, mirror, arm, finished):
     entry = stopped.entry(arm[0].key)
     newest = checkpoint.complete(entry.checkpoints)[-1]
-    shutil.copytree(newest, entry.checkpoints / ".step-000000005.building")
-    (entry.checkpoints / ".step-000000005.building" / "manifest.json").unlink()
+    shutil.copytree(newest, entry.checkpoints / ".step-000000005.0a1b2c3d")
+    (entry.checkpoints / ".step-000000005.0a1b2c3d" / "manifest.json").unlink()
     run_here(arm[0], stopped, mirror)
     assert entry.events("resumed")[-1]["step"] == STOPPED_AFTER
     assert not entry.events("checkpoint_set_aside")
@@ -203,31 +206,95 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, mirror, arm, f
     assert_same_to_the_last_bit(entry, finished.entry(arm[0].key))
 
 
-def test_a_rank_that_never_finishes_its_file_is_not_waited_for_at_the_end(tmp_path, monkeypatch):
+@pytest.fixture
+def saver_of(tmp_path, monkeypatch):
+    """A saver of one rank among others that are not there."""
     monkeypatch.setattr(saver, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
     monkeypatch.setattr(saver.dist, "barrier", lambda: None)
-    first_of_two = SimpleNamespace(ranks=Ranks(rank=0, world_size=2))
-    writing = Saver(first_of_two, tmp_path, lambda: None, Mock())
+    monkeypatch.setattr(Ranks, "share", lambda _ranks, value: value)
+
+    def make(ranks: Ranks = ALONE, confirm: Callable[[], None] = lambda: None) -> Saver:
+        return Saver(SimpleNamespace(ranks=ranks), tmp_path, confirm, Mock())
+
+    return make
+
+
+def test_a_rank_that_never_finishes_its_file_is_not_waited_for_at_the_end(saver_of, tmp_path):
+    writing = saver_of(Ranks(rank=0, world_size=2))
     writing.begin(3)
     writing.look()  # nothing is whole yet
     writing.close()
-    with pytest.raises(StoreError, match="checkpoint 3 is not whole: rank-00001"):
+    with pytest.raises(StoreError, match=r"step-000000003.* is not whole: rank-00001"):
         writing.wait()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_is_not_put_into_a_stage_that_was_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(saver, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
-    monkeypatch.setattr(saver.dist, "barrier", lambda: None)
-    answers = iter([None, ClaimLost("taken over")])
+def test_ranks_meet_before_the_first_waits_for_the_files_of_others(saver_of, monkeypatch):
+    class RankGone(Exception):
+        pass
 
-    def confirm():
-        if error := next(answers):
-            raise error
+    monkeypatch.setattr(saver.dist, "barrier", Mock(side_effect=RankGone))
+    writing = saver_of(Ranks(rank=0, world_size=2))
+    writing.begin(3)
+    with pytest.raises(RankGone):
+        writing.begin(4)
+    writing.close()
 
-    writing = Saver(SimpleNamespace(ranks=Ranks()), tmp_path, confirm, Mock())
+
+def test_an_attempt_that_was_given_up_writes_to_a_folder_of_its_own(saver_of, tmp_path):
+    given_up, ours = saver_of(Ranks(rank=0, world_size=2)), saver_of()
+    given_up.begin(3)
+    ours.begin(3)
+    ours.wait()
+    given_up.close()
+    with pytest.raises(StoreError):
+        given_up.wait()
+    ours.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000003"]
+    assert checkpoint.damage(tmp_path / "step-000000003") is None
+
+
+def test_what_a_killed_attempt_left_half_written_is_removed(saver_of, tmp_path):
+    left = tmp_path / ".step-000000002.0a1b2c3d"
+    left.mkdir()
+    writing = saver_of()
+    writing.begin(3)
+    writing.wait()
+    writing.close()
+    assert not left.exists()
+    left.mkdir()
+    checkpoint.discard(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_finite_waits_for_the_checkpoint_that_is_being_written(tmp_path, mirror, arm, monkeypatch):
+    write, begun = saver.save_file, threading.Event()
+
+    def slow_write(*args):
+        begun.wait(1)
+        write(*args)
+
+    step = Engine.step
+    reports = iter(range(1000))
+
+    def diverging(*args, **kwargs):
+        report = step(*args, **kwargs)
+        return replace(report, loss=float("nan")) if next(reports) == 1 else report
+
+    monkeypatch.setattr(saver, "save_file", slow_write)
+    monkeypatch.setattr(Engine, "step", diverging)
+    store = Store(tmp_path)
+    assert run_here(arm[0], store, mirror, execution=Execution(checkpoint_every_s=0)) == "diverged"
+    entry = store.entry(arm[0].key)
+    assert [event["step"] for event in entry.events("checkpoint")] == [1]
+    assert not list(entry.checkpoints.iterdir())
+
+
+def test_a_checkpoint_is_not_put_into_a_stage_that_was_taken_over(saver_of, tmp_path):
+    confirm = Mock(side_effect=[None, ClaimLost("taken over")])
+    writing = saver_of(confirm=confirm)
     writing.begin(3)
     with pytest.raises(ClaimLost):
         writing.wait()
     writing.close()
-    assert checkpoint.complete(tmp_path) == []
+    assert not list(tmp_path.iterdir())
