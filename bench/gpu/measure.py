@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.page import CHECKS, STEPS, markdown
+from bench.gpu.page import CHECKS, STEPS, TRIMMED, markdown
 from bench.gpu.page import RECIPE as RECIPE_NAME
 from bench.ways import PEER_NAMES
 
@@ -47,9 +47,6 @@ LEAST_S = 5.0
 """With less time left an attempt is not started."""
 ATTEMPT_S = 240.0
 """Time of one attempt at the most, so that one that hangs leaves time for the others."""
-
-
-TRIMMED = "large, vocabulary trimmed"
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def full_size_jobs() -> list[Job]:
     return [
         job("base", shapes["base"], beside=(CHECKS, *_peers("a", "b", "c")), resumes=True),
         job("large", shapes["large"], beside=(CHECKS, *_peers("a", "c"))),
-        job(TRIMMED, {**shapes["large"], "vocabulary": TRIMMED_ROWS}),
+        job(f"large{TRIMMED}", {**shapes["large"], "vocabulary": TRIMMED_ROWS}),
         job("xl", shapes["xl"], beside=(CHECKS, *_peers("d"))),
     ]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.gpu import measure
+from bench.gpu.page import TRIMMED
 from slurm.sizing import ADAM_BYTES
 from trainers.scales import Shape
 
@@ -69,6 +70,17 @@ def test_every_scale_is_checked_and_its_peers_train_the_same_steps(results):
             ratio = own["tokens_per_s"]["median"] / report["peer"]["tokens_per_s"]["median"]
             assert f"| {job.scale} | {name} | {report['peer']['tokens_per_s']['median']:,.0f} | {ratio:.2f} |" in page
     assert page.count("| yes |") == 9
+
+
+@pytest.mark.slow
+def test_a_trimmed_scale_stands_beside_the_peers_of_the_whole_one(results):
+    found = json.loads(json.dumps(results[0]))
+    found["scales"][f"base{TRIMMED}"] = found["scales"]["base"] | {"beside": {}}
+    page = measure.markdown(found)
+    for name in found["scales"]["base"]["beside"]:
+        if name != measure.CHECKS:
+            assert f"| base | {name} | " in page
+            assert f"| base{TRIMMED} | {name} | " in page
 
 
 @pytest.mark.slow
@@ -208,7 +220,7 @@ def test_full_size_models_have_the_published_sizes():
 
     from bench.gpu.model import build_model
 
-    shapes = {job.scale: Shape(**job.shape) for job in measure.full_size_jobs() if job.scale != measure.TRIMMED}
+    shapes = {job.scale: Shape(**job.shape) for job in measure.full_size_jobs() if not job.scale.endswith(TRIMMED)}
     for shape in shapes.values():
         model = build_model(shape, torch.device("meta"), activation_checkpointing=True)
         assert sum(parameter.numel() for parameter in model.encoder.parameters()) == shape.parameters
