@@ -47,8 +47,6 @@ from trainers.scales import Shape
 
 STAGING = ".fetch"
 CLAIMS = f"{STAGING}/claims"
-SHOWN = 6
-"""Missing files named in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +145,8 @@ class _Fetch:
             missing = [split.path for split in splits if split.source == source]
             missing = [path for path in missing if not (self.root / path).is_file()]
             if missing:
-                more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
                 self.problems.append(
-                    f"{source} is not on the hub, bring it yourself: {how}. "
-                    f"{self.root} lacks {', '.join(missing[:SHOWN])}{more}"
+                    f"{source} is not on the hub, bring it yourself: {how}. {self.root} lacks {', '.join(missing)}"
                 )
 
     def _jobs(self, splits: list[Split], encoders: list[str], progress: Progress) -> list[Job]:

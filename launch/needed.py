@@ -36,7 +36,10 @@ BRING = {
         "CCGbank is licensed (LDC2005T13): sections 02-21 as train, 00 as validation; columns tokens, tags (lists of "
         "words and of supertags), one row a sentence"
     ),
-    "text": "raw text for language modelling, one file a language; the column text, one line a row",
+    "text": (
+        "raw text for language modelling, one file for each of the sweep's `languages:`, or without them of XTREME's "
+        "40; the column text, one line a row"
+    ),
     "translated": "machine-translated training rows: the columns of the task's own training set, row by row",
 }
 """Data sets that are not on the hub: what to bring, and in which form."""

@@ -273,7 +273,7 @@ class Engine:
 
 def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
     """Linear warm-up, then linear decay to 0 at `total_steps`; `step` counts from 0."""
-    warmup_steps = int(recipe.warmup * total_steps)
+    warmup_steps = recipe.warmup_steps(total_steps)
     if step < warmup_steps:
         return recipe.learning_rate * (step + 1) / (warmup_steps + 1)
     return recipe.learning_rate * (total_steps - step) / max(1, total_steps - warmup_steps)

@@ -38,17 +38,21 @@ _XSTILTS: Book = {
     "target.panx": {"epochs": 10},
     "target.tatoeba": {"max_length": 512},
     "target.bucc": {"max_length": 512},
+    "target.bucc_dev": {"max_length": 512},
+    "target.bucc_pairs": {"max_length": 512},
 }
 
 _XTREME: Book = {
     "*": {"learning_rate": 2e-5, "warmup": 0.0, "weight_decay": 0.0, "max_length": 128, "epochs": 5, "batch_size": 32},
     "mnli": {"learning_rate": 3e-5},
-    "squad": {"learning_rate": 3e-5, "epochs": 3, "max_length": 384, "weight_decay": 1e-4},
-    "tydiqa": {"learning_rate": 3e-5, "epochs": 3, "max_length": 384, "weight_decay": 1e-4},
+    "squad": {"learning_rate": 3e-5, "warmup": 500, "epochs": 3, "max_length": 384, "weight_decay": 1e-4},
+    "tydiqa": {"learning_rate": 3e-5, "warmup": 500, "epochs": 3, "max_length": 384, "weight_decay": 1e-4},
     "udpos": {"epochs": 10},
     "panx": {"epochs": 10},
     "tatoeba": {"max_length": 512},
     "bucc": {"max_length": 512},
+    "bucc_dev": {"max_length": 512},
+    "bucc_pairs": {"max_length": 512},
 }
 
 _SANDBOX: Book = {

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from trainers.tasks.languages import ENGLISH
 
@@ -88,6 +88,15 @@ Overflow = Literal["split", "truncate"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+def _share_or_number(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError("up to 1 it is a share of the steps, above it a number of them, which is whole")
+    return value
+
+
+Warmup = Annotated[float, Field(ge=0), AfterValidator(_share_or_number)]
+
+
 class Recipe(Frozen):
     """How one task is trained: the whole of it, never a difference from defaults."""
 
@@ -101,8 +110,8 @@ class Recipe(Frozen):
     """Training examples at the most: the first so many of a fixed shuffle, the same for every seed and scale."""
     learning_rate: float = Field(gt=0)
     """Peak of the linear warm-up and decay."""
-    warmup: Fraction = 0.1
-    """Share of the steps in which the learning rate rises."""
+    warmup: Warmup = 0.1
+    """Steps in which the learning rate rises: up to 1 a share of all, above it their number."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's; not on biases and LayerNorm weights."""
     adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -126,6 +135,10 @@ class Recipe(Frozen):
         """Optimizer steps of the whole training, T."""
         steps = self.epochs * self.steps_per_epoch(examples)
         return min(steps, self.max_steps) if self.max_steps else steps
+
+    def warmup_steps(self, total_steps: int) -> int:
+        """Optimizer steps in which the learning rate rises; of a short training more than `total_steps`."""
+        return int(self.warmup if self.warmup > 1 else self.warmup * total_steps)
 
 
 class Training(Frozen):

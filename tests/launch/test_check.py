@@ -15,6 +15,7 @@ from launch.plan import mirror_of
 from launch.sweep import load_sweep
 from trainers.data.mirror import Mirror
 from trainers.scales import SANDBOX_ENCODERS
+from trainers.tasks import TASKS
 
 MNLI = "nyu-mll/glue/mnli/train.parquet"
 XNLI = "google/xtreme/XNLI/test.parquet"
@@ -137,6 +138,17 @@ def test_language_modelling_needs_the_head_that_the_encoder_was_pretrained_with(
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     message = problems(sweep_file(intermediates=["mnli+mlm"], scales=[str(folder)]))
     assert "holds no language-model head (lm_head.*), which +mlm trains further" in message
+
+
+def test_text_is_wanted_in_all_of_xtremes_languages_unless_the_sweep_names_some(sweep_file):
+    """The sandbox holds five, which are enough where the sweep names them, and never taken for all."""
+    intermediates = ["none", "mnli+mlm"]
+    held = {"en", "de", "ru", "sw", "zh"}
+    assert problems(sweep_file(intermediates=intermediates, languages=sorted(held))) == ""
+    missing = re.findall(
+        r"text/(\w+)\.parquet is missing", problems(sweep_file(intermediates=intermediates, languages=None))
+    )
+    assert sorted([*missing, *held]) == sorted(TASKS["panx"].languages)
 
 
 def test_a_store_that_cannot_be_written_is_refused(sweep_file, tmp_path):

@@ -21,6 +21,7 @@ from tests.launch.fake_hub import FakeHub, serving
 from trainers.claims import claim
 from trainers.data.hub import HubError, RemoteFile, Repository
 from trainers.scales import SANDBOX_ENCODERS
+from trainers.tasks import TASKS
 
 TOKEN = "hf_QWERTYtotallysecret"
 MNLI = "nyu-mll/glue/mnli/train.parquet"
@@ -329,6 +330,17 @@ def test_a_job_stays_offline(monkeypatch):
 def test_joined_tasks_need_all_of_their_files(sweep_file):
     paths = {split.path for split in needed_splits(load_sweep(sweep_file(intermediates=["anli_plus"])))}
     assert {"facebook/anli/plain_text/train_r3.parquet", MNLI, "stanfordnlp/snli/plain_text/train.parquet"} <= paths
+
+
+def test_text_is_to_be_brought_in_all_40_languages_and_each_is_named(tmp_path):
+    sweep = load_sweep(Path("launch/sweeps/variants.yaml"), mirror=tmp_path, scales=["sandbox-s"])
+    wanted = {f"text/{language}.parquet" for language in TASKS["panx"].languages}
+    assert len(wanted) == 40
+    assert {split.path for split in needed_splits(sweep) if split.source == "text"} == wanted
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/en.parquet").touch()
+    (told,) = (line for line in fetch_sweep(sweep, Console()) if line.startswith("text is not on the hub"))
+    assert {word.strip(",") for word in told.split() if word.startswith("text/")} == wanted - {"text/en.parquet"}
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,14 @@ def test_tasks_of_one_intermediate_share_the_sizes_of_its_probes():
     assert sizes == {"mnli": (167, 34, 167), "ccg": (167, 34, 167), "squad": (100, 5, 8)}
 
 
+def test_text_of_a_named_language_is_text_and_no_translation():
+    """Tatoeba, from which the languages' codes come, lacks three of XTREME's 40."""
+    plan = make_plan(grid(intermediates=("mnli+mlm",), targets=("panx",), languages=("en", "ms", "my", "yo")))
+    assert [name for name in plan.stages[0].data if name.startswith("mlm/")] == ["mlm/train"]
+    translated = make_plan(grid(intermediates=("mnli@yo",), targets=("panx",)))
+    assert translated.stages[0].train[0].languages == ("yo",)
+
+
 def test_a_task_has_a_recipe_of_its_own_in_each_phase():
     plan = make_plan(
         grid(

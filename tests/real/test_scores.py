@@ -19,7 +19,7 @@ import torch
 from seqeval import metrics
 from torch.nn import functional as F
 
-from tests.trainers.test_answers import mlqa_tokens, overlap_f1, squad_tokens
+from tests.trainers.test_answers import best, mlqa_tokens, squad_tokens
 from tests.trainers.test_chunks import upos_chunks
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import Lengths, load_tokenizer, rows, tokenised
@@ -118,14 +118,14 @@ def written_again(labelled: LabelledSet, frame: pl.DataFrame) -> dict[str, float
         return {"accuracy": np.mean([a == gold for a, gold in zip(answers, right, strict=True)])}
     if task.family == "span":
         tokens = squad_tokens if task.normalisation == "squad" else lambda text: mlqa_tokens(text, labelled.language)
-        pairs = [
-            [(tokens(answer), tokens(text)) for text in gold["text"] or [""]]
-            for answer, gold in zip(answers, stored, strict=True)
-        ]
-        return {
-            "f1": np.mean([max(overlap_f1(*pair) for pair in one) for one in pairs]),
-            "exact_match": np.mean([any(answer == gold for answer, gold in one) for one in pairs]),
-        }
+        f1s, exact = zip(
+            *(
+                best(tokens(answer), [tokens(text) for text in gold["text"] or [""]], task.unanswerable)
+                for answer, gold in zip(answers, stored, strict=True)
+            ),
+            strict=True,
+        )
+        return {"f1": np.mean(f1s), "exact_match": np.mean(exact)}
     gold = [[tag if isinstance(tag, str) else task.labels[tag] for tag in tags] for tags in stored]
     words = [pair for one, other in zip(gold, answers, strict=True) for pair in zip(one, other, strict=True)]
     return {"f1": chunk_f1(gold, answers), "accuracy": np.mean([one == other for one, other in words])}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.trainers.stages import STEPS, Work, plan_stages, run_on_ranks
 from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
-from trainers.scales import SANDBOX_ENCODERS
+from trainers.scales import SANDBOX_ENCODERS, Shape, locate
 from trainers.stage import Execution, Stage
 from trainers.store import StageEntry, Store
 
@@ -38,40 +39,44 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
 
     def make(layer_norm: str = "post", dropout: float = 0.1) -> Path:
         if (layer_norm, dropout) not in made:
-            made[layer_norm, dropout] = _save_encoder(
-                tmp_path_factory.mktemp(f"{layer_norm}-{dropout}") / f"tiny-{layer_norm}", layer_norm, dropout
-            )
+            shape = sandbox_shape(layers=2, hidden=32, heads=2, feed_forward=64, layer_norm=layer_norm)
+            folder = tmp_path_factory.mktemp(f"{layer_norm}-{dropout}") / f"tiny-{layer_norm}"
+            made[layer_norm, dropout] = save_encoder(folder, shape, dropout)
         return made[layer_norm, dropout]
 
     return make
 
 
-def _save_encoder(folder: Path, layer_norm: str, dropout: float) -> Path:
+def sandbox_shape(**changes: Any) -> Shape:
+    """A shape with the vocabulary and positions of the sandbox, whose tokenizer `save_encoder` puts beside it."""
+    return replace(locate("sandbox-s").shape, **changes)
+
+
+def save_encoder(folder: Path, shape: Shape, dropout: float) -> Path:
+    """A Hugging Face folder with random weights and the sandbox's tokenizer."""
     import torch
-    from tokenizers import Tokenizer
     from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaXLConfig, XLMRobertaXLModel
 
     config_class, model_class = {
         "post": (XLMRobertaConfig, XLMRobertaModel),
         "pre": (XLMRobertaXLConfig, XLMRobertaXLModel),
-    }[layer_norm]
-    vocabulary = Tokenizer.from_file(str(SANDBOX_ENCODERS / "sandbox-s" / "tokenizer.json")).get_vocab_size()
+    }[shape.layer_norm]
     config = config_class(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=130,
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=shape.positions,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         type_vocab_size=1,
         pad_token_id=1,
         bos_token_id=0,
         eos_token_id=2,
-        initializer_range=0.1,
+        initializer_range=(0.32 / shape.hidden) ** 0.5,  # sums over the width stay as large at any width
     )
-    torch.manual_seed(len(layer_norm))
+    torch.manual_seed(len(shape.layer_norm))
     model_class(config, add_pooling_layer=False).save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copyfile(SANDBOX_ENCODERS / "sandbox-s" / name, folder / name)

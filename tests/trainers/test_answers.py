@@ -82,14 +82,20 @@ def mlqa_tokens(text: str, language: str) -> list[str]:
 
 def overlap_f1(predicted: list[str], gold: list[str]) -> float:
     """Harmonic mean of precision and recall, by crossing shared tokens out one at a time."""
-    if not predicted or not gold:
-        return float(len(predicted) == len(gold))
     left, shared = list(gold), 0
     for token in predicted:
         if token in left:
             left.remove(token)
             shared += 1
     return 0.0 if not shared else 2 / (len(predicted) / shared + len(gold) / shared)
+
+
+def best(predicted: list[str], golds: list[list[str]], unanswerable: bool = False) -> tuple[float, float]:
+    """F1 and exact match of a question, as the official scripts of SQuAD v1.1 (and MLQA) or of v2 tell them."""
+    told = [gold for gold in golds if gold] if unanswerable else golds
+    if not told:
+        return float(not predicted), float(not predicted)
+    return max(overlap_f1(predicted, gold) for gold in told), float(predicted in told)
 
 
 @settings(max_examples=500)
@@ -105,25 +111,29 @@ def test_mlqa_tokens_are_those_of_a_regex_free_reading(text, language):
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(phrases, golds_of_a_question), max_size=5), st.sampled_from([None, *LANGUAGES]))
-def test_scores_are_the_best_over_the_gold_answers(questions, language):
+@given(
+    st.lists(st.tuples(phrases, golds_of_a_question), max_size=5), st.sampled_from([None, *LANGUAGES]), st.booleans()
+)
+def test_scores_are_the_best_over_the_gold_answers(questions, language, unanswerable):
     name, tokens = ("mlqa", lambda t: mlqa_tokens(t, language)) if language else ("squad", squad_tokens)
-    f1s, exact = answers.scores(name, language or "th", [p for p, _ in questions], [golds for _, golds in questions])
-    expected = [max(overlap_f1(tokens(p), tokens(gold)) for gold in golds) for p, golds in questions]
-    np.testing.assert_allclose(f1s, expected, rtol=1e-14)
-    assert exact.tolist() == [any(tokens(p) == tokens(gold) for gold in golds) for p, golds in questions]
+    predictions, golds = [p for p, _ in questions], [golds for _, golds in questions]
+    f1s, exact = answers.scores(name, language or "th", predictions, golds, unanswerable)
+    expected = [best(tokens(p), [tokens(gold) for gold in golds], unanswerable) for p, golds in questions]
+    np.testing.assert_allclose(f1s, [f1 for f1, _ in expected], rtol=1e-14)
+    assert exact.tolist() == [match for _, match in expected]
 
 
 @given(phrases, golds_of_a_question, st.sampled_from(LANGUAGES))
 def test_scores_lie_between_exact_match_and_one(prediction, golds, language):
-    for name in answers.TOKENS:
+    for name, tokens in answers.TOKENS.items():
         f1s, exact = answers.scores(name, language, [prediction], [golds])
         assert exact[0] in (0, 1)
-        assert exact[0] <= f1s[0] <= 1
+        assert f1s[0] <= 1
+        assert exact[0] <= f1s[0] or not tokens(prediction, language)
 
 
-def score(name: str, language: str, prediction: str, *golds: str) -> tuple[float, float]:
-    f1s, exact = answers.scores(name, language, [prediction], [list(golds)])
+def score(name: str, language: str, prediction: str, *golds: str, unanswerable: bool = False) -> tuple[float, float]:
+    f1s, exact = answers.scores(name, language, [prediction], [list(golds)], unanswerable)
     return f1s[0], exact[0]
 
 
@@ -200,13 +210,24 @@ def test_punctuation_goes_before_articles_so_that_joined_words_stay_joined():
     assert answers.squad_tokens("the-end a.n.", "en") == ["theend"]
 
 
-@pytest.mark.parametrize("name", ["squad", "mlqa"])
-def test_no_answer_equals_no_answer_and_nothing_else(name):
-    assert score(name, "en", "", "") == (1, 1)
-    assert score(name, "en", "the", "") == (1, 1)  # SQuAD v2's rule: nothing is left of it; SQuAD v1.1 gives F1 0
-    assert score(name, "en", "", "Paris") == (0, 0)
-    assert score(name, "en", "Paris", "") == (0, 0)
-    assert score(name, "en", "", "Paris", "") == (1, 1)
+def test_no_answer_equals_no_answer_and_nothing_else():
+    def score_v2(prediction: str, *golds: str) -> tuple[float, float]:
+        return score("squad", "en", prediction, *golds, unanswerable=True)
+
+    assert score_v2("", "") == (1, 1)
+    assert score_v2("the", "") == (1, 1)
+    assert score_v2("", "Paris") == (0, 0)
+    assert score_v2("Paris", "") == (0, 0)
+    assert score_v2("", "the", "Paris") == (0, 0)  # SQuAD v2's script leaves out a gold answer that is only an article
+    assert score_v2("Paris", "the", "Paris") == (1, 1)
+
+
+@pytest.mark.parametrize(("name", "language", "article"), [("squad", "en", "the"), ("mlqa", "es", "una")])
+def test_an_answer_of_articles_alone_has_an_f1_of_0_where_every_question_has_an_answer(name, language, article):
+    """MLQA's Spanish 60184cb268780854f89dc022bbf2ccf2c8eea2ac is answered by `una`."""
+    assert score(name, language, article, article) == (0, 1)
+    assert score(name, language, "", article) == (0, 1)
+    assert score(name, language, "Paris", article, "Paris") == (1, 1)
 
 
 def test_repeated_tokens_count_as_often_as_both_have_them():

@@ -11,7 +11,7 @@ import pytest
 from tests.trainers.conftest import STILL_EXECUTIONS
 from tests.trainers.stages import measurements, plan_stages, predictions, run_here
 from trainers.assembly import assemble
-from trainers.data.tokenise import load_tokenizer
+from trainers.data.tokenise import chosen_rows, load_tokenizer
 from trainers.evaluate import evaluate
 from trainers.ranks import Ranks, connect
 from trainers.stage import Execution
@@ -37,7 +37,10 @@ def test_results_do_not_depend_on_the_number_of_ranks(mirror, still_stages, two_
 
 @pytest.mark.parametrize("layer_norm", ["post", "pre"])
 def test_retrieval_at_every_layer_is_what_plain_code_finds(mirror, encoder_folder, store, layer_norm):
-    """Each sentence alone through Hugging Face's model, mean over its tokens, cosine, nearest foreign sentence."""
+    """Each sentence alone through Hugging Face's model, mean over its tokens, cosine, nearest foreign sentence.
+
+    With a pre-LN encoder also after the final LayerNorm, which of its hidden states only the last have passed.
+    """
     import torch
     from transformers import AutoModel
 
@@ -48,30 +51,38 @@ def test_retrieval_at_every_layer_is_what_plain_code_finds(mirror, encoder_folde
 
     model = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
     tokenizer = load_tokenizer(folder)
-    files = TASKS["tatoeba"].test
-    table = mirror.table(files, "de", TASKS["tatoeba"].columns)
-    chosen = pl.read_parquet(entry.predictions / "tatoeba-layer00-de.parquet")
-    assert chosen.height == 40
-    from trainers.data.tokenise import chosen_rows
+    table = mirror.table(TASKS["tatoeba"].test, "de", TASKS["tatoeba"].columns)
+    rows = chosen_rows(table.num_rows, 40)
+    states = {}
+    with torch.no_grad():
+        for side in table.column_names:
+            ids = [torch.tensor([tokenizer.encode(table[side][int(row)].as_py().strip()).ids]) for row in rows]
+            states[side] = [model(one, output_hidden_states=True).hidden_states for one in ids]
 
-    embedded = {}
-    for side in table.column_names:
-        texts = [table[side][int(row)].as_py().strip() for row in chosen_rows(table.num_rows, 40)]
-        with torch.no_grad():
-            states = [
-                model(torch.tensor([tokenizer.encode(text).ids]), output_hidden_states=True).hidden_states
-                for text in texts
-            ]
-        embedded[side] = np.stack([[layer[0].mean(0).numpy() for layer in each] for each in states], 1)
-    for layer, (foreign, english) in enumerate(zip(*embedded.values(), strict=True)):
-        foreign = foreign / np.linalg.norm(foreign, axis=1, keepdims=True)
-        english = english / np.linalg.norm(english, axis=1, keepdims=True)
-        found = (english @ foreign.T).argmax(1)
-        frame = pl.read_parquet(entry.predictions / f"tatoeba-layer{layer:02d}-de.parquet")
-        assert frame["prediction"].to_list() == [str(place) for place in found]
-        accuracy = measurements(entry)[layer, "retrieval", "tatoeba", "de", "accuracy"]
-        assert accuracy == pytest.approx((found == np.arange(40)).mean())
-    assert layer == 2, "embeddings and two layers"
+    def embedded(side, layer, norm):
+        last = layer == model.config.num_hidden_layers
+        kept = [each[layer][0] if last else norm(each[layer][0]) for each in states[side]]
+        means = torch.stack([tokens.mean(0) for tokens in kept]).detach().numpy()
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+    measures = {"tatoeba": ("retrieval", torch.nn.Identity())}
+    if layer_norm == "pre":
+        measures["tatoeba-normed"] = ("retrieval_normed", model.encoder.LayerNorm)
+    found = {}
+    for name, (measure, norm) in measures.items():
+        for layer in range(3):  # the embeddings and two layers
+            foreign, english = (embedded(side, layer, norm) for side in table.column_names)
+            found[name, layer] = (english @ foreign.T).argmax(1)
+            frame = pl.read_parquet(entry.predictions / f"{name}-layer{layer:02d}-de.parquet")
+            assert frame["prediction"].to_list() == [str(place) for place in found[name, layer]]
+            accuracy = measurements(entry)[layer, measure, "tatoeba", "de", "accuracy"]
+            assert accuracy == pytest.approx((found[name, layer] == np.arange(40)).mean())
+    assert {path.stem for path in entry.predictions.iterdir()} == {
+        f"{name}-layer{layer:02d}-de" for name, layer in found
+    }
+    if layer_norm == "pre":
+        unlike = [any(found["tatoeba", layer] != found["tatoeba-normed", layer]) for layer in range(3)]
+        assert unlike == [True, True, False], "nothing would be tested"
 
 
 def test_zero_shot_score_is_the_mean_of_the_stored_examples(mirror, arm, store):

@@ -252,8 +252,6 @@ def official_normalise(text: str) -> str:
 def official_f1(prediction: str, gold: str) -> float:
     ours, theirs = official_normalise(prediction).split(), official_normalise(gold).split()
     same = sum(min(count, theirs.count(word)) for word, count in collections.Counter(ours).items())
-    if not ours and not theirs:
-        return 1.0  # SQuAD v2's rule for questions without an answer; v1.1 has none
     if same == 0:
         return 0.0
     precision, recall = same / len(ours), same / len(theirs)
@@ -309,3 +307,14 @@ def test_scores_are_means_over_the_best_gold_answer(examples):
 def test_chance_is_the_share_of_questions_without_an_answer():
     rows = table(("q", "c", []), ("q", "c", [("c", 0)]), ("q", "c", []), ("q", "c", []))
     assert span.chance(LabelledSet(SQUAD, "en", rows, None)) == 0.75
+
+
+def test_a_question_without_an_answer_scores_1_where_every_window_prefers_none():
+    rows = [("who?", "a dog", []), ("who?", "a dog", [("dog", 2)])]
+    encoded = TokenisedSet.from_lists([[0]] * 3, [(0, 0)] * 3, [0, 0, 1], target_width=2)
+    without = LabelledSet(TASKS["squad_v2"], "en", table(*rows), encoded)
+    unsure, sure = [3.0, 2, 5, 4.0], [3.0, 2, 5, 2.0]  # the span's score, its ends, that of answering nothing
+    metrics, frame = span.score(without, np.array([unsure, unsure, sure]))
+    assert frame["prediction"].to_list() == ["", "dog"]
+    assert metrics == {"f1": 1.0, "exact_match": 1.0}
+    assert span.score(without, np.array([unsure, sure, sure]))[1]["score"].to_list() == [0, 1]

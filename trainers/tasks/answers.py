@@ -1,7 +1,8 @@
 """How extracted answers are compared with gold ones: SQuAD's way (also XQuAD's and TyDiQA's in XTREME), and MLQA's.
 
 The two differ by tens of points in Chinese: SQuAD's splits by spaces alone, MLQA's takes each character as a token.
-Scores equal XTREME's to the last digit but for SQuAD v2's rule: where nothing is left of both answers F1 is 1, not 0.
+Two answers of which nothing is left (`the`, Spanish `una`) match exactly but share no token, so that their F1 is 0; in
+SQuAD v2 alone, where a question may have no answer, it is 1.
 Sources: the official SQuAD v1.1 and v2.0 scripts; google-research/xtreme, third_party/evaluate_{squad,mlqa}.py (the
 latter is facebookresearch/MLQA, mlqa_evaluation_v1.py).
 """
@@ -62,14 +63,20 @@ TOKENS: dict[str, Tokens] = {"squad": squad_tokens, "mlqa": mlqa_tokens}
 
 
 def scores(
-    normalisation: str, language: str, predictions: Sequence[str], golds: Sequence[Sequence[str]]
+    normalisation: str,
+    language: str,
+    predictions: Sequence[str],
+    golds: Sequence[Sequence[str]],
+    unanswerable: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[n] F1 and [n] exact match of each prediction, the best over its gold answers.
+    """[n] F1 and [n] exact match of each prediction, the best over its gold answers, official to the last digit.
 
     Args:
         normalisation: a key of `TOKENS`.
         language: two letters; `squad` pays no heed to it.
         golds: the gold answers of each question; an unanswerable one has one empty answer.
+        unanswerable: whether SQuAD v2's rules hold: answers of which nothing is left have an F1 of 1, and such gold
+            ones count only where a question has no other.
 
     Raises:
         ValueError: a question has no gold answer, lengths differ, or `mlqa` has no rules for the language.
@@ -81,15 +88,15 @@ def scores(
             raise ValueError(f"question {row} has no gold answer; an unanswerable one has one empty answer")
         found = tokens(prediction, language)
         expected = [tokens(answer, language) for answer in gold]
-        f1s[row] = max(f1(found, answer) for answer in expected)
+        if unanswerable:
+            expected = [answer for answer in expected if answer] or [[]]
         exact[row] = found in expected
+        f1s[row] = exact[row] if unanswerable and not found else max(f1(found, answer) for answer in expected)
     return f1s, exact
 
 
 def f1(predicted: list[str], expected: list[str]) -> float:
-    """F1 of two bags of tokens; two empty ones agree."""
-    if not predicted or not expected:
-        return float(predicted == expected)
+    """F1 of two bags of tokens; of an empty one 0."""
     common = (Counter(predicted) & Counter(expected)).total()
     if not common:
         return 0.0

@@ -163,7 +163,7 @@ def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float],
     if task.unanswerable:
         predictions = [text if decoded[best[row], 0] >= nothing[row] else "" for row, text in enumerate(predictions)]
     golds = [gold["text"] or [""] for gold in answers_column]
-    f1s, exact = answers.scores(task.normalisation, labelled.language, predictions, golds)
+    f1s, exact = answers.scores(task.normalisation, labelled.language, predictions, golds, task.unanswerable)
     frame = pl.DataFrame(
         {
             "example": np.arange(table.num_rows),
