@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from launch.bundles import Bundle
 from launch.job import REQUEUE
+from launch.learned import saved_step
 from launch.records import ArrayFolder
+from launch.retries import stages_in
+from launch.verdicts import Verdict, newest_verdict, verdicts, write_verdict
+from slurm.allocation import job_runs, restarts
 from slurm.causes import Cause, Finding, classify, most_telling
 from slurm.client import SlurmError, ask
 from slurm.failures import Decision, ExitRecord, decide
-from trainers.files import writing
-from trainers.store import Store
+from trainers.stage import Stage
+from trainers.store import StageEntry, Store
 
 TAIL_BYTES = 65_536
 SCHEDULERS_TICK_S = 90.0
@@ -27,21 +31,21 @@ class Attempt:
 
     def __init__(self, folder: ArrayFolder, index: int | str) -> None:
         self.folder, self.index = folder, index
-        bundle = Bundle.load(folder.bundle(index))
-        self.store, self.keys = Store(bundle.store), [stage.key for stage in bundle.stages]
+        self.bundle = Bundle.load(folder.bundle(index))
+        self.store = Store(self.bundle.store)
         self._log_starts = {log: log.stat().st_size for log in self._logs() if log.exists()}
         self._reached = self._progress()
 
     @property
-    def records(self) -> list[ExitRecord]:
-        """The ends of the attempts before this one, oldest first."""
-        return [ExitRecord.model_validate(note["record"]) for note in self.folder.history(self.index)]
+    def stages(self) -> list[Stage]:
+        """The element's stages as they stand by now."""
+        return stages_in(self.bundle, self.store, self.store.outcome)
 
     @property
     def micro_batch_factor(self) -> float:
-        """What earlier ends make of the planned micro-batch."""
-        notes = self.folder.history(self.index)
-        return notes[-1]["decision"]["micro_batch_factor"] if notes else 1.0
+        """What earlier ends of its unfinished stages make of the planned micro-batch."""
+        newest = (newest_verdict(entry) for _, entry in self._unfinished())
+        return min((verdict.decision.micro_batch_factor for verdict in newest if verdict), default=1.0)
 
     def judge(self, status: int, state: str | None, deadline: float | None) -> Decision:
         """Why it ended and what to do, logged with the evidence.
@@ -52,7 +56,7 @@ class Attempt:
             deadline: when the time limit ends the job, as it is by now.
         """
         node, finding = self._finding(status, state, deadline)
-        hosts = _hosts()
+        hosts = _hosts(self.folder.record.placement.nodes)
         record = ExitRecord(
             cause=finding.cause,
             evidence=finding.evidence,
@@ -61,12 +65,35 @@ class Attempt:
             slurm_state=state,
             steps_gained=max(0, self._progress() - self._reached),
         )
-        decision = decide(record, self.records)
-        self._note(record=record.model_dump(mode="json"), decision=decision.model_dump(mode="json"))
+        stage = self._stage_judged(record.cause)
+        if stage is None:
+            return decide(record)
+        entry = self.store.open(stage)
+        decision = decide(record, [verdict.record for verdict in verdicts(entry)])
+        write_verdict(entry, Verdict(record=record, decision=decision))
         return decision
+
+    def _stage_judged(self, cause: Cause) -> Stage | None:
+        """The unfinished stage that the end is about; None where nothing is left, or others are at it.
+
+        One whose own log names the cause: a single rank goes on with other stages when one has failed.  Else the last
+        that was begun, or the first in turn where the job ended before it began any.
+        """
+        ends = [(stage, entry, _end_here(entry)) for stage, entry in self._unfinished()]
+        named = (stage for stage, _, end in ends if end == cause)
+        begun = (stage for stage, _, end in reversed(ends) if end is not None)
+        in_turn = (stage for stage, entry, end in ends if end is None and not entry.claimant(job_runs))
+        return next(chain(named, begun, in_turn), None)
+
+    def _unfinished(self) -> Iterator[tuple[Stage, StageEntry]]:
+        for stage in self.stages:
+            if not (entry := self.store.entry(stage.key)).done:
+                yield stage, entry
 
     def _finding(self, status: int, state: str | None, deadline: float | None) -> tuple[int | None, Finding]:
         """The node of the rank that failed first, by its position (None where none did), and what its log tells."""
+        if not any(self._unfinished()):
+            return None, Finding(Cause.COMPLETED, "every stage has its result", 0)
         if state is None and status == REQUEUE:
             told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
             late = deadline is not None and time.time() > deadline - told
@@ -96,27 +123,37 @@ class Attempt:
     def _progress(self) -> int:
         """Optimizer steps that are saved, over all stages; a finished stage counts a step more than its last one."""
         total = 0
-        for key in self.keys:
-            entry = self.store.entry(key)
+        for stage in self.stages:
+            entry = self.store.entry(stage.key)
             if entry.done:
                 total += 1 + max((event["step"] for event in entry.events("step")), default=0)
-            elif entry.checkpoints.is_dir():
-                steps = (path.name.removeprefix("step-") for path in entry.checkpoints.iterdir())
-                total += max((int(step) for step in steps if step.isdigit()), default=0)
+            else:
+                total += saved_step(entry)
         return total
 
-    def _note(self, **facts: Any) -> None:
-        restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-        line = json.dumps({"time": time.time(), "restarts": restarts, **facts})
-        path = self.folder.attempts(self.index)
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+
+def _end_here(entry: StageEntry) -> str | None:
+    """How a stage's own log says that this job's attempt ended, "" where it left no word; None where it made none."""
+    end = None
+    for event in entry.events("attempt", "ended"):
+        if event["event"] == "attempt":
+            end = "" if _is_this_job(event.get("scheduler", {})) else None
+        elif end is not None:
+            end = event["outcome"]
+    return end
 
 
-def _hosts() -> list[str]:
-    """Nodes of this job, in the order of ranks."""
+def _is_this_job(scheduler: Mapping[str, str]) -> bool:
+    """Whether an attempt was made by this job, and since it was last requeued."""
+    same = scheduler.get("SLURM_JOB_ID") == os.environ["SLURM_JOB_ID"]
+    return same and restarts(scheduler) == restarts(os.environ)
+
+
+def _hosts(count: int) -> list[str]:
+    """Nodes of this job, in the order of ranks; none where it has more of them: which are the ranks' is not known."""
     nodes = os.environ.get("SLURM_JOB_NODELIST", "")
     try:
-        return ask(["scontrol", "show", "hostnames", nodes]).split()
+        hosts = ask(["scontrol", "show", "hostnames", nodes]).split()
     except SlurmError:
         return []
+    return hosts if len(hosts) == count else []

@@ -203,7 +203,7 @@ class Slurm:
         self._exclude = decision.exclude_nodes
         if decision.action != "stop":
             return "stopped", ""
-        if self.array.history(trial.run)[-1]["record"]["cause"] == Cause.CANCELLED:
+        if decision.cause == Cause.CANCELLED:
             sys.exit(status or 1)  # a person ended this job, not the trial
         return "ended", decision.because if status else ""
 

@@ -121,7 +121,7 @@ def _broker(folder: AgentsFolder, count: int) -> None:
 
 def _submit(chosen: Chosen, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
     """Send an array of as many agents as are not yet in the queue; their number."""
-    from launch.placing import place
+    from launch.placing import placements
     from launch.records import PREFIX, ArrayRecord, new_folder
     from launch.snapshot import take_snapshot
     from launch.trials import TEMPLATE
@@ -136,7 +136,7 @@ def _submit(chosen: Chosen, plan: Plan, mirror: Mirror, folder: AgentsFolder) ->
     if missing <= 0:
         return 0
     # One W&B sweep serves all scales: a job takes what the largest needs.
-    placement = max((one.placement for one in place(plan, profile).values()), key=lambda one: one.ranks)
+    placement = max(placements(plan, profile).values(), key=lambda one: one.ranks)
     code = take_snapshot(sweep.store.resolve())
     array = new_folder(sweep.store.resolve(), name, [folder.folder.name])
     array.write(

@@ -1,31 +1,40 @@
 """A whole sweep inside one SLURM allocation: bundles are its steps, side by side as far as its tasks reach.
 
-retain run --steps sweep.yaml         # what slurm/sweep.sbatch calls
+    retain run --steps sweep.yaml         # what slurm/sweep.sbatch calls
+
+Steps are written down, judged and tried again as the elements of a job array are; only for the end of the allocation is
+the job requeued, and no node of it is left out.
 """
 
 from __future__ import annotations
 
+import getpass
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from launch import status
-from launch.arrays import make_arrays
+from launch.aftermath import Attempt
+from launch.arrays import Array, make_arrays
+from launch.batch import SUPERSEDED, ended_as
 from launch.bundles import bundle_of
 from launch.costs import predict
-from launch.job import REQUEUE
+from launch.placing import speed_of
 from launch.plan import Plan
+from launch.records import ArrayFolder, ArrayRecord, new_folder
+from launch.snapshot import NO_CHECKOUT
 from launch.submit import execution_at
-from slurm.allocation import DEADLINE, deadline, free_port, restarts
-from slurm.client import job_facts, requeue
+from slurm.allocation import DEADLINE, deadline, free_port
+from slurm.causes import Cause
+from slurm.client import requeue
 from slurm.executor import srun
-from slurm.profile import Placement, ProfileError
+from slurm.probe import LONGEST_MIN
+from slurm.profile import Placement, Profile, ProfileError
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
@@ -33,6 +42,8 @@ from trainers.store import Store
 POLL_S = 0.5
 BUNDLE_S = 3600.0
 """Stages are bundled up to about this time: shorter leaves more to deal out at the end, longer saves start-ups."""
+AFTER_A_FAULT_S = 60.0
+"""What the cluster brought down is tried again so much later; a requeued job, too, waits."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,18 @@ class Allocation:
             bool(environment.get("SLURM_JOB_GPUS") or environment.get("SLURM_GPUS_ON_NODE")),
         )
 
+    @property
+    def profile(self) -> Profile:
+        """All that is known of the cluster where there is no cluster file."""
+        return Profile(
+            cluster="this allocation",
+            partition="allocation",
+            nodes=self.nodes,
+            gpus_per_node=self.tasks_per_node if self.gpus else 0,
+            cpus_per_rank=self.cpus_per_task,
+            time_limit_min=LONGEST_MIN,
+        )
+
     def check(self, placements: Mapping[str, Placement]) -> None:
         """
         Raises:
@@ -77,15 +100,33 @@ class Allocation:
                 )
 
 
+@dataclass(frozen=True)
+class Step:
+    """One bundle, and when it may be tried."""
+
+    folder: ArrayFolder
+    index: int
+    stages: tuple[Stage, ...]
+    not_before: float = 0.0
+    """On the monotonic clock."""
+
+    @property
+    def placement(self) -> Placement:
+        return self.folder.record.placement
+
+
 @dataclass
 class Steps:
     """The sweep's bundles, as far as they are started."""
 
     plan: Plan
     mirror: Mirror
+    profile: Profile
     placements: dict[str, Placement]
+    """By scale."""
     allocation: Allocation
-    running: dict[subprocess.Popen[bytes], tuple[Placement, tuple[Stage, ...]]] = field(default_factory=dict)
+    waiting: list[Step] = field(default_factory=list)
+    running: dict[subprocess.Popen[bytes], tuple[Step, Attempt]] = field(default_factory=dict)
     stopping: bool = False
 
     @property
@@ -96,20 +137,21 @@ class Steps:
         """Run what is missing; asked to stop, let every step save and requeue the job."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._stop)
-        waiting = self._bundles()
+        self.waiting = [step for array in self._arrays() for step in self._written_down(array)]
         told = False
-        while self.running or (waiting and not self.stopping):
+        while self.running or (self.waiting and not self.stopping):
             self._reap()
             if self.stopping and not told:
                 told = True
                 for step in self.running:
                     step.send_signal(signal.SIGUSR2)  # srun hands it on to its tasks
             if not self.stopping:
-                waiting = [bundle for bundle in waiting if not self._start(bundle)]
-                if waiting and not self.running:  # what they wait for has failed
-                    break
+                self.waiting = [step for step in self.waiting if not self._start(step)]
+                if not self.running and all(_in_turn(step) for step in self.waiting):
+                    break  # what they wait for has failed
             time.sleep(POLL_S)
-        if self.stopping and job_facts(self.allocation.job_id).get("Restarts", "0") == restarts(os.environ):
+        # A job that a person has ended stays ended.
+        if self.stopping and self.waiting and ended_as(self.allocation.job_id) is None:
             print("saved; back into the queue", flush=True)
             requeue(self.allocation.job_id)
         return status.survey(self.plan, self.store)
@@ -117,52 +159,92 @@ class Steps:
     def _stop(self, *_: object) -> None:
         self.stopping = True
 
-    def _bundles(self) -> list[tuple[Stage, ...]]:
-        """What is missing, parents first."""
-        missing = {
-            one.stage.key
-            for one in status.survey(self.plan, self.store)
-            if one.state not in (*status.SETTLED, "running")
-        }
-        seconds = predict(self.plan, self.store, self.mirror).seconds
-        arrays = make_arrays(self.plan, {key: seconds[key] for key in missing}, {}, BUNDLE_S, len(missing) + 1)
-        return [bundle for array in arrays for bundle in array.bundles]
+    def _arrays(self) -> list[Array]:
+        """What is missing, parents first; what has failed is left to a person, as `retain submit` does."""
+        left_out = (*status.SETTLED, "running", "failed", "blocked")
+        missing = {one.stage.key for one in status.survey(self.plan, self.store) if one.state not in left_out}
+        ranks = {scale: placement.ranks for scale, placement in self.placements.items()}
+        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), ranks).seconds
+        return make_arrays(self.plan, {key: seconds[key] for key in missing}, {}, BUNDLE_S, len(missing) + 1)
 
-    def _start(self, stages: tuple[Stage, ...]) -> bool:
-        """Start a bundle if its parent is done and there is room; False leaves it waiting."""
-        placement = self.placements[stages[0].scale.name]
-        parent = stages[0].parent
-        if (parent and not self.store.entry(parent).done) or self._used() + placement.ranks > self._tasks():
-            return False
-        name = f"{self.plan.sweep.name}-{uuid.uuid4().hex[:8]}"
-        path = self.store.root / "bundles" / f"{name}.json"
+    def _written_down(self, array: Array) -> Iterator[Step]:
+        """The array's bundles as files of the store, where `retain why` and `retain tail` find them."""
+        sweep, placement = self.plan.sweep, self.placements[array.scale]
+        keys = tuple(tuple(stage.key for stage in bundle) for bundle in array.bundles)
+        folder = new_folder(self.store.root, sweep.name, [key for some in keys for key in some])
+        folder.write(
+            ArrayRecord(
+                sweep=sweep.name,
+                scale=array.scale,
+                user=getpass.getuser(),
+                placement=placement,
+                cpus_per_rank=self.allocation.cpus_per_task,
+                spare_nodes=0,
+                minutes=math.ceil(array.seconds / 60),
+                signal_before_end_s=self.profile.signal_before_end_s,
+                code=NO_CHECKOUT.facts,
+                elements=keys,
+            )
+        )
+        execution = execution_at(sweep.execution, placement)
         gpus = placement.ranks_per_node if self.allocation.gpus else 0
-        execution = execution_at(self.plan.sweep.execution, placement)
-        bundle_of(self.plan, self.mirror, stages, execution, gpus_per_node=gpus).save(path)
-        command = self._command(placement, path)
+        for index, stages in enumerate(array.bundles):
+            bundle = bundle_of(
+                self.plan, self.mirror, stages, execution, scratch=self.profile.scratch, gpus_per_node=gpus
+            )
+            bundle.save(folder.bundle(index))
+            yield Step(folder, index, stages)
+
+    def _start(self, step: Step) -> bool:
+        """Start a step if its time has come, its parent is done and there is room; False leaves it waiting."""
+        parent = step.stages[0].parent
+        if not _in_turn(step) or (parent and not self.store.entry(parent).done):
+            return False
+        if self._used() + step.placement.ranks > self._tasks():
+            return False
+        attempt = Attempt(step.folder, step.index)
         end = deadline(self.allocation.job_id)
-        environment = {**os.environ, "MASTER_PORT": str(free_port(name)), **({DEADLINE: str(end)} if end else {})}
-        self.running[subprocess.Popen(command, env=environment)] = (placement, stages)
+        port = free_port(f"{step.folder.name} {step.index}")
+        environment = {**os.environ, "MASTER_PORT": str(port), **({DEADLINE: str(end)} if end else {})}
+        command = self._command(step, attempt.micro_batch_factor)
+        with step.folder.batch_log(step.index).open("ab") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.running[process] = step, attempt
         return True
 
-    def _command(self, placement: Placement, bundle: Path) -> list[str]:
-        logs = self.store.root / "bundles" / bundle.stem
-        logs.mkdir()
-        job = (sys.executable, "-u", "-m", "launch.job", str(bundle))
-        step = srun(placement, self.allocation.cpus_per_task, logs, job)
+    def _command(self, step: Step, micro_batch_factor: float) -> list[str]:
+        logs = step.folder.rank_logs(step.index)
+        logs.mkdir(exist_ok=True)
+        bundle = str(step.folder.bundle(step.index))
+        job = (sys.executable, "-P", "-u", "-m", "launch.job", bundle, str(micro_batch_factor))
+        call = srun(step.placement, self.allocation.cpus_per_task, logs, job)
         share = ["--exact"]
         if self.allocation.gpus:
-            share.append(f"--gpus-per-node={placement.ranks_per_node}")
-        return [step[0], *share, *step[1:]]
+            share.append(f"--gpus-per-node={step.placement.ranks_per_node}")
+        return [call[0], *share, *call[1:]]
 
     def _reap(self) -> None:
-        for step in [step for step in self.running if step.poll() is not None]:
-            _, stages = self.running.pop(step)
-            if step.returncode not in (0, REQUEUE):
-                print(f"a step ended with {step.returncode}: {', '.join(stage.label for stage in stages)}", flush=True)
+        """Judge the steps that have ended; those to be tried again wait."""
+        for process in [process for process in self.running if process.poll() is not None]:
+            step, attempt = self.running.pop(process)
+            state = ended_as(self.allocation.job_id)
+            if state == SUPERSEDED:
+                self.stopping = True
+                continue
+            # Not the allocation's deadline: a step that begins shortly before it has not run out of its own time.
+            decision = attempt.judge(process.returncode, state, deadline=None)
+            if decision.cause != Cause.COMPLETED:
+                print(f"{', '.join(stage.label for stage in step.stages)}: {decision.because}", flush=True)
+            if decision.action != "stop":
+                pause = AFTER_A_FAULT_S if decision.action == "requeue" else 0.0
+                self.waiting.append(replace(step, not_before=time.monotonic() + pause))
 
     def _used(self) -> int:
-        return sum(placement.ranks for placement, _ in self.running.values())
+        return sum(step.placement.ranks for step, _ in self.running.values())
 
     def _tasks(self) -> int:
         return self.allocation.nodes * self.allocation.tasks_per_node
+
+
+def _in_turn(step: Step) -> bool:
+    return time.monotonic() >= step.not_before

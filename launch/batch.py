@@ -57,7 +57,7 @@ def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None
     this = Attempt(folder, index)
     command = (sys.executable, "-P", "-u", "-m", "launch.job", str(folder.bundle(index)), str(this.micro_batch_factor))
     status = subprocess.call(srun(record.placement, record.cpus_per_rank, logs, command), env=environment)
-    state = _state(job_id)
+    state = ended_as(job_id)
     if state == SUPERSEDED:
         print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
         return status, None
@@ -81,7 +81,7 @@ def again(folder: ArrayFolder, exclude_nodes: tuple[str, ...] = ()) -> int:
     return 1
 
 
-def _state(job_id: str) -> str | None:
+def ended_as(job_id: str) -> str | None:
     """SLURM's word for a job that it or a person has ended meanwhile; None for one that ended by itself."""
     try:
         facts = job_facts(job_id)

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Run, Submit, Tail, Watch, Why
+from launch.commands import Cancel, Common, Devcluster, Init, Prune, Retry, Run, Sending, Submit, Tail, Watch, Why
 from launch.loading import checked_plan, console, load, plain, planned, print_json, stage_of
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from launch.status import StageStatus
     from launch.submit import Submitter
     from trainers.data.mirror import Mirror
-
-TAIL_POLL_S = 0.5
 
 
 def init(chosen: Init) -> int:
@@ -37,8 +35,15 @@ def init(chosen: Init) -> int:
 
 
 def submit(chosen: Submit) -> int:
+    from launch.sweep import SweepError
+
+    if chosen.json and not chosen.print:
+        raise SweepError("--json is for the scripts that --print shows: give both, or neither")
     screen = console()
     submitter = _submitter(chosen)
+    if chosen.json:
+        print_json([{"array": name, "script": script} for name, script in submitter.scripts()])
+        return 0
     if chosen.print:
         for name, script in submitter.scripts():
             print(f"# {name}\n{script}\n")
@@ -53,6 +58,7 @@ def watch(chosen: Watch) -> int:
 
     from launch import status
     from launch.operate import queue_of
+    from launch.placing import placements
     from launch.retries import as_it_stands
 
     screen = console()
@@ -61,7 +67,8 @@ def watch(chosen: Watch) -> int:
     settled: dict[str, status.StageStatus] = {}
     with Live(console=screen) as live:
         while True:
-            submitter = replace(submitter, plan=as_it_stands(submitter.plan, store))
+            plan = as_it_stands(submitter.plan, store)
+            submitter = replace(submitter, plan=plan, placements=placements(plan, submitter.profile))
             for line in _submit(chosen, submitter):
                 live.console.print(plain(line), soft_wrap=True)
             plan = as_it_stands(submitter.plan, store)
@@ -72,8 +79,8 @@ def watch(chosen: Watch) -> int:
             time.sleep(chosen.every_s)
 
 
-def _submitter(chosen: Submit) -> Submitter:
-    from launch.placing import place
+def _submitter(chosen: Sending) -> Submitter:
+    from launch.placing import placements
     from launch.snapshot import take_snapshot
     from launch.submit import Submitter
     from launch.sweep import SweepError
@@ -82,14 +89,14 @@ def _submitter(chosen: Submit) -> Submitter:
     profile = load_profile(chosen.cluster)
     sweep, mirror = load(chosen)
     plan = checked_plan(sweep, mirror)
-    placements = {scale: one.placement for scale, one in place(plan, profile).items()}
+    placed = placements(plan, profile)
     code = take_snapshot(sweep.store.resolve())
     if code.dirty and chosen.strict:
         raise SweepError("the code has uncommitted changes; commit them, or submit without --strict")
-    return Submitter(plan, mirror, profile, placements, code)
+    return Submitter(plan, mirror, profile, placed, code)
 
 
-def _submit(chosen: Submit, submitter: Submitter) -> list[str]:
+def _submit(chosen: Sending, submitter: Submitter) -> list[str]:
     """One reconciliation, told in lines."""
     from launch.submit import left_over
     from slurm.client import cancel, queue
@@ -124,15 +131,19 @@ def _agreed(question: str) -> bool:
 
 
 def run_steps(chosen: Run, plan: Plan, mirror: Mirror) -> list[StageStatus]:
-    """The sweep inside this allocation."""
+    """The sweep inside this allocation, placed as `retain submit` would place it."""
     from launch.allocation import Allocation, Steps
-    from slurm.profile import Placement, load_profile
+    from launch.placing import placements
+    from slurm.profile import load_profile
 
-    scales = load_profile(chosen.cluster).scales if chosen.cluster else {}
-    placements = {scale: scales.get(scale, Placement()) for scale in plan.scales}
     allocation = Allocation.of(os.environ)
-    allocation.check(placements)
-    return Steps(plan, mirror, placements, allocation).run()
+    file = chosen.cluster or (Submit.cluster if Submit.cluster.exists() else None)
+    profile = load_profile(file) if file else allocation.profile
+    placed = placements(plan, profile)
+    for scale, one in placed.items():
+        print(f"placed   {scale}: {one.why}", flush=True)
+    allocation.check(placed)
+    return Steps(plan, mirror, profile, placed, allocation).run()
 
 
 def why(chosen: Why) -> int:
@@ -156,7 +167,7 @@ def why(chosen: Why) -> int:
 
 
 def tail(chosen: Tail) -> int:
-    from launch.operate import newest_log
+    from launch.operate import lines_of, newest_log
 
     plan, store = _plan_and_store(chosen)
     stage = stage_of(plan.stages, chosen.stage)
@@ -164,15 +175,12 @@ def tail(chosen: Tail) -> int:
     if log is None:
         print(f"{stage.label} has printed nothing: no job with it has begun", file=sys.stderr)
         return 1
-    with log.open(encoding="utf-8", errors="replace") as file:
-        sys.stdout.writelines(file.readlines()[-chosen.lines :])
-        while chosen.follow and not store.entry(stage.key).done:
-            sys.stdout.flush()
-            if line := file.readline():
-                sys.stdout.write(line)
-            else:
-                time.sleep(TAIL_POLL_S)
-        sys.stdout.writelines(file.readlines() if chosen.follow else ())
+    for line in lines_of(log, chosen.lines, lambda: not chosen.follow or store.entry(stage.key).done):
+        if chosen.json:
+            print_json({"line": line})
+        else:
+            print(line)
+        sys.stdout.flush()
     return 0
 
 
@@ -214,15 +222,20 @@ def prune(chosen: Prune) -> int:
     for entry, folder, size in found:
         if not chosen.dry:
             delete(entry, folder)
-        print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
-    print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
+        if not chosen.json:
+            print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
+    if chosen.json:
+        facts = {"deleted": not chosen.dry}
+        print_json([{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in found])
+    else:
+        print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
     return 0
 
 
 def devcluster(chosen: Devcluster) -> int:
     from slurm.devcluster.command import command
 
-    return command(chosen.action, chosen.root, chosen.nodes, chosen.gpus, chosen.cpus)
+    return command(chosen.action, chosen.root, chosen.nodes, chosen.gpus, chosen.cpus, chosen.json)
 
 
 def _plan_and_store(chosen: Common) -> tuple:

@@ -104,7 +104,7 @@ class Run(Common):
     steps: bool = False
     """Inside a SLURM allocation: run bundles as its steps, on all of its nodes (see slurm/sweep.sbatch)."""
     cluster: Path | None = None
-    """A cluster file whose placements hold for the steps; None is one task for each."""
+    """By it steps are placed as `retain submit` would place them; None is cluster.yaml, or one task each without it."""
 
 
 @dataclass
@@ -237,13 +237,11 @@ class Init:
 
 
 @dataclass
-class Submit(Common):
-    """Send to SLURM what is missing: repeat it after anything, work that is done or under way is never sent again."""
+class Sending(Common):
+    """What commands that send jobs to SLURM take."""
 
     cluster: Path = Path("cluster.yaml")
     """The cluster file (see `retain init`)."""
-    print: bool = False
-    """Show the exact sbatch scripts and send nothing."""
     strict: bool = False
     """Refuse code with uncommitted changes."""
     cancel_removed: bool = False
@@ -251,7 +249,17 @@ class Submit(Common):
 
 
 @dataclass
-class Watch(Submit):
+class Submit(Sending):
+    """Send to SLURM what is missing: repeat it after anything, work that is done or under way is never sent again."""
+
+    print: bool = False
+    """Show the exact sbatch scripts and send nothing."""
+    json: bool = False
+    """With `--print`: the scripts as JSON, with the names of their arrays."""
+
+
+@dataclass
+class Watch(Sending):
     """Submit again and again until every stage has ended, and show the sweep; needed by nothing, liked by some."""
 
     every_s: float = 60.0
@@ -286,6 +294,8 @@ class Tail(Common):
     """So many lines from before."""
     follow: bool = True
     """Go on until the stage ends."""
+    json: bool = False
+    """Print each line as JSON."""
 
 
 @dataclass
@@ -302,6 +312,8 @@ class Prune(Common):
 
     dry: bool = False
     """Only say what would be deleted."""
+    json: bool = False
+    """Print the folders as JSON."""
 
 
 @dataclass
@@ -322,3 +334,5 @@ class Devcluster:
     """Fake GPUs of each node."""
     cpus: int = 8
     """CPUs of each node, whether this machine has them or not."""
+    json: bool = False
+    """Print the cluster as JSON."""

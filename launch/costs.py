@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from launch.learned import group_of, learn_memory, learn_time
+from launch.learned import group_of, learn_memory, learn_time, training_left_s
 from launch.plan import Plan
 from slurm.calibration import Calibration
 from slurm.sizing import EXPORT_BYTES
@@ -45,7 +45,7 @@ class Prediction:
 def predict(
     plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, ranks: Mapping[str, int] | None = None
 ) -> Prediction:
-    """Time of each unfinished stage, and disk of all.
+    """Time that each unfinished stage still takes, and disk of all.
 
     Args:
         speed: of one rank.
@@ -55,8 +55,12 @@ def predict(
     clock = learn_time(plan, store, works, speed)
 
     def interval(stage: Stage) -> tuple[float, float, float]:
-        world_size = (ranks or {}).get(stage.scale.name, 1)
-        return clock.interval_s(group_of(stage), expected_s(works[stage.key], speed, world_size))
+        work, world_size = works[stage.key], (ranks or {}).get(stage.scale.name, 1)
+        left_s = training_left_s(store.entry(stage.key), work.steps)
+        if left_s is not None:  # its own pace tells more than that of others
+            work = replace(work, training_tokens=0, steps=0)
+        low, middle, high = clock.interval_s(group_of(stage), expected_s(work, speed, world_size))
+        return low + (left_s or 0), middle + (left_s or 0), high + (left_s or 0)
 
     intervals = {stage.key: interval(stage) for stage in plan.stages if not store.entry(stage.key).done}
     disk = sum(

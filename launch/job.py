@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from launch.ahead import Ahead
 from launch.bundles import Bundle
-from launch.retries import with_retries
-from slurm.allocation import DEADLINE, first_node, job_runs
+from launch.deadline import Deadline
+from launch.retries import stages_in
+from slurm.allocation import first_node, job_runs
 from trainers.claims import StageInUse
 from trainers.data.mirror import Mirror
 from trainers.ranks import Ranks, connect, disconnect
@@ -34,9 +35,6 @@ WAIT_FOR_OTHERS_S = 1.0
 REQUEUE = 75
 """Exit status of a job that has more to do: `EX_TEMPFAIL` of sysexits.h."""
 FAILED = 1
-TO_FIRST_CHECKPOINT_S = 120.0
-"""A stage is not started later than this before the time limit: it would end before anything of it is saved."""
-STARTED = time.time()
 CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "HF_HOME")
 
 
@@ -140,25 +138,19 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
         store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, _job_name(), job_runs
     )
     outcomes: dict[str, str] = {}
-    ahead = Ahead(store, context.mirror)
+    ahead, deadline = Ahead(store, context.mirror), Deadline()
 
     def next_step(stage: Stage) -> str:
         """The first rank decides for all: they must enter a stage together or not at all."""
-        if should_stop() or _too_late():
+        if should_stop() or deadline.too_late(stage.kind):
             return "stop"
         return _parent_verdict(stage, outcomes, store)
 
     def outcome(key: str) -> str | None:
         return outcomes.get(key) or store.outcome(key)
 
-    # What it starts from may have been run again by another job.
-    parents = {stage.parent for stage in bundle.stages} - {stage.key for stage in bundle.stages} - {None}
-    before_us = [store.entry(key).stage for key in sorted(filter(None, parents))] if bundle.retries else []
-
     def missing() -> list[Stage]:
-        done_before = with_retries(before_us, outcome, bundle.retries)
-        stages = with_retries((*before_us, *bundle.stages), outcome, bundle.retries)
-        return [stage for stage in stages[len(done_before) :] if stage.key not in outcomes]
+        return [stage for stage in stages_in(bundle, store, outcome) if stage.key not in outcomes]
 
     while waiting := missing():
         before = len(outcomes)
@@ -181,21 +173,13 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
                     outcomes[stage.key] = "failed"  # other stages of the bundle can still run
                     print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
                     traceback.print_exc()
+                if ranks.first:
+                    deadline.learn(stage.kind, store.entry(stage.key))
                 if outcomes[stage.key] == "diverged":
                     break  # what comes after may start from the next attempt
         if len(outcomes) == before:
             time.sleep(WAIT_FOR_OTHERS_S)
     return outcomes
-
-
-def _too_late() -> bool:
-    """Whether a stage that began now would end before anything of it is saved."""
-    if DEADLINE not in os.environ:
-        return False
-    end = float(os.environ[DEADLINE])
-    # Of a job that is short as a whole, its last fifth: it could never begin anything else.
-    needed = min(TO_FIRST_CHECKPOINT_S, 0.2 * (end - STARTED))
-    return time.time() > end - needed
 
 
 def _job_name() -> str:

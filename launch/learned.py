@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from launch.plan import Plan
 from launch.sizes import model_size
+from launch.status import tail_of
 from slurm.calibration import Calibration, calibrate
 from slurm.memory import MemoryParts, Sharding, peak
 from slurm.timing import Clock, Finished, Speed, Work, expected_s
 from trainers.scales import Shape
-from trainers.store import Store
+from trainers.store import StageEntry, Store
 from trainers.tasks.intermediates import MLM
 
 
@@ -32,6 +34,26 @@ def learn_time(plan: Plan, store: Store, works: Mapping[str, Work], speed: Speed
 def group_of(stage: Any) -> str:
     """Which stages are alike in time."""
     return f"{stage.scale.name} {stage.kind}"
+
+
+def saved_step(entry: StageEntry) -> int:
+    """Optimizer steps that an unfinished stage need not do again; 0 where none is saved."""
+    if not entry.checkpoints.is_dir():
+        return 0
+    steps = (path.name.removeprefix("step-") for path in entry.checkpoints.iterdir())
+    return max((int(step) for step in steps if step.isdigit()), default=0)
+
+
+def training_left_s(entry: StageEntry, steps: int) -> float | None:
+    """Seconds that the training of a stage still takes, at the pace of its last steps; None where none is saved.
+
+    Args:
+        steps: of the whole training.
+    """
+    if not (done := saved_step(entry)):
+        return None
+    paces = [event["seconds"] for event in tail_of(entry) if event["event"] == "step"]
+    return max(0, steps - done) * statistics.median(paces) if paces else None
 
 
 def learn_memory(plan: Plan, store: Store, device: str | None = None) -> Calibration:

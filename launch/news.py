@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from launch.status import FAILURES, SETTLED, tail_of
+from launch.status import SETTLED, failure, since_last_attempt
 from slurm.notify import Notifier, changes
 from trainers.files import write_atomically, writing
 from trainers.stage import Frozen
@@ -69,9 +69,7 @@ def _state(entry: StageEntry) -> str:
         return result["outcome"] if result["outcome"] in SETTLED else "failed"
     if not entry.folder.is_dir():
         return "waiting"
-    last = next((event for event in reversed(tail_of(entry)) if event["event"] in ("ended", "attempt", "retry")), None)
-    failed = last is not None and last["event"] == "ended" and last["outcome"] in FAILURES
-    return "failed" if failed else "running"
+    return "failed" if failure(since_last_attempt(entry)) else "running"
 
 
 def _first(marker: Path) -> bool:

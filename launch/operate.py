@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from launch.plan import Plan
 from launch.records import ArrayFolder, array_folders, in_queue
+from launch.verdicts import verdict_of
 from slurm.client import QueuedJob, SlurmError, queue
 from trainers.files import read_json_lines, writing
 from trainers.stage import Stage
@@ -17,6 +18,8 @@ from trainers.store import EventLog, StageEntry, Store
 
 TOLD_EVENTS = ("step", "measured")
 """Of these a story tells only the last of each attempt: there are thousands."""
+LOOK_EVERY_S = 0.5
+"""For what a log has grown by."""
 
 
 def queue_of(store: Path, console: Any) -> dict[str, QueuedJob] | None:
@@ -45,7 +48,7 @@ def jobs_to_cancel(plan: Plan, queued: dict[str, QueuedJob], stages: Iterable[St
 def story(stage: Stage, store: Store) -> list[tuple[float, str]]:
     """Everything that is known of one stage, oldest first: Unix time and a line each."""
     entry = store.entry(stage.key)
-    return sorted([*_events(entry), *_attempts(stage.key, store.root)], key=lambda pair: pair[0])
+    return sorted([*_events(entry), *_submissions(stage.key, store.root)], key=lambda pair: pair[0])
 
 
 def _events(entry: StageEntry) -> Iterator[tuple[float, str]]:
@@ -71,6 +74,9 @@ def _sentence(event: dict[str, Any]) -> str:
         return (
             f"attempt {event['claim']} by {event['job']} on {where}, {event['world_size']} rank(s) {scheduler}".rstrip()
         )
+    if kind == "judged":
+        decision = verdict_of(event).decision
+        return f"job ended {decision.cause}: {decision.because}"
     facts = {name: value for name, value in event.items() if name not in ("event", "time")}
     if kind == "ended":
         evidence = f": {event['evidence']}" if event.get("evidence") else ""
@@ -78,14 +84,12 @@ def _sentence(event: dict[str, Any]) -> str:
     return f"{kind.replace('_', ' ')}  " + ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def _attempts(key: str, store: Path) -> Iterator[tuple[float, str]]:
+def _submissions(key: str, store: Path) -> Iterator[tuple[float, str]]:
     for folder, index in elements_of(key, store):
         record = folder.record
         placed = f"{record.placement.ranks} rank(s) on {record.placement.nodes} node(s)"
         written = (folder.folder / "array.json").stat().st_mtime
         yield written, f"submitted by {record.user} as element {index} of {folder.name}: {placed}, {record.minutes} min"
-        for note in folder.history(index):
-            yield note["time"], f"job ended {note['record']['cause']}: {note['decision']['because']}"
 
 
 def elements_of(key: str, store: Path) -> Iterator[tuple[ArrayFolder, int]]:
@@ -101,6 +105,22 @@ def newest_log(key: str, store: Path) -> Path | None:
     """What rank 0 of the latest job with this stage prints; None where it was never submitted or has not begun."""
     logs = [folder.rank_logs(index) / "rank-0.txt" for folder, index in elements_of(key, store)]
     return next((log for log in reversed(logs) if log.exists()), None)
+
+
+def lines_of(log: Path, most: int, ended: Callable[[], bool]) -> Iterator[str]:
+    """The last lines of a log, `most` of them, and those that come until it has ended; each is whole, but the last."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        *before, begun = file.read().split("\n")
+        yield from before[max(0, len(before) - most) :]
+        last = False
+        while not last:
+            last = ended()  # before reading: what comes between is read
+            *whole, begun = (begun + file.read()).split("\n")
+            yield from whole
+            if not last:
+                time.sleep(LOOK_EVERY_S)
+    if begun:
+        yield begun
 
 
 def let_again(entry: StageEntry) -> bool:

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from launch.costs import TYPICAL_TOKENS
+from launch.learned import learn_memory
 from launch.plan import Plan
 from launch.sizes import model_size
 from slurm.fitting import Misfit, least_sharding
-from slurm.gpus import GIB, GPUS, Gpu
+from slurm.gpus import GIB, GPUS, Gpu, named
 from slurm.memory import Sharding, peak
 from slurm.profile import Placement, Profile, ProfileError
 from slurm.timing import CPU_CORE, Speed
 from trainers.stage import Stage
+from trainers.store import Store
 from trainers.tasks import TASKS
 from trainers.tasks.intermediates import MLM
 
@@ -36,47 +38,51 @@ def gpu_of(profile: Profile) -> Gpu | None:
     """The cluster's GPU; None where the profile does not say what it is.
 
     Raises:
-        ProfileError: its name is not in the table.
+        ProfileError: its name is not in the table, or may mean several.
     """
-    if profile.gpus_per_node == 0:
+    if profile.gpus_per_node == 0 or profile.gpu is None:
         return None
-    if profile.gpu is None:
-        return None
-    if profile.gpu not in GPUS:
+    meant = named(profile.gpu)
+    if not meant:
         raise ProfileError(
             f"gpu {profile.gpu!r} is not in the table of known ones ({', '.join(GPUS)}): name the nearest, with its "
             "memory as gpu_memory_gib"
         )
-    known = GPUS[profile.gpu]
-    return replace(known, memory_bytes=int(profile.gpu_memory_gib * GIB)) if profile.gpu_memory_gib else known
+    if profile.gpu_memory_gib:
+        memory = int(profile.gpu_memory_gib * GIB)
+        return replace(min(meant, key=lambda one: abs(one.memory_bytes - memory)), memory_bytes=memory)
+    if len(meant) > 1:
+        names = " or ".join(one.name for one in meant)
+        raise ProfileError(f"gpu {profile.gpu!r} may be {names}: write in the cluster file which of them it is")
+    return meant[0]
 
 
 def speed_of(profile: Profile) -> Speed:
     """Of one of the cluster's GPUs; where the profile does not say which, of a CPU core.
 
     Raises:
-        ProfileError: the GPU's name is not in the table.
+        ProfileError: the GPU's name is not in the table, or may mean several.
     """
     gpu = gpu_of(profile)
     return Speed.of(gpu) if gpu else CPU_CORE
 
 
-def place(plan: Plan, profile: Profile, correction: float = 1.0) -> dict[str, Placed]:
+def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
     """Each scale of the plan: as the profile says, or the least sharding that fits; one GPU where none is known.
 
-    Args:
-        correction: what finished stages taught about the memory model.
+    What fits is said by the memory model, corrected by the measured peaks of the plan's finished stages.
 
     Raises:
         ProfileError: something cannot fit; all of it, naming the limits.
     """
     gpu, placed, problems = gpu_of(profile), {}, []
+    correction = learn_memory(plan, Store(plan.sweep.store.resolve()), speed_of(profile).device).factor
     for name in plan.scales:
         stages = [stage for stage in plan.stages if stage.scale.name == name]
         if name in profile.scales:
-            one = Placed(profile.scales[name], _peak(plan, name, stages, profile.scales[name], profile, gpu))
+            one = Placed(profile.scales[name], _peak(plan, name, stages, profile, gpu, correction) if gpu else None)
         elif gpu is None:
-            one = Placed(Placement(why="one rank: the cluster file does not say what GPU there is"))
+            one = Placed(Placement(why="one rank: no cluster file says what GPU there is"))
         else:
             fit = least_sharding(
                 model_size(plan.scales[name].shape, language_model=_reads_text(stages)),
@@ -115,13 +121,14 @@ def place(plan: Plan, profile: Profile, correction: float = 1.0) -> dict[str, Pl
     return placed
 
 
-def _peak(
-    plan: Plan, scale: str, stages: Iterable[Stage], placement: Placement, profile: Profile, gpu: Gpu | None
-) -> float | None:
+def placements(plan: Plan, profile: Profile) -> dict[str, Placement]:
+    """Where each scale of the plan is placed, as `place` says and with its errors."""
+    return {scale: one.placement for scale, one in place(plan, profile).items()}
+
+
+def _peak(plan: Plan, scale: str, stages: Iterable[Stage], profile: Profile, gpu: Gpu, correction: float) -> float:
     """Predicted peak of a placement that was set by hand."""
-    if gpu is None:
-        return None
-    stages = list(stages)
+    placement = profile.scales[scale]
     sharding = Sharding(
         world_size=placement.ranks,
         gpus_per_node=max(1, profile.gpus_per_node),
@@ -130,7 +137,8 @@ def _peak(
         micro_batch_tokens=placement.micro_batch_tokens or plan.sweep.execution.micro_batch_tokens,
         precision="bf16" if gpu.bf16 else "fp32",
     )
-    return peak(model_size(plan.scales[scale].shape, language_model=_reads_text(stages)), sharding).total
+    parts = peak(model_size(plan.scales[scale].shape, language_model=_reads_text(stages)), sharding)
+    return parts.reserve + correction * parts.allocated
 
 
 def step_tokens(stage: Stage) -> int:

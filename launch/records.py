@@ -4,8 +4,8 @@
                  bundles/3.json  all that element 3 needs to know
                  script.sh       exactly what sbatch was given
                  log/3.txt       what its batch step said;  log/3/rank-0.txt what rank 0 said
-                 attempts/3.jsonl  how each of its attempts ended, and what was decided
 
+How its jobs ended, and what was decided, is in the logs of their stages (`launch.verdicts`).
 A job is known by its unique name, which is the folder's: when sbatch's answer is lost, squeue still tells.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from slurm.client import QueuedJob
 from slurm.profile import Placement
-from trainers.files import read_json_lines, write_atomically, writing
+from trainers.files import write_atomically, writing
 from trainers.stage import Frozen, digest
 
 PREFIX = "retain-"
@@ -66,13 +66,6 @@ class ArrayFolder:
     def rank_logs(self, index: int | str) -> Path:
         return self.folder / "log" / str(index)
 
-    def attempts(self, index: int | str) -> Path:
-        return self.folder / "attempts" / f"{index}.jsonl"
-
-    def history(self, index: int | str) -> list[dict[str, Any]]:
-        """How the attempts of one element ended, oldest first."""
-        return list(read_json_lines(self.attempts(index)))
-
 
 def array_folders(store: Path) -> Iterator[ArrayFolder]:
     """Every sbatch call of this store."""
@@ -93,7 +86,7 @@ def new_folder(store: Path, sweep: str, keys: Iterable[str]) -> ArrayFolder:
             except FileExistsError:
                 attempt += 1
                 continue
-        for part in ("bundles", "log", "attempts"):
+        for part in ("bundles", "log"):
             (folder / part).mkdir()
         return ArrayFolder(folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from launch.bundles import Bundle
 from launch.plan import Plan
 from trainers.stage import Stage
 from trainers.store import Store
@@ -44,6 +45,15 @@ def attempts(
             seen.add(stage.key)
         if stage.key != planned.key:
             moved[planned.key] = stage.key
+
+
+def stages_in(bundle: Bundle, store: Store, outcome: Callable[[str], str | None]) -> list[Stage]:
+    """A bundle's stages as they stand by now, parents first."""
+    # What it starts from may have been run again by another job.
+    parents = {stage.parent for stage in bundle.stages} - {stage.key for stage in bundle.stages} - {None}
+    before_us = [store.entry(key).stage for key in sorted(filter(None, parents))] if bundle.retries else []
+    done_before = with_retries(before_us, outcome, bundle.retries)
+    return list(with_retries((*before_us, *bundle.stages), outcome, bundle.retries)[len(done_before) :])
 
 
 def as_it_stands(plan: Plan, store: Store) -> Plan:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from launch.plan import Plan
+from launch.verdicts import verdict_of
 from slurm.client import QueuedJob
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
@@ -28,6 +29,7 @@ STYLES = {
     "blocked": "red",
 }
 FAILURES = ("bad_data", "out_of_memory", "crash")
+"""Ends that a stage's own log tells of."""
 TAIL_BYTES = 65_536
 
 
@@ -96,9 +98,7 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
         return StageStatus(stage, result["outcome"], result["evidence"] or f"{seconds:.0f} s")
     if not entry.folder.is_dir():
         return StageStatus(stage, "waiting")
-    tail = tail_of(entry)
-    last_attempt = max((i for i, event in enumerate(tail) if event["event"] in ("attempt", "retry")), default=0)
-    last = {event["event"]: event for event in tail[last_attempt:]}
+    last = since_last_attempt(entry)
     step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
 
     def runs(owner: Mapping[str, Any]) -> bool | None:
@@ -107,18 +107,40 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
 
     if entry.claimant(runs):
         return StageStatus(stage, "running", step)
+    if why := failure(last):
+        return StageStatus(stage, "failed", why)
     if "retry" in last:
         return StageStatus(stage, "waiting", "let run again")
+    if not last:
+        return StageStatus(stage, "waiting")
+    return StageStatus(stage, "interrupted", f"{_end(last)} at {step}; goes on when run again")
+
+
+def since_last_attempt(entry: StageEntry) -> dict[str, dict[str, Any]]:
+    """The last event of each kind since a stage was last begun or let run again."""
+    tail = tail_of(entry)
+    first = max((i for i, event in enumerate(tail) if event["event"] in ("attempt", "retry")), default=0)
+    return {event["event"]: event for event in tail[first:]}
+
+
+def failure(last: Mapping[str, dict[str, Any]]) -> str | None:
+    """Why a stage is left to a person: by the verdict on its job, or its own word where no job was judged.
+
+    Args:
+        last: of `since_last_attempt`.
+    """
+    if "judged" in last:
+        decision = verdict_of(last["judged"]).decision
+        return f"{decision.cause}: {decision.because}" if decision.failed else None
     ended = last.get("ended")
-    if ended and ended["outcome"] in FAILURES:
-        return StageStatus(stage, "failed", f"{ended['outcome']}: {ended['evidence']}")
-    if ended:
-        return StageStatus(stage, "interrupted", f"{ended['outcome']} at {step}; goes on when run again")
-    return (
-        StageStatus(stage, "interrupted", f"killed at {step}; goes on when run again")
-        if tail
-        else StageStatus(stage, "waiting")
-    )
+    return f"{ended['outcome']}: {ended['evidence']}" if ended and ended["outcome"] in FAILURES else None
+
+
+def _end(last: Mapping[str, dict[str, Any]]) -> str:
+    """What interrupted a stage, in a word."""
+    if "judged" in last:
+        return verdict_of(last["judged"]).decision.cause.replace("_", " ")
+    return str(last["ended"]["outcome"]) if "ended" in last else "killed"
 
 
 def tail_of(entry: StageEntry) -> list[dict[str, Any]]:

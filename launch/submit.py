@@ -25,6 +25,7 @@ from launch.plan import Plan
 from launch.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
 from launch.snapshot import Snapshot
 from launch.turns import turn
+from launch.verdicts import newest_verdict
 from slurm.client import QueuedJob, SlurmError, queue, release
 from slurm.executor import ArrayExecutor, ArrayJob
 from slurm.profile import Placement, Profile
@@ -170,7 +171,19 @@ class Submitter:
             minutes=min(minutes, self.profile.time_limit_min),
             dependency=dependency,
             comment=f"retain {self.plan.sweep.name} {array.scale}",
+            exclude=self._bad_nodes(array),
         )
+
+    def _bad_nodes(self, array: Array) -> tuple[str, ...]:
+        """Nodes that failed under earlier jobs of these stages, as far as there are others."""
+        stages = [stage for bundle in array.bundles for stage in bundle]
+        verdicts = filter(None, (newest_verdict(self.store.entry(stage.key)) for stage in stages))
+        bad = {node for verdict in verdicts for node in verdict.decision.exclude_nodes}
+        return tuple(sorted(bad)[: self._spare_nodes(array.scale)])
+
+    def _spare_nodes(self, scale: str) -> int:
+        """Nodes of the partition beyond those that one element needs."""
+        return self.profile.nodes - self.placements[scale].nodes
 
     def _environment(self) -> tuple[str, ...]:
         if self.code.folder is None:
@@ -185,7 +198,7 @@ class Submitter:
             user=getpass.getuser(),
             placement=job.placement,
             cpus_per_rank=self.profile.cpus_per_rank,
-            spare_nodes=self.profile.nodes - job.placement.nodes,
+            spare_nodes=self._spare_nodes(array.scale),
             minutes=job.minutes,
             signal_before_end_s=self.profile.signal_before_end_s,
             code=self.code.facts,

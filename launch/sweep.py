@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from launch.search import LARGEST_GRID, PLACES, parts, sound_values
+from slurm.profile import one_line
 from trainers.recipes import BOOKS, recipe_for
 from trainers.scales import KNOWN, SANDBOX
 from trainers.stage import Execution, Frozen, Mixing, Recipe
@@ -117,7 +118,7 @@ class Sweep(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     """Shared by all arms, so that comparisons are paired; three or more for statistics."""
     languages: tuple[str, ...] | None = None
-    """Two-letter codes to evaluate in; None is every official language of each task."""
+    """Two-letter codes to evaluate in, and of the text for `+mlm`; None is every official one of each task."""
     recipes: str = "xstilts"
     """The book of recipes: xstilts, xtreme or sandbox."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -131,6 +132,14 @@ class Sweep(Frozen):
     diverged: Diverged = Diverged()
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
+
+    @field_validator("store", "mirror")
+    @classmethod
+    def _on_one_line(cls, path: Path | None) -> Path | None:
+        """In a job's script a line break ends the #SBATCH line, however it is quoted, and what follows is run."""
+        if path is not None:
+            one_line(str(path.absolute()))
+        return path
 
     @field_validator("scales", "intermediates", "targets", "seeds", "languages")
     @classmethod
@@ -167,7 +176,7 @@ class Sweep(Frozen):
     @field_validator("scales")
     @classmethod
     def _plausible_scales(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        plain = [name for name in names if "/" not in name and not Path(name).is_dir()]
+        plain = [name for name in map(one_line, names) if "/" not in name and not Path(name).is_dir()]
         return _known(names, [*KNOWN, *SANDBOX], "a scale", judged=plain)
 
     @field_validator("languages")
@@ -222,7 +231,8 @@ def _axis_problems(axis: str, values: tuple[Any, ...]) -> list[str]:
     try:
         sound = sound_values(axis, values)
     except ValidationError as error:
-        return [f"{axis}: {problem['msg'].lower()} (found {problem['input']!r})" for problem in error.errors()]
+        found = [(problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()]
+        return [f"{axis}: {message} (found {value!r})" for message, value in found]
     repeated = [value for value, count in Counter(sound).items() if count > 1]
     return [f"{axis}: {', '.join(map(str, repeated))} is named more than once"] if repeated else []
 

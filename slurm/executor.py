@@ -36,6 +36,14 @@ class ArrayJob:
     dependency: str | None = None
     """E.g. `aftercorr:123`: element k waits for element k of job 123."""
     comment: str = ""
+    exclude: tuple[str, ...] = ()
+    """Nodes that failed earlier, beside those that the profile leaves out."""
+
+    def __post_init__(self) -> None:
+        # A line break ends a #SBATCH line however it is quoted, and what follows it would be run.
+        for text in (self.name, str(self.folder), self.dependency, self.comment):
+            if text and not text.isprintable():
+                raise ValueError(f"{text!r} must be one line of printable text to stand in a job's script")
 
 
 class ArrayExecutor(submitit.SlurmExecutor):
@@ -84,7 +92,7 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
         "account": profile.account,
         "qos": profile.qos,
         "constraint": profile.constraint,
-        "exclude": profile.exclude,
+        "exclude": ",".join(filter(None, (profile.exclude, *job.exclude))) or None,
         "time": job.minutes,
         "nodes": placement.nodes,
         "ntasks_per_node": placement.ranks_per_node,

@@ -55,12 +55,14 @@ class Policy(_Frozen):
     kills: int = Field(default=3, ge=0)
     """Retries in a row, without progress between, after a kill that nobody explains."""
     unknown: int = Field(default=1, ge=0)
-    """Retries after an end that nothing explains."""
+    """Retries in a row, without progress between, after an end that nothing explains."""
 
 
 class Decision(_Frozen):
     """What to do with the work whose job has ended."""
 
+    cause: Cause
+    """Why the last job ended."""
     action: Literal["retry", "requeue", "stop"]
     """Retry: its own failure, tried again.  Requeue: the cluster's doing.  Stop: leave it to a person."""
     because: str
@@ -75,6 +77,11 @@ class Decision(_Frozen):
         """Whether the attempt is not held against the work."""
         return self.action == "requeue"
 
+    @property
+    def failed(self) -> bool:
+        """Whether the work has failed: what a person cancelled may simply be sent again."""
+        return self.action == "stop" and self.cause not in (Cause.COMPLETED, Cause.CANCELLED)
+
 
 def decide(record: ExitRecord, history: Sequence[ExitRecord] = (), policy: Policy | None = None) -> Decision:
     """What to do after `record`.
@@ -88,6 +95,7 @@ def decide(record: ExitRecord, history: Sequence[ExitRecord] = (), policy: Polic
     action, why = _verdict(record, records, policy)
     halvings = sum(each.cause == Cause.OUT_OF_MEMORY for each in records)
     return Decision(
+        cause=record.cause,
         action=action,
         because=f"{why} Evidence: {record.evidence}",
         exclude_nodes=_suspects(records),
@@ -103,37 +111,43 @@ def _verdict(
         return "requeue", "Preempted: requeued for free."
     if cause == Cause.TIMEOUT:
         if record.steps_gained:
-            return "requeue", f"Out of time after {record.steps_gained} more steps: requeued, with a new estimate."
+            return "requeue", f"Out of time after {record.steps_gained} more steps: requeued to go on from there."
         return "stop", "Out of time without progress: it cannot reach a checkpoint within the limit; give it more time."
     if cause in CLUSTERS_FAULTS:
-        in_a_row = takewhile(lambda each: not each.steps_gained, reversed(records))
-        count = sum(each.cause in CLUSTERS_FAULTS for each in in_a_row)
+        count = _in_a_row(records, *CLUSTERS_FAULTS)
         what = f"{cause.value.replace('_', ' ').capitalize()}{where}"
         if count <= policy.cluster_faults:
             return "requeue", f"{what}: requeued for free ({count} of {policy.cluster_faults} in a row)."
         return "stop", f"{what}: {count} in a row without progress."
     if cause == Cause.KILLED:
-        in_a_row = takewhile(lambda each: not each.steps_gained, reversed(records))
-        count = max(1, sum(each.cause == cause for each in in_a_row))
+        count = _in_a_row(records, cause)
         if count <= policy.kills:
             return "retry", f"Killed{where}: retried ({count} of {policy.kills} in a row)."
         return "stop", f"Killed{where}: {count} times in a row without progress; is the host's memory too small?"
-    count = sum(each.cause == cause for each in records)
     if cause == Cause.OUT_OF_MEMORY:
+        count = sum(each.cause == cause for each in records)
         if count <= policy.halvings:
             return "retry", f"Out of memory{where}: retried with 1/{2**count} of the micro-batch."
         return "stop", f"Out of memory{where} even with 1/{2**policy.halvings} of the micro-batch."
-    if cause == Cause.UNKNOWN and count <= policy.unknown:
-        return "retry", f"Nothing known explains this end: retried ({count} of {policy.unknown})."
+    if cause == Cause.UNKNOWN:
+        count = _in_a_row(records, cause)
+        if count <= policy.unknown:
+            return "retry", f"Nothing known explains this end: retried ({count} of {policy.unknown} in a row)."
     return "stop", STOPS[cause]
+
+
+def _in_a_row(records: list[ExitRecord], *causes: Cause) -> int:
+    """Ends of these causes since progress was last made; the newest is one of them, and counts in any case."""
+    fruitless = takewhile(lambda each: not each.steps_gained, reversed(records))
+    return max(1, sum(each.cause in causes for each in fruitless))
 
 
 STOPS = {
     Cause.COMPLETED: "Completed.",
     Cause.CANCELLED: "A person cancelled it.",
     Cause.DIVERGED: "The training diverged: the same steps would diverge again.",
-    Cause.BAD_DATA: "The data are not what was planned: fetch or mend them, then submit again.",
-    Cause.DISK_FULL: "The disk is full and no retry helps: free space, then submit again.",
+    Cause.BAD_DATA: "The data are not what was planned: fetch or mend them, then `retain retry`.",
+    Cause.DISK_FULL: "The disk is full and no retry helps: free space, then `retain retry`.",
     Cause.CRASH: "An error of the code, which would come again.",
     Cause.UNKNOWN: "It ended once more and nothing known explains it.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 GIB = 1 << 30
@@ -25,6 +26,12 @@ class Gpu:
         if min(self.memory_bytes, self.flops_per_s, self.bytes_per_s) <= 0:
             raise ValueError(f"the GPU {self.name!r} must have memory, FLOP/s and bytes/s above 0, but is {self}")
 
+    @property
+    def words(self) -> tuple[str, str]:
+        """What its name says: the model and the memory in GB, e.g. `a100` and `40`."""
+        model, _, memory = self.name.lower().rpartition("-")
+        return model, memory
+
 
 GPUS = {
     gpu.name: gpu
@@ -37,6 +44,30 @@ GPUS = {
     )
 }
 """NVIDIA's data sheets (SXM versions, without sparsity); memory as PyTorch's messages report it."""
+
+PART_OF_ONE = re.compile(r"\d+g\.\d+gb")
+"""What a MIG instance is called."""
+MEMORY = re.compile(r"(?<![a-z0-9])(\d{2,3})(?:gi?b?)?(?![a-z0-9])")
+"""A word that is a GPU's memory in GB."""
+
+
+def named(name: str) -> tuple[Gpu, ...]:
+    """The known GPUs that a cluster's name may mean: one for `nvidia_a100-sxm4-80gb`, two for `a100`, none for `l40s`.
+
+    Case and separators do not count.  A part of a GPU (MIG, `a100_3g.20gb`) is none of them.
+    """
+    text = name.lower()
+    if PART_OF_ONE.search(text):
+        return ()
+    told = MEMORY.findall(text)
+
+    def means(gpu: Gpu) -> bool:
+        model, memory = gpu.words
+        if re.search(rf"(?<![a-z0-9]){model}(?!\d)", text):
+            return not told or memory in told
+        return re.search(rf"(?<![a-z0-9]){model}{memory}(?!\d)", text) is not None
+
+    return tuple(gpu for gpu in GPUS.values() if means(gpu))
 
 
 def gpu(name: str) -> Gpu:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from slurm.client import SlurmError, ask
+from slurm.gpus import GPUS, Gpu, named
 from slurm.profile import Profile, ProfileError
 
 DAY_MIN = 24 * 60
 LONGEST_MIN = 7 * DAY_MIN
 """Asked for where a partition has no limit of its own."""
+GPU_MEMORY = re.compile(r"(?i)(?:gpu|vram)\D*(\d{2,3})")
+"""How a node's features tell it, e.g. `gpu_mem:80gb`; `mem80gb` would be the host's."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,39 @@ def partitions() -> list[Partition]:
     return found
 
 
+def meant(kind: str | None, features: Iterable[str]) -> tuple[Gpu, ...]:
+    """The known GPUs that a node may have, the smallest first.
+
+    Args:
+        kind: SLURM's name for them, where it has one.
+        features: of the node, e.g. `a100_80`, `gpu_mem:80gb`; what has nothing to do with GPUs is passed over.
+    """
+    left = set(named(kind)) if kind else set()
+    if kind and not left:
+        return ()
+    for feature in sorted(features, key=lambda one: not named(one)):  # a memory says nothing before the model
+        told = set(named(feature)) or {gpu for gpu in left if gpu.words[1] in GPU_MEMORY.findall(feature)}
+        left = left & told or left or told
+    return tuple(sorted(left, key=lambda gpu: gpu.memory_bytes))
+
+
+def _gpu(chosen: Partition) -> tuple[str | None, str]:
+    """What to call a partition's GPUs, and where that comes from or what a person must do about it."""
+    answer = ask(["sinfo", "--noheader", "--partition", chosen.name, "--format", "%G|%f"])
+    rows = [line.split("|") for line in answer.splitlines()]
+    alike = [features.split(",") for kind, features in rows if gres(kind) == (chosen.gpus, chosen.gpu_type)]
+    found = {gpu.name: gpu for features in alike for gpu in meant(chosen.gpu_type, features)}
+    known, said = ", ".join(GPUS), f"sinfo: {chosen.gpu_type or 'features of the nodes'}"
+    if len(found) == 1:
+        return next(iter(found)), said
+    if found:
+        smallest = min(found.values(), key=lambda gpu: gpu.memory_bytes)
+        return smallest.name, f"{said}, which may be {' or '.join(found)}: write which; this is the smallest"
+    if chosen.gpu_type:
+        return chosen.gpu_type, f"{said}; write the nearest of {known}, and its memory below"
+    return None, f"SLURM has no name for it; write one of {known}, or every stage gets one GPU"
+
+
 def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
     """A profile of the cluster, and by field where its value comes from.
 
@@ -98,6 +135,7 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
     ranks = max(1, chosen.gpus)
     association = _association(settings)
     limit = chosen.time_limit_min or LONGEST_MIN
+    gpu, why_gpu = _gpu(chosen) if chosen.gpus else (None, "sinfo: none")
     others = "; ".join(str(other) for other in offered if other is not chosen)
     by_gres = "cons_tres" not in settings.get("SelectType", "")
     profile = Profile(
@@ -106,7 +144,7 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
         account=association.get("account"),
         nodes=chosen.nodes,
         gpus_per_node=chosen.gpus,
-        gpu=chosen.gpu_type,
+        gpu=gpu,
         gpu_request="gres" if by_gres else "gpus-per-node",
         gpu_type=chosen.gpu_type,
         cpus_per_rank=max(1, chosen.cpus // ranks),
@@ -120,8 +158,10 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
         "cluster": "scontrol show config",
         "partition": f"sinfo; others here: {others}" if others else "sinfo: the only one",
         "account": "sacctmgr" if association.get("account") else "sacctmgr: your default, or none is needed",
+        "qos": _qualities(association.get("qos", ())),
         "nodes": "sinfo",
         "gpus_per_node": "sinfo",
+        "gpu": why_gpu,
         "gpu_request": f"scontrol show config: {settings.get('SelectType', 'unknown')}",
         "cpus_per_rank": f"sinfo: {chosen.cpus} CPUs a node",
         "memory_per_rank_gib": f"sinfo: {chosen.memory_mib} MiB a node",
@@ -154,7 +194,7 @@ def _share_gib(memory_mib: int, ranks: int) -> float:
 
 
 def _association(settings: dict[str, str]) -> dict:
-    """Account and submit limit of this user, where accounting holds them."""
+    """Account, submit limit and QOS of this user, where accounting holds them."""
     if "slurmdbd" not in settings.get("AccountingStorageType", ""):
         return {}
     import getpass
@@ -163,7 +203,8 @@ def _association(settings: dict[str, str]) -> dict:
         answer = ask(
             [
                 "sacctmgr", "--noheader", "--parsable2", "show", "association", "where",
-                f"user={getpass.getuser()}", f"cluster={settings.get('ClusterName', '')}", "format=Account,MaxSubmit",
+                f"user={getpass.getuser()}", f"cluster={settings.get('ClusterName', '')}",
+                "format=Account,MaxSubmit,QOS",
             ]
         )  # fmt: skip
     except SlurmError:
@@ -172,5 +213,29 @@ def _association(settings: dict[str, str]) -> dict:
     if not rows:
         return {}
     limits = [int(row[1]) for row in rows if row[1].isdigit()]
+    qualities = dict.fromkeys(name for row in rows for name in row[2].split(",") if name)
     # Several accounts: which one pays is a person's choice, and SLURM has a default.
-    return {"account": rows[0][0] if len(rows) == 1 else None, "submitted": min(limits) if limits else None}
+    return {
+        "account": rows[0][0] if len(rows) == 1 else None,
+        "submitted": min(limits) if limits else None,
+        "qos": tuple(qualities),
+    }
+
+
+def _qualities(yours: Collection[str]) -> str:
+    """The QOS that this user may name, each with its limits: of a job's time, of a user's resources and jobs."""
+    if not yours:
+        return "sacctmgr: none found"
+    try:
+        answer = ask(
+            ["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxWall,MaxTRESPU,MaxSubmitPU"]
+        )
+    except SlurmError:
+        return f"sacctmgr: you may name {', '.join(yours)}"
+    shown = dict.fromkeys(yours, "")
+    for line in answer.splitlines():
+        name, longest, resources, jobs = line.split("|")
+        limits = ", ".join(filter(None, (longest, resources.replace(",", " "), jobs and f"{jobs} jobs submitted")))
+        if name in shown and limits:
+            shown[name] = f" ({limits})"
+    return f"sacctmgr: you may name {', '.join(name + limits for name, limits in shown.items())}"

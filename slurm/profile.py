@@ -19,13 +19,18 @@ class ProfileError(ValueError):
     """Problems of a cluster file, all of them, one a line."""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text itself.
+
+    Raises:
+        ValueError: it is empty, or holds a line break or another control character.
+    """
     if not text.isprintable() or not text.strip():
         raise ValueError("must be one line of printable text")
     return text
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
+Line = Annotated[str, AfterValidator(one_line)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,@:+&|*()\[\]-]*$")]
 """What SLURM takes as a name: nothing that a shell or sbatch would read as something else."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from slurm.devcluster.cluster import DEFAULT_ROOT, DevCluster
 from slurm.devcluster.daemons import DevClusterError
@@ -12,7 +13,7 @@ from slurm.devcluster.daemons import DevClusterError
 Action = Literal["up", "status", "down"]
 
 
-def command(action: Action, root: Path | None, nodes: int, gpus: int, cpus: int) -> int:
+def command(action: Action, root: Path | None, nodes: int, gpus: int, cpus: int, as_json: bool = False) -> int:
     """Do it and say what there is now.
 
     Returns:
@@ -25,21 +26,38 @@ def command(action: Action, root: Path | None, nodes: int, gpus: int, cpus: int)
             if cluster.is_up:
                 print("It is up already; to change its size, take it down first.", file=sys.stderr)
             cluster.up(nodes, gpus, cpus)
-            # A person reads the description; the shell of `eval "$(retain devcluster up)"` takes the export line.
-            print(describe(cluster), file=sys.stderr)
-            print(export_line(cluster))
         elif action == "down":
             cluster.down()
-            print(f"no cluster runs under {cluster.root}")
-        elif cluster.is_up:
-            print(describe(cluster), export_line(cluster), sep="\n")
+        is_up = cluster.is_up
+        if as_json:
+            print(json.dumps(facts(cluster)))
+        elif is_up:
+            # A person reads the description; the shell of `eval "$(retain devcluster up)"` takes the export line.
+            print(describe(cluster), file=sys.stderr if action == "up" else sys.stdout)
+            print(export_line(cluster))
         else:
             print(f"no cluster runs under {cluster.root}")
-            return 1
     except DevClusterError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
+    return int(action == "status" and not is_up)
+
+
+def facts(cluster: DevCluster) -> dict[str, Any]:
+    """The cluster for a program."""
+    if not cluster.is_up:
+        return {"root": str(cluster.root), "up": False}
+    settings = cluster.settings()
+    assert settings is not None
+    return {
+        "root": str(cluster.root),
+        "up": True,
+        "cpus_per_node": settings.cpus,
+        "gpus_per_node": settings.gpus,
+        "nodes": {node.name: node.is_up for node in cluster.nodes},
+        "daemons": {daemon.name: daemon.process() is not None for daemon in cluster.daemons},
+        "environment": cluster.env,
+    }
 
 
 def export_line(cluster: DevCluster) -> str:

@@ -12,7 +12,7 @@ import yaml
 from launch import status
 from launch.placing import place
 from launch.plan import Plan, make_plan, mirror_of
-from launch.records import array_folders, element_of, in_queue
+from launch.records import element_of, in_queue
 from launch.snapshot import Snapshot
 from launch.submit import Submitted, Submitter
 from launch.sweep import load_sweep
@@ -137,13 +137,9 @@ class SmallSweep:
         self.node_of(job, cluster).run("pkill", "--signal=KILL", "--full", rank)
 
     def decisions(self) -> list[dict[str, Any]]:
-        """How every attempt of every job ended and what was decided."""
-        return [
-            note
-            for folder in array_folders(self.store.root)
-            for index in range(len(folder.record.elements))
-            for note in folder.history(index)
-        ]
+        """How every job that left something to do ended and what was decided, oldest first."""
+        judged = [event for stage in self.plan.stages for event in self.store.entry(stage.key).events("judged")]
+        return sorted(judged, key=lambda event: event["time"])
 
     def logs(self) -> str:
         """All that any job printed, for a test that failed."""

@@ -71,7 +71,7 @@ def test_the_story_and_the_output_of_a_stage(cluster, sweep):
     one.submit()
     (label,) = one.wait()
     why = retain("why", one.file, one.key(label)).stdout
-    for words in ("submitted by", "attempt 1 by job", "reached step 30", "job ended completed", "now "):
+    for words in ("submitted by", "attempt 1 by job", "reached step 30", "ended completed", "now "):
         assert words in why
     tail = retain("tail", one.file, one.key(label))
     assert "in " in tail.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,34 @@ def test_each_scale_is_timed_on_its_own_ranks(planned):
     stage = next(stage for stage in planned[0].stages if stage.train)
     together = predict(*planned, ranks={stage.scale.name: 4}).seconds
     assert together[stage.key] < alone[stage.key]
+
+
+def begin(planned, stage, saved: int | None, step_s: float) -> None:
+    """Leave a stage half done."""
+    entry = planned[1].open(stage)
+    log = EventLog(entry)
+    for step in (1, 2, 3):
+        log.write("step", step=step, loss=1.0, seconds=90.0 if step == 1 else step_s)  # the first one compiles
+    log.close()
+    if saved is not None:
+        (entry.checkpoints / f"step-{saved:09d}").mkdir(parents=True)
+        (entry.checkpoints / ".step-000000004.unfinished").mkdir(exist_ok=True)
+
+
+def test_of_a_stage_half_done_the_rest_is_predicted_at_its_own_pace(planned):
+    plan, _, mirror = planned
+    stage = next(stage for stage in plan.stages if stage.kind == "target")
+    steps = work_of(stage, plan, mirror).steps
+    before = predict(*planned).intervals_s
+    begin(planned, stage, saved=None, step_s=50.0)
+    assert predict(*planned).intervals_s == before  # nothing is saved: it begins anew
+    begin(planned, stage, saved=steps - 1, step_s=50.0)
+    after = predict(*planned).intervals_s
+    rest = 50.0 + expected_s(replace(work_of(stage, plan, mirror), training_tokens=0, steps=0), CPU_CORE)
+    assert after[stage.key][1] == pytest.approx(rest)
+    assert {**after, stage.key: before[stage.key]} == before
+    begin(planned, stage, saved=steps + 5, step_s=50.0)
+    assert predict(*planned).seconds[stage.key] == pytest.approx(rest - 50.0)
 
 
 def test_measured_peaks_correct_the_memory_and_older_results_have_none(planned):

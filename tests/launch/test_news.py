@@ -12,6 +12,9 @@ import pytest
 from launch.news import News, announce, tell
 from launch.plan import make_plan
 from launch.sweep import load_sweep
+from launch.verdicts import Verdict, write_verdict
+from slurm.causes import Cause
+from slurm.failures import ExitRecord, decide
 from trainers.store import EventLog, Store
 
 RESULT = {"outcome": "completed", "evidence": None, "seconds": {"train": 1.0}}
@@ -73,6 +76,17 @@ def test_start_first_failure_and_end_are_told_once_each(sweep, webhook):
     tell(store, "small")
     kinds = [text.partition(":")[0] for text in webhook[1]]
     assert kinds == ["Sweep small has started", "Sweep small has its first failure", "Sweep small is over"]
+
+
+@pytest.mark.parametrize(("cause", "told"), [(Cause.CRASH, 1), (Cause.PREEMPTED, 0), (Cause.CANCELLED, 0)])
+def test_what_is_left_to_a_person_is_a_failure_though_the_stage_left_no_word(sweep, webhook, cause, told):
+    plan, store = sweep
+    finish(store, plan.stages[0])
+    tell(store, "small")
+    record = ExitRecord(cause=cause, evidence="a line")
+    write_verdict(store.open(plan.stages[1]), Verdict(record=record, decision=decide(record)))
+    tell(store, "small")
+    assert sum("first failure" in text for text in webhook[1]) == told
 
 
 def test_a_new_submission_may_tell_again(sweep, webhook):

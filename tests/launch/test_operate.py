@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from launch import status
-from launch.operate import let_again
+from launch import operate, status
+from launch.operate import let_again, lines_of
 from launch.plan import make_plan
 from launch.sweep import load_sweep
 from trainers.store import EventLog, Store
@@ -60,3 +60,24 @@ def test_what_lost_its_encoder_to_pruning_is_trained_again_and_its_result_kept(s
     assert let_again(entry)
     assert state(plan, store, plan.stages[0]) == "waiting"
     assert [json.loads(path.read_text()) for path in entry.folder.glob("result-before-*.json")] == [RESULT]
+
+
+def test_a_log_is_shown_from_its_last_lines_on_and_never_a_part_of_a_line(tmp_path, monkeypatch):
+    log = tmp_path / "rank-0.txt"
+    log.write_text("one\ntwo\nthree\nfo")
+    grows = iter(["ur\n\nsi", "x"])
+
+    def more(_seconds: float) -> None:
+        with log.open("a") as file:
+            file.write(next(grows))
+
+    monkeypatch.setattr(operate.time, "sleep", more)
+    looks = iter([False, False, True])
+    assert list(lines_of(log, 2, lambda: next(looks))) == ["two", "three", "four", "", "six"]
+
+
+@pytest.mark.parametrize(("most", "shown"), [(0, []), (1, ["two"]), (9, ["one", "two"])])
+def test_as_many_lines_are_shown_as_are_asked_for(tmp_path, most, shown):
+    log = tmp_path / "rank-0.txt"
+    log.write_text("one\ntwo\n")
+    assert list(lines_of(log, most, lambda: True)) == shown

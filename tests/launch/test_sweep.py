@@ -41,6 +41,11 @@ def test_command_line_changes_win(sweep_file, tmp_path):
         ({"overrides": {"mnlj": {"epochs": 1}}}, "'mnlj' is not a key of a book of recipes: did you mean 'mnli'?"),
         ({"overrides": {"targets.*": {"epochs": 1}}}, "did you mean 'target.*'?"),
         ({"overrides": {"*": {"learning_rate": -1}}}, "*.learning_rate: input should be greater than 0"),
+        (
+            {"overrides": {"squad": {"warmup": 1.5}}},
+            "squad.warmup: up to 1 it is a share of the steps, above it a number",
+        ),
+        ({"search": {"warmup": [0.1, 1.5]}}, "warmup: up to 1 it is a share of the steps, above it a number of them"),
         ({"search": []}, "search: input should be a valid dictionary"),
         ({"search": {"learning_rate": 1e-5}}, "search.learning_rate: input should be a valid tuple (found 1e-05)"),
         ({"search": {"learning_rate": []}}, "learning_rate: holds 0 value(s), a search takes two or more"),
@@ -76,6 +81,27 @@ def test_a_mistake_names_its_field_and_the_nearest_valid_name(sweep_file, change
     message = errors(path)
     assert expected in message
     assert str(path) in message
+
+
+@pytest.mark.parametrize("field", ["store", "mirror", "scales"])
+@pytest.mark.parametrize("bad", ["\n", "\r", "\t", "\0", "\x7f", "\u2028"])
+def test_a_path_with_a_control_character_is_refused(sweep_file, field, bad):
+    path = f"/data/x{bad}touch /tmp/pwned #"
+    said = errors(sweep_file(**{field: [path] if field == "scales" else path}))
+    assert f"{field}: " in said
+    assert "one line of printable text" in said
+
+
+def test_a_relative_store_is_as_long_as_the_folder_it_lies_in(sweep_file, tmp_path, monkeypatch):
+    folder = tmp_path / "a\ntouch pwned #"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert "store: must be one line" in errors(sweep_file(store="runs"))
+
+
+@pytest.mark.parametrize("path", ["a b", "it's", '"q"', "$(id)", "`id`", "a;b", "ü", "日本語", "-x", "#"])
+def test_any_other_path_is_taken_as_it_is(sweep_file, path):
+    assert load_sweep(sweep_file(store=f"/data/{path}")).store == Path(f"/data/{path}")
 
 
 def test_all_mistakes_are_told_at_once(sweep_file):

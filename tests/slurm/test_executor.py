@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_the_script_is_the_golden_one(tmp_path):
     assert text == GOLDEN.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("profile", "failed", "shown"),
+    [(None, (), ""), (None, ("n1", "n2"), "n1,n2"), ("n[3-4]", (), "'n[3-4]'"), ("n[3-4]", ("n1",), "'n[3-4],n1'")],
+)
+def test_nodes_that_failed_are_left_out_beside_those_of_the_profile(tmp_path, profile, failed, shown):
+    text = ArrayExecutor(job(tmp_path, exclude=failed), PROFILE.model_copy(update={"exclude": profile})).text()
+    assert [line for line in text.splitlines() if "--exclude" in line] == [f"#SBATCH --exclude={shown}"] * bool(shown)
+
+
 def test_gpus_are_asked_for_as_the_cluster_likes(tmp_path):
     def asked(**changes) -> str:
         return ArrayExecutor(job(tmp_path), PROFILE.model_copy(update=changes)).text()
@@ -70,6 +80,21 @@ def test_a_hostile_command_stays_one_word(tmp_path, word):
     body = text.split("# command\n")[1]
     assert subprocess.run(["bash", "-c", body], capture_output=True, text=True, check=True).stdout == word
     assert shlex.split(body)[-1] == word
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", '"', "$(touch x)", "`x`", "a;b #", "ü", "日本語", "\\", "*"])
+def test_a_hostile_folder_stays_in_its_directive(tmp_path, name):
+    text = ArrayExecutor(job(tmp_path / name), PROFILE).text()
+    (line,) = (line for line in text.splitlines() if line.startswith("#SBATCH --output="))
+    assert shlex.split(line.removeprefix("#SBATCH ")) == [f"--output={tmp_path}/{name}/log/%a.txt"]
+
+
+@pytest.mark.parametrize("bad", ["\n", "\r", "\t", "\0", "\x1b", "\u2028"])
+@pytest.mark.parametrize("field", ["name", "folder", "comment"])
+def test_nothing_leaves_its_directive_by_a_line_break(tmp_path, field, bad):
+    text = f"/x{bad}touch pwned #"
+    with pytest.raises(ValueError, match="must be one line of printable text"):
+        replace(job(tmp_path), **{field: Path(text) if field == "folder" else text})
 
 
 @given(st.sets(st.integers(0, 60), min_size=1))

@@ -84,6 +84,15 @@ def test_unknown_end_is_tried_once_more():
     unknown = ended(Cause.UNKNOWN)
     assert decide(unknown).action == "retry"
     assert decide(unknown, [ended(Cause.PREEMPTED), unknown]).action == "stop"
+    assert decide(unknown, [unknown, ended(Cause.PREEMPTED, gained=9)]).action == "retry"  # after progress, once more
+    assert decide(ended(Cause.UNKNOWN, gained=9), [unknown]).action == "retry"
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_a_stop_is_a_failure_unless_a_person_or_the_work_itself_wanted_it(cause):
+    decision = decide(ended(cause), [ended(cause)] * 9)
+    assert decision.cause == cause
+    assert decision.failed == (cause not in (Cause.COMPLETED, Cause.CANCELLED, Cause.PREEMPTED))
 
 
 @given(st.lists(st.sampled_from([cause for cause in Cause if cause is not FREE_FOR_EVER]), min_size=20, max_size=20))
