@@ -5,10 +5,11 @@ Every sentence holds its effect with its 95 % interval, and its verdict only whe
 
 from __future__ import annotations
 
-from analysis.claims import CannotTell, Effect, Gains, mean
-from analysis.findings import number, said, tally, verdict
+from analysis.effects import CannotTell, Effect, Gains, mean
+from analysis.findings import listed, number, said, tally, verdict
 from analysis.statistics import Bootstrap
 from analysis.study import Study
+from analysis.trends import different_task, pooled_trends
 
 READ_THROUGH = {"stored": "through the stored head", "refit": "in their representation (refit head)"}
 
@@ -26,10 +27,13 @@ def _retained(study: Study, head: str) -> str:
     slope = study.pooled_slopes.get(head)
     if slope is None:
         return (
-            f"Whether larger encoders retain more {READ_THROUGH[head]}, the data cannot tell: it takes a defined "
-            "final retention at two scales or more, and a target that trains on another task than the intermediate’s."
+            f"Whether larger encoders retain more {READ_THROUGH[head]}, the data cannot tell: it takes a defined final "
+            "retention at two scales or more, and at each where another training has one, and a target that trains on "
+            "another task than the intermediate’s."
         )
-    own = [trend for trend in study.trends if trend.smallest.head == head and not trend.smallest.same_task]
+    own = pooled_trends(study.trends, head)
+    others = sum(different_task(trend, head) for trend in study.trends) - len(own)
+    left_out = f" ({number(others, 'trend')} over fewer scales left out)" if others else ""
     trainings = len({trend.smallest.training for trend in own})
     probed = f" and their {len(own)} probed tasks" if len(own) > trainings else ""
     words = verdict(
@@ -40,8 +44,9 @@ def _retained(study: Study, head: str) -> str:
     )
     return (
         f"{words[0].upper()}{words[1:]}: final English retention changes by {said(slope, sign=True)} per tenfold "
-        f"non-embedding parameters, the mean of {number(trainings, 'training')} (intermediate → target, of different "
-        f"tasks){probed}; of these, it {tally([trend.overall for trend in own])}."
+        f"non-embedding parameters over {listed(own[0].scales)}, the mean of {number(trainings, 'training')} "
+        f"(intermediate → target, of different tasks){probed}{left_out}; of these, it "
+        f"{tally([trend.overall for trend in own])}."
     )
 
 
@@ -68,7 +73,11 @@ def _gained(study: Study, bootstrap: Bootstrap) -> str:
         change = (large - small).estimate(bootstrap)
     except CannotTell as reason:
         return f"{opening}, the data cannot tell of more than one scale: {reason}."
-    averaged = f"mean over {number(len(common), 'intermediate')}, all targets and their languages"
+    among = "" if len(common) == len(gains.intermediates) else f"{len(common)} of "
+    averaged = (
+        f"mean over {among}{number(len(gains.intermediates), 'intermediate')}, all targets ({len(gains.targets)}) and "
+        "their languages"
+    )
     at_first, at_last = (said(effect.estimate(bootstrap), sign=True) for effect in (small, large))
     if first == last:
         return f"{opening} at {first} is {at_first} ({averaged}); of its change with scale the data cannot tell."

@@ -1,10 +1,10 @@
-"""Retention curves of every arm, probed task, head and language, and their trend over scale."""
+"""Retention curves of every arm, probed task, head and language."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -73,25 +73,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Trend:
-    """Slope of R(T) on log10(non-embedding parameters), English."""
-
-    smallest: Curve
-    """That of the smallest scale."""
-    scales: tuple[str, ...]
-    seeds: int
-    """Of the scale that has the fewest."""
-    overall: Estimate
-    within: dict[str, Estimate]
-    """The same inside each LayerNorm family that has two scales or more: placement is confounded with scale."""
-    adjusted: Estimate
-    """The slope at equal placement; undefined where no family has two scales."""
-    samples: Floats
-    adjusted_samples: Floats
-    """[B] resamples of the overall slope, and of that at equal placement."""
-
-
-@dataclass(frozen=True)
 class HeadComparison:
     """Did the head fail, or was the representation lost?  Mean R(T) of one scale's trainings, English.
 
@@ -117,36 +98,6 @@ def retention_curves(arms: Sequence[Arm], measurements: Measurements, bootstrap:
     ]
 
 
-def scale_trends(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Trend]:
-    """One trend per training, probed task and head with a defined English R(T) at two scales or more."""
-    groups: dict[tuple, list[Curve]] = {}
-    for curve in curves:
-        if curve.language == ENGLISH and not curve.undefined:
-            groups.setdefault((*curve.training, curve.task, curve.head), []).append(curve)
-    return [_trend(group, bootstrap) for group in groups.values() if _sizes(group) > 1]
-
-
-def pooled_slopes(
-    trends: Sequence[Trend], bootstrap: Bootstrap, at_equal_placement: bool = False
-) -> dict[str, Estimate]:
-    """Head → the mean of its trends' slopes, of targets with another task than the probed one.
-
-    Args:
-        at_equal_placement: of the adjusted slopes, where these are defined; else of the overall ones.
-    """
-    pooled = {}
-    for head in HEADS:
-        own = [trend for trend in trends if trend.smallest.head == head and not trend.smallest.same_task]
-        if at_equal_placement:
-            own = [trend for trend in own if not math.isnan(trend.adjusted.value)]
-        if own:
-            shares = _shares([trend.smallest for trend in own])
-            values = [(trend.adjusted if at_equal_placement else trend.overall).value for trend in own]
-            samples = [trend.adjusted_samples if at_equal_placement else trend.samples for trend in own]
-            pooled[head] = bootstrap.estimate(shares @ values, shares @ samples, min(trend.seeds for trend in own))
-    return pooled
-
-
 def head_comparisons(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[HeadComparison]:
     """One per scale, over the English curves that are defined through both heads; same-task trainings left out."""
     pairs: dict[str, dict[tuple, dict[str, Curve]]] = {}
@@ -157,9 +108,9 @@ def head_comparisons(curves: Sequence[Curve], bootstrap: Bootstrap) -> list[Head
     for scale, probed in pairs.items():
         both = [heads for heads in probed.values() if len(heads) == len(HEADS)]
         if both:
-            shares = _shares([heads["stored"] for heads in both])
-            value = {head: shares @ [heads[head].final.value for heads in both] for head in HEADS}
-            samples = {head: shares @ [heads[head].final_samples for heads in both] for head in HEADS}
+            share = shares([heads["stored"] for heads in both])
+            value = {head: share @ [heads[head].final.value for heads in both] for head in HEADS}
+            samples = {head: share @ [heads[head].final_samples for heads in both] for head in HEADS}
             seeds = min(len(curve.seeds) for heads in both for curve in heads.values())
             stored, refit = (bootstrap.estimate(value[head], samples[head], seeds) for head in HEADS)
             difference = bootstrap.estimate(
@@ -186,7 +137,7 @@ def final_means(curves: Sequence[Curve], bootstrap: Bootstrap) -> dict[tuple[Arm
     }
 
 
-def _shares(curves: Sequence[Curve]) -> Floats:
+def shares(curves: Sequence[Curve]) -> Floats:
     """What each curve counts in a mean in which each training counts once."""
     probed = Counter(curve.training for curve in curves)
     return np.array([1 / probed[curve.training] for curve in curves]) / len(probed)
@@ -211,6 +162,7 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
     retained = retention.retention if head == "stored" else retention.representation_retention
     value, value_samples = retained(total, base.mean()), retained(samples, base_samples)
     low, high = bootstrap.interval(value, value_samples, len(keys))
+    low[0] = high[0] = value[0]  # R(0) = 1 by what it is, which nothing can vary
     x = np.array(steps, dtype=np.float64)
     area = partial(retention.area_under_retention, steps=x)
     return Curve(
@@ -231,8 +183,12 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
         fit=decay.NO_FIT
         if undefined or language != ENGLISH
         else decay.fit(value, value_samples, x, len(keys), bootstrap),
-        backward_transfer=_estimate(retention.backward_transfer, total, samples, len(keys), bootstrap),
-        forgetting=_estimate(retention.forgetting, total, samples, len(keys), bootstrap),
+        backward_transfer=bootstrap.estimate(
+            retention.backward_transfer(total), retention.backward_transfer(samples), len(keys)
+        ),
+        forgetting=bootstrap.greatest(
+            retention.forgetting(total), total - total[-1], samples - samples[:, -1:], len(keys)
+        ),
         final_samples=value_samples[:, -1],
     )
 
@@ -252,49 +208,3 @@ def _base(
         return np.full(len(arm.seeds), np.nan), np.full(bootstrap.resamples, np.nan)
     found = measurements.examples(parents, "untouched", task, language, [0])
     return found.by_seed[:, 0], bootstrap.means(found)[:, 0]
-
-
-def _estimate(
-    measure: Callable[[Floats], Floats], total: Floats, samples: Floats, seeds: int, bootstrap: Bootstrap
-) -> Estimate:
-    return bootstrap.estimate(measure(total), measure(samples), seeds)
-
-
-def _sizes(group: Sequence[Curve]) -> int:
-    return len({curve.arm.non_embedding_parameters for curve in group})
-
-
-def _trend(group: list[Curve], bootstrap: Bootstrap) -> Trend:
-    overall, samples = _slope(group, bootstrap, retention.scale_slope)
-    families: dict[str, list[Curve]] = {}
-    for curve in group:
-        families.setdefault(curve.arm.layer_norm, []).append(curve)
-    within = {
-        family: _slope(members, bootstrap, retention.scale_slope)[0]
-        for family, members in families.items()
-        if _sizes(members) > 1
-    }
-    placement = [curve.arm.layer_norm for curve in group]
-    adjusted, adjusted_samples = _slope(
-        group, bootstrap, partial(retention.slope_at_equal_placement, layer_norms=placement)
-    )
-    return Trend(
-        group[0],
-        tuple(curve.arm.scale for curve in group),
-        min(len(curve.seeds) for curve in group),
-        overall,
-        within,
-        adjusted,
-        samples,
-        adjusted_samples,
-    )
-
-
-def _slope(
-    group: list[Curve], bootstrap: Bootstrap, slope: Callable[[Floats, Floats], Floats]
-) -> tuple[Estimate, Floats]:
-    parameters = np.array([curve.arm.non_embedding_parameters for curve in group], dtype=np.float64)
-    values = np.array([curve.final.value for curve in group])
-    samples = slope(np.stack([curve.final_samples for curve in group], axis=-1), parameters)
-    seeds = min(len(curve.seeds) for curve in group)
-    return bootstrap.estimate(slope(values, parameters), samples, seeds), samples

@@ -1,4 +1,4 @@
-"""The figures as files, for papers: those of retention, zero-shot gain by language, retrieval by layer.
+"""The figures as files, for papers: those of retention, gain and cost, zero-shot gain by language, retrieval by layer.
 
 Each function takes a study and the sweep's name and gives its drawings, none where there is nothing to draw.
 """
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from analysis.cost_figure import cost_against_gain
 from analysis.heatmap import gain_heat_map
 from analysis.plotting import (
     GREY,
@@ -27,6 +28,7 @@ from analysis.plotting import (
     title,
     whiskers,
 )
+from analysis.resources import by_resource
 from analysis.retention_figures import retention_by_language, retention_by_scale, retention_by_step
 from analysis.statistics import SIGNIFICANT
 from analysis.study import Study
@@ -34,7 +36,7 @@ from analysis.transfer import Cell
 
 
 def gain_by_language(study: Study, sweep: str) -> list[Drawing]:
-    """One figure an intermediate; one panel a target, one row a language."""
+    """One figure an intermediate; one panel a target, one row a language, from much pretraining text to little."""
     drawings = []
     cells = [cell for cell in study.cells if cell.gains]
     colour = colours(study.scales)
@@ -67,8 +69,8 @@ def gain_by_language(study: Study, sweep: str) -> list[Drawing]:
         caption = (
             f"Transfer gain of {intermediate}: score through it minus score without it, on the same seeds and "
             f"examples, with 95 % intervals. Filled: different from 0 at p < {SIGNIFICANT} after Holm's "
-            "correction over the languages and targets of a scale. “others” is the mean of the languages other "
-            "than English."
+            "correction over the languages and targets of a scale. Languages from much pretraining text to little "
+            "(GiB of CC-100, Conneau et al. 2020); “others” is the mean of those other than English."
         )
         drawings.append(Drawing(f"gain-by-language-{intermediate}", caption, figure))
     return drawings
@@ -128,12 +130,13 @@ DRAWINGS: tuple[Callable[[Study, str], list[Drawing]], ...] = (
     retention_by_language,
     retention_by_scale,
     gain_by_language,
+    cost_against_gain,
     retrieval_by_layer,
 )
 
 
 def _gain_panel(panel: Axes, cells: Sequence[Cell], scales: Sequence[str], colour: dict[str, str]) -> None:
-    languages = [gain.language for gain in max(cells, key=lambda cell: len(cell.gains)).gains]
+    languages = by_resource({gain.language for cell in cells for gain in cell.gains})
     rows = [*languages, "others"]
     panel.axvline(0, color=GREY, linewidth=0.8)
     for cell in cells:

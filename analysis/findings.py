@@ -106,8 +106,9 @@ def _widest(study: Study) -> Iterator[str]:
     if len(largest) > FEW_INTERMEDIATES:
         ends = [f"{said(mean.others, sign=True)} ({mean.intermediate})" for mean in (largest[0], largest[-1])]
         yield (
-            f"At {known[-1].scale} the {len(largest)} intermediates add between {' and '.join(ends)} to zero-shot "
-            "scores in other languages than English (mean over targets)."
+            f"At {known[-1].scale} the {len(largest)} intermediates that have every target add between "
+            f"{' and '.join(ends)} to zero-shot scores in other languages than English "
+            f"(mean over {listed(largest[0].targets)})."
         )
 
 
@@ -115,15 +116,19 @@ def _gains(study: Study) -> Iterator[str]:
     for intermediate in dict.fromkeys(mean.intermediate for mean in study.mean_gains):
         means = [mean for mean in study.mean_gains if mean.intermediate == intermediate]
         parts = "; ".join(
-            f"{mean.scale} {said(mean.english, sign=True)} and {said(mean.others, sign=True)}" for mean in means
+            f"{mean.scale} not enough, no gain in {listed(mean.lacking)}"
+            if mean.lacking
+            else f"{mean.scale} {said(mean.english, sign=True)} and {said(mean.others, sign=True)}"
+            for mean in means
         )
         gains = [gain for cell in study.cells if cell.arm.intermediate == intermediate for gain in cell.gains]
         real = [gain for gain in gains if gain.p_holm < SIGNIFICANT]
         up = sum(gain.gain.value > 0 for gain in real)
         unclear = len(gains) - len(real)
         yield (
-            f"What {intermediate} adds to zero-shot scores in English and in other languages (mean over targets): "
-            f"{parts}. Of {number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
+            f"What {intermediate} adds to zero-shot scores in English and in other languages (mean over "
+            f"{listed(means[0].targets)}): {parts}. "
+            f"Of {number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
             f"{len(real) - up} (p < {SIGNIFICANT} after Holm)"
             f"{f'; of {unclear} the data cannot tell' if unclear else ''}."
         )
@@ -161,7 +166,12 @@ def tally(estimates: Sequence[Estimate]) -> str:
     above, below = sum(one.above_zero for one in estimates), sum(one.below_zero for one in estimates)
     counts = {"rises": above, "falls": below, "cannot be told": len(estimates) - above - below}
     parts = [f"{words} in {count if count < len(estimates) else 'all'}" for words, count in counts.items() if count]
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+    return listed(parts)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def number(count: int, noun: str) -> str:

@@ -34,14 +34,13 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
             for side in SIDES
         ]
         intermediates, targets = _names(study)
-        columns = [[target for target in targets if any(pair[1] == target for pair in grid)] for grid in grids]
-        width = max(PANEL_WIDTH, CELL_WIDTH * max(map(len, columns)))
+        width = max(PANEL_WIDTH, CELL_WIDTH * len(targets))
         figure, axes = panels(1, len(SIDES), height=CELL_HEIGHT * len(intermediates) + 0.8, sharey=True)
         figure.set_figwidth(len(SIDES) * width + 2.2)
         values = [abs(100 * gain.value) for grid in grids for gain in grid.values()]
         largest = max([*values, 1e-6])
-        for panel, side, grid, shown in zip(axes[0], SIDES, grids, columns, strict=True):
-            drawn = _panel(panel, grid, intermediates, shown, largest)
+        for panel, side, grid in zip(axes[0], SIDES, grids, strict=True):
+            drawn = _panel(panel, grid, intermediates, targets, largest)
             panel.set_title(side)
         figure.colorbar(drawn, ax=list(axes[0]), label="gain, points of 100", shrink=0.8)
         title(figure, sweep, f"what each intermediate adds to each target, {scale}", study)
@@ -56,9 +55,12 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
 
 
 def _names(study: Study) -> tuple[list[str], list[str]]:
-    """Intermediates and targets of the sweep, in the order of the table of tasks; several tasks at once come last."""
-    intermediates = set(study.compared["intermediate"]) - {NONE}
-    targets = {target for names in study.compared["targets"] for target in names}
+    """Intermediates and targets of the sweep, in the order of the table of tasks; several tasks at once come last.
+
+    Those of which everything diverged are among them: an empty row or column tells it, a missing one would hide it.
+    """
+    intermediates = set(study.stages["intermediate"]) - {NONE}
+    targets = {target for names in study.stages["targets"] for target in names}
     order = {name: place for place, name in enumerate(TASKS)}
     placed = [sorted(names, key=lambda name: (order.get(name, len(order)), name)) for names in (intermediates, targets)]
     return placed[0], placed[1]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
+from analysis.cost import priced
+from analysis.findings import listed
 from analysis.plotting import OKABE_ITO, distinct
 from analysis.resources import CC100_GIB, by_resource
 from analysis.statistics import SIGNIFICANT, Estimate
@@ -269,9 +269,10 @@ def retrieval_by_layer(study: Study) -> View | None:
     for curves, normed in ((study.layers, False), (study.normed_layers, True)):
         for curve in curves:
             common = {"i": curve.arm.intermediate, "t": curve.task, "scale": curve.arm.scale, "n": normed}
-            for layer, value in zip(curve.layers.tolist(), curve.value.tolist(), strict=True):
+            by_layer = zip(curve.layers.tolist(), curve.value.tolist(), curve.changes.tolist(), strict=True)
+            for layer, value, change in by_layer:
                 at = _interval(curve.compared) if layer == curve.compared_layer and not normed else {}
-                rows.append({**common, "y": layer, "l": None, "u": None, **at, "v": _round(value)})
+                rows.append({**common, "y": layer, "l": None, "u": None, **at, "v": _round(value), "d": _round(change)})
     if not rows:
         return None
     x = _field("y", "Q", "layer (0: embeddings)", axis={"format": "d", "tickMinStep": 1})
@@ -279,7 +280,7 @@ def retrieval_by_layer(study: Study) -> View | None:
     colour = _colour_of_name(rows)
     dashes = {"domain": [False, True], "range": [[1, 0], [4, 3]]}
     dash = {"strokeDash": {"field": "n", "type": "nominal", "scale": dashes, "legend": None}}
-    names = {"i": "intermediate", "y": "layer", "v": "score", "l": "low", "u": "high"}
+    names = {"i": "intermediate", "y": "layer", "v": "score", "l": "low", "u": "high", "d": "change through phase 2"}
     return View(
         "retrieval",
         "Sentence vectors are mean-pooled states, compared by cosine. The bar stands at the layer that the sweep "
@@ -311,20 +312,10 @@ def retrieval_by_layer(study: Study) -> View | None:
 
 def cost_against_gain(study: Study) -> View | None:
     """What a training through an intermediate took, and what it brought."""
-    seconds: dict[tuple[str, str], float] = {}
-    finished = study.compared.filter(pl.col("seconds").is_not_null(), pl.col("kind") != "retrieval")
-    for (scale, intermediate), group in finished.group_by("scale", "intermediate"):
-        by_kind = [part["seconds"].mean() for part in group.partition_by("kind")]
-        seconds[str(scale), str(intermediate)] = sum(float(one) for one in by_kind if isinstance(one, float))
+    found = priced(study)
     rows: Rows = [
-        {
-            "i": one.intermediate,
-            "scale": one.scale,
-            "c": _round(seconds[one.scale, one.intermediate] / 3600),
-            **_interval(one.gain),
-        }
-        for one in study.replicated
-        if seconds.get((one.scale, one.intermediate), 0) > 0
+        {"i": one.intermediate, "scale": one.scale, "c": float(f"{one.hours:.{DIGITS}g}"), **_interval(one.gain)}
+        for one in found
     ]
     if not rows:
         return None
@@ -334,7 +325,7 @@ def cost_against_gain(study: Study) -> View | None:
     return View(
         "cost-against-gain",
         "Mean hours of one intermediate training and one target training (wall time of the job, whatever it ran on) "
-        "against the mean gain over targets and languages, with 95 % intervals.",
+        f"against the gain, the mean over {listed(found[0].targets)} and their languages, with 95 % intervals.",
         _spec(
             rows,
             [],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis import retention
 from analysis.measurements import Arm, Measurements
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
 
@@ -27,7 +28,8 @@ class LayerCurve:
     languages: tuple[str, ...]
     layers: Floats
     value: Floats
-    """[layers]"""
+    changes: Floats
+    """Both [layers]; changes since before phase 2 are over the languages that both encoders have, NaN without any."""
     compared_layer: int
     """The layer at the depth that the sweep fixed before its results were seen."""
     compared: Estimate
@@ -62,30 +64,42 @@ def _curve(
 ) -> LayerCurve:
     languages = _languages(arm, what, measurements)
     layers = measurements.steps(arm.ordered_keys, *what, languages[0])
-    value = np.mean([measurements.values(arm.ordered_keys, *what, one, layers) for one in languages], axis=(0, 1))
-    compared, change, change_samples, change_by_seed = round(depth * layers[-1]), UNDEFINED, None, None
+    compared = round(depth * layers[-1])
     by_seed, samples = _means(arm, what, languages, compared, measurements, bootstrap)
-    if before is not None and before is not arm:
-        shared = [language for language in languages if language in _languages(before, what, measurements)]
-        if shared:
-            first, first_samples = _means(before, what, shared, compared, measurements, bootstrap, fixed=True)
-            after, after_samples = _means(arm, what, shared, compared, measurements, bootstrap)
-            # The pretrained encoder has no seed of its own: the seeds are those of phase 2.
-            change_by_seed = after - first.mean()
-            change_samples = after_samples - first_samples
-            change = bootstrap.estimate(change_by_seed.mean(), change_samples, len(arm.seeds))
-    return LayerCurve(
+    value = _by_layer(arm, what, languages, layers, measurements)
+    curve = LayerCurve(
         arm,
         what[1],
         tuple(languages),
         np.array(layers, dtype=np.float64),
         value,
+        np.full_like(value, np.nan),
         compared,
         bootstrap.estimate(by_seed.mean(), samples, len(arm.seeds)),
-        change,
-        change_samples,
-        change_by_seed,
     )
+    if before is None or before is arm:
+        return curve
+    shared = [language for language in languages if language in _languages(before, what, measurements)]
+    if not shared:
+        return curve
+    first, first_samples = _means(before, what, shared, compared, measurements, bootstrap, fixed=True)
+    after, after_samples = _means(arm, what, shared, compared, measurements, bootstrap)
+    # The pretrained encoder has no seed of its own: the seeds are those of phase 2.
+    change_by_seed = retention.multilinguality_change(after, first.mean())
+    change_samples = retention.multilinguality_change(after_samples, first_samples)
+    both = (_by_layer(owner, what, shared, layers, measurements) for owner in (arm, before))
+    return replace(
+        curve,
+        changes=retention.multilinguality_change(*both),
+        change=bootstrap.estimate(change_by_seed.mean(), change_samples, len(arm.seeds)),
+        change_samples=change_samples,
+        change_by_seed=change_by_seed,
+    )
+
+
+def _by_layer(arm: Arm, what: Measured, languages: list[str], layers: list[int], measurements: Measurements) -> Floats:
+    """[layers] scores, means over languages and seeds."""
+    return np.mean([measurements.values(arm.ordered_keys, *what, one, layers) for one in languages], axis=(0, 1))
 
 
 def _languages(arm: Arm, what: Measured, measurements: Measurements) -> list[str]:

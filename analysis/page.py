@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from itertools import groupby, takewhile
-from operator import itemgetter
 
 from analysis.interactive import Figure, View
-from analysis.tables import DASH, SEED_COLUMNS, Table
+from analysis.tables import LACKING, SEED_COLUMNS
+from analysis.tabular import DASH, Table
 
 LONG_TEXT = 40
 """Cells of so many characters may wrap."""
@@ -76,13 +77,13 @@ def table(content: Table, missing: str) -> str:
     if not content.rows:
         return f'<p class="note">{html.escape(missing)}</p>'
     content = _where_something_happened(content)
-    groups = [list(rows) for _, rows in groupby(content.rows, key=itemgetter(0))]
+    groups = [list(places) for _, places in groupby(range(len(content.rows)), lambda place: content.rows[place][0])]
     if len(content.rows) <= LONG_TABLE or len(groups) * SMALL_GROUP > len(content.rows):
         return _rows(content, groups)
     return "\n".join(
-        f"<details><summary>{html.escape(rows[0][0])} <small>{len(rows)} rows</small></summary>\n"
-        f"{_rows(content, [rows])}</details>"
-        for rows in groups
+        f"<details><summary>{html.escape(content.rows[places[0]][0])} <small>{len(places)} rows</small></summary>\n"
+        f"{_rows(content, [places])}</details>"
+        for places in groups
     )
 
 
@@ -91,42 +92,48 @@ def _where_something_happened(content: Table) -> Table:
     idle = {
         place
         for place, name in enumerate(content.columns)
-        if name in SEED_COLUMNS and all(row[place] == DASH for row in content.rows)
+        if name in (*SEED_COLUMNS, LACKING) and all(row[place] == DASH for row in content.rows)
     }
 
     def without(row: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(text for place, text in enumerate(row) if place not in idle)
 
-    return Table(without(content.columns), [without(row) for row in content.rows], content.names)
+    return replace(content, columns=without(content.columns), rows=[without(row) for row in content.rows])
 
 
-def _rows(content: Table, groups: list[list[tuple[str, ...]]]) -> str:
+def _rows(content: Table, groups: list[list[int]]) -> str:
+    """
+    Args:
+        groups: the places of their rows in the table.
+    """
     head = "".join(_cell("th", text, place < content.names) for place, text in enumerate(content.columns))
     lines = ['<div class="scroll"><table>', f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-    for number, rows in enumerate(groups):
-        for place in range(len(rows)):
-            opening = '<tr class="group">' if number and not place else "<tr>"
-            lines.append(f"{opening}{_named_once(rows, place, content.names)}</tr>")
+    for number, places in enumerate(groups):
+        for place in places:
+            opening = '<tr class="group">' if number and place == places[0] else "<tr>"
+            lines.append(f"{opening}{_named_once(content, places, place)}</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
 
 
-def _named_once(rows: list[tuple[str, ...]], number: int, names: int) -> str:
+def _named_once(content: Table, group: list[int], place: int) -> str:
     """The cells of a row; a name that the rows below share, and all names before it, stands once for them all."""
-    row, above = rows[number], rows[number - 1] if number else ()
+    row = content.rows[place]
+    above = content.rows[place - 1] if place > group[0] else ()
+    below = [content.rows[other] for other in group if other >= place]
     cells = []
-    for place, text in enumerate(row):
-        until = place + 1
-        is_name, is_last_name = place < names, place >= names - 1
+    for column, text in enumerate(row):
+        until = column + 1
+        is_name, is_last_name = column < content.names, column >= content.names - 1
         if is_last_name:
-            cells.append(_cell("td", text, is_name))
+            cells.append(_cell("td", text, is_name, best=(place, column) in content.best))
         elif above[:until] != row[:until]:
-            shared = list(takewhile(lambda other: other[:until] == row[:until], rows[number:]))  # noqa: B023
+            shared = list(takewhile(lambda other: other[:until] == row[:until], below))  # noqa: B023
             cells.append(_cell("td", text, is_name, len(shared)))
     return "".join(cells)
 
 
-def _cell(tag: str, text: str, is_name: bool, rows: int = 1) -> str:
-    """A name stands left, a number right with its interval below it; a sentence may wrap."""
+def _cell(tag: str, text: str, is_name: bool, rows: int = 1, best: bool = False) -> str:
+    """A name stands left, a number right with its interval below it, the best bold; a sentence may wrap."""
     spanning = f' rowspan="{rows}"' if rows > 1 else ""
     if len(text) > LONG_TEXT:
         return f'<{tag} class="name long"{spanning}>{html.escape(text)}</{tag}>'
@@ -134,7 +141,8 @@ def _cell(tag: str, text: str, is_name: bool, rows: int = 1) -> str:
         return f'<{tag} class="name"{spanning}>{html.escape(text)}</{tag}>'
     value, bracket, interval = text.partition(" [")
     small = f"<small>[{html.escape(interval)}</small>" if bracket else ""
-    return f"<{tag}>{html.escape(value)}{small}</{tag}>"
+    shown = f"<b>{html.escape(value)}</b>" if best else html.escape(value)
+    return f"<{tag}>{shown}{small}</{tag}>"
 
 
 def items(texts: Iterable[str]) -> str:

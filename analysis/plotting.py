@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,10 @@ GREY = "#666666"
 LONGEST_NAME = 100
 PANEL_WIDTH, PANEL_HEIGHT = 2.35, 1.85
 """Inches."""
+LEGEND_ROW = 0.18
+"""Inches; a figure grows by so much for each row of its legend beyond …"""
+ROWS_WITH_ROOM = 2
+"""… those that it has room for."""
 
 
 def style() -> Any:
@@ -78,10 +83,12 @@ def seeds_note(study: Study) -> str:
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Below all panels, in as many columns as fit."""
+    """Below all panels, in as many columns as fit; they keep their height, whatever it holds."""
     widths = [len(str(handle.get_label())) + 7 for handle in handles]
     room = figure.get_figwidth() * 14
     columns = len(handles) if sum(widths) <= room else max(1, int(room / max(widths)))
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, rows - ROWS_WITH_ROOM))
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
 
 

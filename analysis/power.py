@@ -20,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from analysis.statistics import SIGNIFICANT, Floats, variances
+from analysis.statistics import ROUNDING, SIGNIFICANT, Floats, variances
 from analysis.study import Study
 from trainers.tasks.languages import ENGLISH
 
@@ -45,7 +45,7 @@ class Outlook:
     trainings: int
     """From so many the variances are pooled."""
     seeds: int
-    """In common, of the training that has most; 0 where none has two."""
+    """In common, of the training that has most; 0 where none has two, or where nothing varied over them."""
     by_seed: float = math.nan
     """σ: standard deviation of the difference over seeds."""
     by_examples: float = math.nan
@@ -179,6 +179,8 @@ def _outlook(
     own = [float(by_seed.var(ddof=1)) for by_seed, _ in usable]
     by_seed = math.sqrt(np.average(own, weights=freedoms))
     by_examples = math.sqrt(np.mean([v for _, v in usable]))
+    if math.hypot(by_seed, by_examples) <= ROUNDING:  # what never varied foretells nothing
+        return Outlook(measure, smaller, larger, 0, 0)
     seeds = max(freedoms) + 1
     # Trainings share seeds, so that their variances are not independent: the degrees of freedom are those of one.
     cautious = upper_limit(by_seed, max(freedoms))
@@ -192,5 +194,5 @@ def _outlook(
         by_examples,
         seeds_needed(difference, by_seed, by_examples, wanted),
         seeds_needed(difference, cautious, by_examples, wanted),
-        visible_difference(seeds, by_seed, by_examples, wanted) if by_seed or by_examples else 0.0,
+        visible_difference(seeds, by_seed, by_examples, wanted),
     )

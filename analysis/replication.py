@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.improvement import improvement_interval
 from analysis.statistics import (
     SIGNIFICANT,
     UNDEFINED,
@@ -18,7 +19,7 @@ from analysis.statistics import (
     p_value,
     replicability,
 )
-from analysis.transfer import Cell
+from analysis.transfer import Cell, lacking
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Replicated:
     intermediate: str
     seeds: int
     """In common with `none`, of the target that has fewest."""
-    targets: int
+    targets: tuple[str, ...]
+    """In which it has gains."""
+    lacking: tuple[str, ...]
+    """Those that others have gains in: where there are any, means over targets are undefined."""
     gain: Estimate
     """Mean over targets, each the mean over its languages."""
     gain_iqm: float
@@ -48,31 +52,42 @@ def replicated(cells: Sequence[Cell], bootstrap: Bootstrap) -> list[Replicated]:
         if cell.gains_by_seed is not None and cell.gain_samples is not None:
             name = cell.arm.scale, cell.arm.intermediate
             groups.setdefault(name, []).append((cell, cell.gains_by_seed, cell.gain_samples))
-    return [_replicated(*name, members, bootstrap) for name, members in groups.items()]
+    absent = lacking(cell for members in groups.values() for cell, _, _ in members)
+    return [_replicated(*name, members, absent[name], bootstrap) for name, members in groups.items()]
 
 
 def _replicated(
-    scale: str, intermediate: str, members: Sequence[tuple[Cell, Floats, Floats]], bootstrap: Bootstrap
+    scale: str,
+    intermediate: str,
+    members: Sequence[tuple[Cell, Floats, Floats]],
+    absent: tuple[str, ...],
+    bootstrap: Bootstrap,
 ) -> Replicated:
     values = [by_seed.mean() for _, by_seed, _ in members]
     samples = [drawn.mean(axis=1) for _, _, drawn in members]
     counts = [len(cell.paired_seeds) for cell, _, _ in members]
     tests = list(zip(values, samples, counts, strict=True))
-    seeds = set.intersection(*(set(cell.paired_seeds) for cell, _, _ in members))
+    gain, gain_iqm, improvement = UNDEFINED, math.nan, UNDEFINED
+    if not absent:
+        seeds = set.intersection(*(set(cell.paired_seeds) for cell, _, _ in members))
+        gain = bootstrap.estimate(np.mean(values), np.mean(samples, axis=0), min(counts))
+        gain_iqm = interquartile_mean(np.concatenate([by_seed.ravel() for _, by_seed, _ in members]))
+        improvement = _improvement([cell for cell, _, _ in members], sorted(seeds))
     return Replicated(
         scale,
         intermediate,
         min(counts),
-        len(members),
-        bootstrap.estimate(np.mean(values), np.mean(samples, axis=0), min(counts)),
-        interquartile_mean(np.concatenate([by_seed.ravel() for _, by_seed, _ in members])),
-        _improvement([cell for cell, _, _ in members], sorted(seeds), bootstrap),
+        tuple(sorted(cell.target for cell, _, _ in members)),
+        absent,
+        gain,
+        gain_iqm,
+        improvement,
         raised=replicability([_one_sided(*test, sign=1) for test in tests], SIGNIFICANT / 2),
         lowered=replicability([_one_sided(*test, sign=-1) for test in tests], SIGNIFICANT / 2),
     )
 
 
-def _improvement(cells: Sequence[Cell], seeds: Sequence[int], bootstrap: Bootstrap) -> Estimate:
+def _improvement(cells: Sequence[Cell], seeds: Sequence[int]) -> Estimate:
     """On the seeds that all targets have."""
     if not seeds:
         return UNDEFINED
@@ -81,7 +96,7 @@ def _improvement(cells: Sequence[Cell], seeds: Sequence[int], bootstrap: Bootstr
         np.stack([runs[own] for runs, own in zip(found, rows, strict=True)], axis=-1)
         for found in zip(*(cell.paired_scores for cell in cells), strict=True)
     )
-    return bootstrap.improvement(via, without)
+    return improvement_interval(via, without)
 
 
 def _one_sided(value: float, samples: Floats, seeds: int, sign: int) -> float:

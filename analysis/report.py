@@ -17,12 +17,13 @@ from string import Template
 import polars as pl
 
 from analysis import page as parts
-from analysis import tables, xtreme
+from analysis import retention_tables, tables, xtreme
 from analysis.answer import answer
 from analysis.claims import judged
-from analysis.exports import leaderboard, write_tables
+from analysis.exports import leaderboard
 from analysis.figures import DRAWINGS
 from analysis.findings import FEW_INTERMEDIATES, by_intermediate, findings
+from analysis.formats import write_tables
 from analysis.frame import Record
 from analysis.interactive import FIGURES
 from analysis.plotting import Drawing, as_svg, origin, save, seeds_note, style
@@ -90,12 +91,12 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
         "transfer": tables.transfer_table(study),
         "replication": tables.replication_table(study),
         "claims": tables.claim_table(judged(study, reading.bootstrap)),
-        "retention": tables.retention_table(study),
-        "shapes": tables.shape_table(study),
-        "trends": tables.trend_table(study),
+        "retention": retention_tables.retention_table(study),
+        "shapes": retention_tables.shape_table(study),
+        "trends": retention_tables.trend_table(study),
         "cost": tables.cost_table(study),
     }
-    write_tables(found, out / "tables", best=("leaderboard",))
+    write_tables(found, out / "tables")
     drawn = [(figure, figure.draw(study)) for figure in FIGURES]
     mark = f"{sweep_name} · {origin(study)}"
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(

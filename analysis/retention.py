@@ -1,5 +1,6 @@
 """The study's definitions, each as a pure function (DESIGN §6); nothing else in this package defines a measure.
 
+A source is named where a definition has one; what is called this project's own was first written down in DESIGN §6.
 Scores lie in [0, 1].  τ is the step of target training, 0 … T; curves have τ on their last axis, beginning at τ = 0.
 Leading axes (resamples, seeds) are carried along, so that a bootstrap resamples whole ratios, never their parts.
 
@@ -20,6 +21,8 @@ from analysis.statistics import Estimate, Floats
 def retention(scores: Floats, chance: float | Floats) -> Floats:
     """R(τ) = (A(τ) − c) / (A(0) − c): 1 where nothing is lost, 0 where the stored head is back at chance.
 
+    This project's own: larger encoders begin higher, so that what they lose in points does not compare.
+
     Args:
         scores: [..., τ] A.
         chance: c, or [...].
@@ -32,6 +35,8 @@ def retention(scores: Floats, chance: float | Floats) -> Floats:
 
 def representation_retention(probes: Floats, base: Floats) -> Floats:
     """(P(τ) − P_base) / (P(0) − P_base): what is left in the encoder, whatever became of the head.
+
+    This project's own; P is a linear probe of frozen features (Alain & Bengio 2017).
 
     Args:
         probes: [..., τ] P.
@@ -47,6 +52,8 @@ def representation_retention(probes: Floats, base: Floats) -> Floats:
 def nothing_to_retain(denominator: Estimate, what: str) -> str:
     """Why a retention is undefined: its denominator is within its own confidence interval of 0, or below.
 
+    This project's own rule.
+
     Args:
         denominator: A(0) − c or P(0) − P_base, with its interval.
         what: its name, for the sentence.
@@ -57,7 +64,7 @@ def nothing_to_retain(denominator: Estimate, what: str) -> str:
     if denominator.above_zero:
         return ""
     if np.isnan(denominator.low):
-        return f"{what} = {denominator.value:.3f} has no interval (one seed and no scores of single examples)"
+        return f"{what} = {denominator.value:.3f} has no interval (nothing varied, or one seed without examples)"
     return (
         f"{what} = {denominator.value:.3f} [{denominator.low:.3f}, {denominator.high:.3f}] "
         "is not above 0: there is nothing to retain"
@@ -78,6 +85,7 @@ def area_under_retention(retained: Floats, steps: Floats) -> Floats:
     """Mean height of R by the trapezoid rule over x = log2(1 + τ) / log2(1 + T).
 
     Probes stand at 0, 1, 2, 4 … T, evenly spaced on this axis; over τ itself the last two would decide all.
+    This project's own.
 
     Args:
         retained: [..., τ] R.
@@ -92,37 +100,82 @@ def area_under_retention(retained: Floats, steps: Floats) -> Floats:
 
 
 def half_life(retained: Floats, steps: Floats) -> Floats:
-    """The first probed τ with R(τ) < ½: [..., τ] → [...]; infinite where R stays above to the end, NaN where R is."""
+    """The first probed τ with R(τ) < ½.  This project's own.
+
+    Args:
+        retained: [..., τ] R.
+        steps: [τ] rising.
+
+    Returns:
+        [...]; infinite where R stays above to the end, NaN where R is.
+    """
     below = retained < 0.5
     first = np.where(below.any(axis=-1), steps[below.argmax(axis=-1)].astype(np.float64), np.inf)
     return np.where(np.isnan(retained).any(axis=-1), np.nan, first)
 
 
 def transfer_gain(via: Floats, without: Floats) -> Floats:
-    """G = score via the intermediate − score without it."""
+    """G = score via the intermediate − score without it (STILTs, Phang et al. 2018): two of one shape → the same."""
     return via - without
 
 
-def gain_retention(english: Floats, others: Floats) -> Floats:
-    """mean over l ≠ en of G(l), over G(en): how much of the English gain other languages get.
+def gain_retention(gains: Floats) -> Floats:
+    """mean over l ≠ en of G(l), over G(en): how much of the English gain other languages get.  This project's own.
 
     Args:
-        english: [...] G(en).
-        others: [..., languages] G(l).
+        gains: [..., languages] G(l), English first, of two languages at least.
 
     Returns:
         [...].  Undefined where G(en) is within its own interval of 0.
     """
-    return _ratio(others.mean(axis=-1), english)
+    return _ratio(gains[..., 1:].mean(axis=-1), gains[..., 0])
 
 
-def cross_lingual_gap(english: Floats, others: Floats) -> Floats:
-    """score(en) − mean over l ≠ en of score(l) (XTREME, Hu et al. 2020): [...], [..., languages] → [...]."""
-    return english - others.mean(axis=-1)
+def cross_lingual_gap(scores: Floats) -> Floats:
+    """score(en) − mean over l ≠ en of score(l) (XTREME, Hu et al. 2020).
+
+    Args:
+        scores: [..., languages], English first, of two languages at least.
+
+    Returns:
+        [...]
+    """
+    return scores[..., 0] - scores[..., 1:].mean(axis=-1)
+
+
+def gap_change(via: Floats, without: Floats) -> Floats:
+    """The gap through the intermediate − the gap without: below 0 where other languages gain more than English.
+
+    This project's own.
+
+    Args:
+        via, without: [..., languages] scores, as `cross_lingual_gap` takes them.
+
+    Returns:
+        [...]
+    """
+    return cross_lingual_gap(via) - cross_lingual_gap(without)
+
+
+def multilinguality_change(after: Floats, before: Floats) -> Floats:
+    """Retrieval accuracy after phase 2 − before it, at each layer: 0 where multilinguality is retained.
+
+    This project's own, on the encoders in which Phang et al. 2020 retrieve.  A difference and no share: retrieval
+    often rises, and in some layers of the pretrained encoder there is next to nothing to keep a share of.
+
+    Args:
+        after, before: [..., layers], of the same layers and over the same languages.
+
+    Returns:
+        [..., layers]
+    """
+    return after - before
 
 
 def scale_slope(values: Floats, non_embedding_parameters: Floats) -> Floats:
     """Least-squares slope of a measure on log10(non-embedding parameters): its change per tenfold scale.
+
+    Sizes are counted as in Kaplan et al. 2020 (Scaling Laws for Neural Language Models): without embeddings.
 
     Args:
         values: [..., scales].

@@ -26,6 +26,8 @@ SIGNIFICANT = 0.05
 """Below such a corrected p, a difference is called one."""
 FEW_SEEDS = 3
 """Below so many seeds an interval says little about other seeds; figures and tables then say so."""
+ROUNDING = 1e-12
+"""A standard error below this, of scores in [0, 1], is what rounding leaves: nothing has varied."""
 
 
 @dataclass(frozen=True)
@@ -127,25 +129,32 @@ class Bootstrap:
         return Estimate(float(value), float(low), float(high))
 
     def interval(self, values: Floats, samples: Floats, seeds: int) -> tuple[Floats, Floats]:
-        """Student's t interval about each value: [...], [B, ...] → two of [...].  One seed's covers examples only."""
+        """Student's t interval about each value: [...], [B, ...] → two of [...]; NaN where nothing varied.
+
+        One seed's covers examples only.
+        """
         error, freedom = spread(samples, seeds)
         half_width = special.stdtrit(freedom, (1 + self.confidence) / 2) * error
         return values - half_width, values + half_width
 
-    def improvement(self, via: Floats, without: Floats) -> Estimate:
-        """`probability_of_improvement` of paired seeds, over which alone its interval goes.
+    def greatest(self, value: float | Floats, differences: Floats, samples: Floats, seeds: int) -> Estimate:
+        """`value`, the greatest of some differences and 0, with an interval that holds whichever is greatest in truth.
+
+        What is seen to be greatest is so by luck, too, and lies too high: a t interval about it leaves the truth below.
+        Surely above the true one is the greatest of all upper ends, and below it that of lower ends which hold together
+        (Bonferroni; Chernozhukov, Lee & Rosen 2013, Econometrica 81).
 
         Args:
-            via, without: [seeds, tasks], of the same seeds.
+            differences: [k]; what never varied is left out.
+            samples: [B, k], the differences in every resample.
         """
-        value = probability_of_improvement(via, without)
-        if len(via) < 2:
-            return Estimate(value)
-        drawn = self._draw(0, len(via))
-        of_seeds = np.einsum("bn,nm,bm->b", drawn, _wins(via, without), drawn)
-        samples = np.concatenate([of_seeds, np.full(len(drawn), value), of_seeds])
-        found = self.estimate(value, samples, len(via))
-        return Estimate(value, max(found.low, 0.0), min(found.high, 1.0))
+        error, freedom = spread(samples, seeds)
+        varied, tail = ~np.isnan(error), (1 - self.confidence) / 2
+        if not varied.any():
+            return Estimate(float(value))
+        ends = tail / varied.sum(), 1 - tail
+        low, high = ((differences + special.stdtrit(freedom, end) * error)[varied].max() for end in ends)
+        return Estimate(float(value), max(float(low), 0.0), float(high))
 
     def _draw(self, level: int, count: int) -> Floats:
         """[B / 3, count] weights that sum to 1, of seeds (level 0) or examples (level 1).
@@ -164,6 +173,8 @@ class Bootstrap:
 def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
     """Standard error of a value and its degrees of freedom: [B, ...] → two of [...].
 
+    NaN where no resample differs: two seeds that happen to agree say nothing about a third.
+
     The variance over seeds has one degree of freedom less than there are seeds, that over examples any number.  Joined,
     Satterthwaite (1946) divides the former by the squared share of seeds in the variance; with two or three seeds that
     share is as uncertain as the variance, and his intervals cover too rarely.  Undiminished by the square, they cover.
@@ -171,7 +182,8 @@ def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
     of_seeds, of_examples = variances(samples)
     variance = of_seeds + of_examples
     share = of_seeds / np.where(variance == 0, 1, variance)
-    return np.sqrt(variance), np.where(share > 0, max(seeds - 1, 1) / np.where(share > 0, share, 1), np.inf)
+    freedom = np.where(share > 0, max(seeds - 1, 1) / np.where(share > 0, share, 1), np.inf)
+    return np.sqrt(np.where(variance > ROUNDING**2, variance, np.nan)), freedom
 
 
 def variances(samples: Floats) -> tuple[Floats, Floats]:
@@ -199,12 +211,13 @@ def p_value(value: float, samples: Floats, seeds: int) -> float:
     Args:
         samples: [B], the value in every resample.
         seeds: on how many it rests.
+
+    Returns:
+        NaN (not testable) where nothing varied; but 1 of arms that are the same in everything.
     """
     error, freedom = spread(samples, seeds)
-    if math.isnan(error) or math.isnan(value):
-        return math.nan
-    if error == 0:
-        return 1.0 if value == 0 else 0.0
+    if math.isnan(error):
+        return 1.0 if (np.abs([value, *samples]) < ROUNDING).all() else math.nan
     return float(2 * special.stdtr(freedom, -abs(value) / error))
 
 
@@ -238,24 +251,6 @@ def replicability(p_values: Sequence[float], level: float = SIGNIFICANT) -> int:
     p = np.sort(np.nan_to_num(np.asarray(p_values, dtype=np.float64), nan=1.0))
     within = (len(p) - np.arange(len(p))) * p <= level
     return len(p) if within.all() else int(within.argmin())
-
-
-def probability_of_improvement(via: Floats, without: Floats) -> float:
-    """P(a run with is better than a run without), the mean over tasks; ties are half (Agarwal et al. 2021, rliable).
-
-    Args:
-        via: [n, tasks] scores.
-        without: [m, tasks].
-
-    Returns:
-        NaN where a score is.
-    """
-    return float(_wins(via, without).mean())
-
-
-def _wins(via: Floats, without: Floats) -> Floats:
-    """[n, m] share of tasks in which each run is better than each other."""
-    return ((1 + np.sign(via[:, None] - without[None])) / 2).mean(axis=-1)
 
 
 def interquartile_mean(scores: Floats) -> float:

@@ -11,15 +11,7 @@ from functools import cached_property
 
 import polars as pl
 
-from analysis.curves import (
-    Curve,
-    HeadComparison,
-    Trend,
-    final_means,
-    head_comparisons,
-    pooled_slopes,
-    scale_trends,
-)
+from analysis.curves import Curve, HeadComparison, final_means, head_comparisons
 from analysis.differences import GridGain, gain_grids
 from analysis.examples import ExampleSource
 from analysis.frame import Record, stage_table, tidy
@@ -30,6 +22,7 @@ from analysis.replication import Replicated, replicated
 from analysis.search import PointScore, best_keys, compared, last_attempts, point_scores
 from analysis.statistics import Bootstrap, Estimate
 from analysis.transfer import Cell, MeanGain, mean_gains
+from analysis.trends import Trend, pooled_slopes, scale_trends
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Study:
     curves: list[Curve]
     trends: list[Trend]
     pooled_slopes: dict[str, Estimate]
-    """Head → mean slope over all trends."""
+    """Head → mean slope over its pooled trends."""
     adjusted_slopes: dict[str, Estimate]
     """The same at equal LayerNorm placement."""
     heads: list[HeadComparison]

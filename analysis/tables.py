@@ -1,41 +1,31 @@
-"""The report's tables: every cell, retention in numbers, slopes, what did not complete, what it cost."""
+"""The report's tables: every cell, what replicates, the claims, what did not complete, what it cost."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
 from analysis.claims import ALL_SCALES, Judged
 from analysis.curves import HEADS
-from analysis.findings import shown
 from analysis.frame import settings
 from analysis.measurements import path
 from analysis.plotting import compact
 from analysis.search import last_attempts, numbers, training
 from analysis.statistics import UNDEFINED, Estimate
 from analysis.study import Study
+from analysis.tabular import DASH, Number, Table, count, estimated, number
 from analysis.transfer import Cell
 from trainers.tasks.languages import ENGLISH
 
-DASH = "–"
 OUTCOME_COUNTS = [
     (pl.col("outcome") == outcome).sum().alias(outcome) for outcome in ("completed", "diverged", "running", "missing")
 ]
 RETRIED = {"completed": "counted", "diverged": "diverged, too"}
 """What became of the last attempt."""
 SEED_COLUMNS = ("seeds", "diverged", "not done")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Plain text in rows; the first `names` columns are words, the rest numbers."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    names: int
+SCORE_COLUMNS = ("English", "others", "English gain", "others’ gain")
+LACKING = "lacking"
 
 
 def cell_table(study: Study) -> Table:
@@ -65,7 +55,7 @@ def cell_table(study: Study) -> Table:
                 target,
                 *_seeds(len(cell.seeds) if cell else 0, completed, *counts),
                 *_scores(cell),
-                *(shown(study.finals.get((cell.arm, head), UNDEFINED)) if cell else DASH for head in HEADS),
+                *(estimated(study.finals.get((cell.arm, head), UNDEFINED) if cell else UNDEFINED) for head in HEADS),
             )
         )
     return Table(
@@ -74,15 +64,14 @@ def cell_table(study: Study) -> Table:
             "intermediate",
             "target",
             *SEED_COLUMNS,
-            "English",
-            "others",
-            "English gain",
-            "others’ gain",
+            *SCORE_COLUMNS,
             "R(T) stored",
             "R(T) refit",
         ),
         rows,
         names=3,
+        ranked=SCORE_COLUMNS,
+        among=("scale", "target"),
     )
 
 
@@ -108,8 +97,7 @@ def search_table(study: Study) -> Table:
                 ", ".join(f"{axis} {value}" for axis, value in settings(variant).items()) or DASH,
                 "best" if point and point.best else "",
                 *_seeds(seeds, completed, *counts),
-                *(shown(one) for one in ((point.development, point.zero_shot, point.retention) if point else ())),
-                *([] if point else [DASH] * 3),
+                *map(estimated, (point.development, point.zero_shot, point.retention) if point else (UNDEFINED,) * 3),
             )
         )
     columns = ("scale", "training", "point", "", *SEED_COLUMNS, "English development", "zero-shot mean", "R(T) stored")
@@ -134,12 +122,12 @@ def transfer_table(study: Study) -> Table:
             cell.arm.scale,
             cell.arm.intermediate,
             cell.target,
-            str(len(cell.seeds)),
-            str(len(cell.paired_seeds)) if cell.paired_seeds else DASH,
-            DASH if math.isnan(cell.others_iqm) else f"{cell.others_iqm:.3f}",
-            shown(cell.gap, sign=True),
-            shown(cell.gap_change, sign=True),
-            shown(cell.gain_retention),
+            count(len(cell.seeds)),
+            count(len(cell.paired_seeds)),
+            number(cell.others_iqm, ".3f"),
+            estimated(cell.gap, sign=True),
+            estimated(cell.gap_change, sign=True),
+            estimated(cell.gain_retention),
         )
         for cell in study.cells
     ]
@@ -147,112 +135,29 @@ def transfer_table(study: Study) -> Table:
         ("scale", "intermediate", "target", "seeds", "paired seeds", "others IQM", "gap", "gap change", "gain kept"),
         rows,
         names=3,
+        ranked=("others IQM",),
+        among=("scale", "target"),
     )
 
 
 def replication_table(study: Study) -> Table:
-    """What each intermediate does over all targets, and in how many of them it replicates."""
+    """What each intermediate does over all targets, and in how many of them it replicates; no mean over only some."""
     rows = [
         (
             one.scale,
             one.intermediate,
-            str(one.seeds),
-            shown(one.gain, sign=True),
-            DASH if math.isnan(one.gain_iqm) else f"{one.gain_iqm:+.3f}".replace("-", "−"),
-            shown(one.improvement),
-            f"{one.raised} of {one.targets}",
-            f"{one.lowered} of {one.targets}",
+            count(one.seeds),
+            estimated(one.gain, sign=True),
+            number(one.gain_iqm, "+.3f"),
+            estimated(one.improvement),
+            *(_share(of, len(one.targets)) for of in (one.raised, one.lowered)),
+            ", ".join(one.lacking) or DASH,
         )
         for one in study.replicated
     ]
-    columns = ("scale", "intermediate", "seeds", "mean gain", "IQM gain", "P(improvement)", "raised", "lowered")
-    return Table(columns, rows, names=2)
-
-
-def retention_table(study: Study) -> Table:
-    """Every English curve, with why it is undefined where it is."""
-    rows = [
-        (
-            curve.arm.scale,
-            curve.path,
-            curve.head,
-            str(len(curve.seeds)),
-            shown(curve.final),
-            shown(curve.area),
-            _half_life(curve.half_life, curve.steps[-1]),
-            shown(curve.backward_transfer, sign=True),
-            shown(curve.forgetting),
-            curve.undefined or DASH,
-        )
-        for curve in study.curves
-        if curve.language == ENGLISH
-    ]
-    return Table(
-        (
-            "scale",
-            "training",
-            "head",
-            "seeds",
-            "R(T)",
-            "area under R",
-            "half-life (steps)",
-            "backward transfer",
-            "forgetting",
-            "why undefined",
-        ),
-        rows,
-        names=3,
-    )
-
-
-def shape_table(study: Study) -> Table:
-    """The form that each defined English curve has, what it loses, and what stays."""
-    rows = [
-        (
-            curve.arm.scale,
-            curve.path,
-            curve.head,
-            str(len(curve.seeds)),
-            curve.fit.form or curve.fit.undefined,
-            DASH if math.isnan(curve.fit.error) else f"{curve.fit.error:.3f}",
-            _steps(curve.fit.half_life, curve.steps[-1]),
-            shown(curve.fit.asymptote),
-        )
-        for curve in study.curves
-        if curve.language == ENGLISH and not curve.undefined
-    ]
-    columns = ("scale", "training", "head", "seeds", "form", "error left out", "half-life (steps)", "asymptote")
-    return Table(columns, rows, names=3)
-
-
-def trend_table(study: Study) -> Table:
-    """Slopes of R(T) on scale, overall and within each LayerNorm family."""
-    families = sorted({family for trend in study.trends for family in trend.within})
-    rows = [
-        (
-            trend.smallest.path,
-            trend.smallest.head,
-            ", ".join(trend.scales),
-            str(trend.seeds),
-            shown(trend.overall, sign=True),
-            shown(trend.adjusted, sign=True),
-            *(shown(trend.within[family], sign=True) if family in trend.within else DASH for family in families),
-        )
-        for trend in study.trends
-    ]
-    return Table(
-        (
-            "training",
-            "head",
-            "scales",
-            "fewest seeds",
-            "slope per tenfold parameters",
-            "at equal placement",
-            *(f"within {family}-LN" for family in families),
-        ),
-        rows,
-        names=3,
-    )
+    means = ("mean gain", "IQM gain", "P(improvement)")
+    columns = ("scale", "intermediate", "seeds", *means, "raised", "lowered", LACKING)
+    return Table(columns, rows, names=2, ranked=means, among=("scale",))
 
 
 def claim_table(found: Sequence[Judged]) -> Table:
@@ -264,16 +169,16 @@ def claim_table(found: Sequence[Judged]) -> Table:
             one.source,
             one.scale,
             one.word + (f": {one.reason}" if one.reason else ""),
-            shown(one.estimate, sign=True) if one.scale == ALL_SCALES else _points(one.estimate),
+            estimated(one.estimate, sign=True) if one.scale == ALL_SCALES else _points(one.estimate),
         )
         for one in found
     ]
     return Table(("claim", "published", "source", "scale", "verdict", "here"), rows, names=5)
 
 
-def _points(estimate: Estimate) -> str:
+def _points(estimate: Estimate) -> Number:
     in_points = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
-    return shown(in_points, sign=True, digits=1)
+    return estimated(in_points, sign=True, digits=1)
 
 
 def trouble_table(study: Study) -> Table:
@@ -308,11 +213,11 @@ def cost_table(study: Study) -> Table:
         (
             row["scale"],
             row["kind"],
-            str(row["len"]),
-            duration(row["seconds"]),
-            compact(row["tokens"]),
-            compact(row["tokens_per_s"]),
-            f"{row['probing'] / max(row['seconds'], 1e-9):.1%}",
+            count(row["len"]),
+            Number(duration(row["seconds"]), {" (s)": row["seconds"]}),
+            Number(compact(row["tokens"]), {"": row["tokens"]}),
+            Number(compact(row["tokens_per_s"]), {"": row["tokens_per_s"]}),
+            number(row["probing"] / max(row["seconds"], 1e-9), ".1%"),
         )
         for row in groups.iter_rows(named=True)
     ]
@@ -327,35 +232,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _scores(cell: Cell | None) -> tuple[str, ...]:
+def _scores(cell: Cell | None) -> tuple[Number, ...]:
     if cell is None:
-        return (DASH,) * 4
+        return (estimated(UNDEFINED),) * len(SCORE_COLUMNS)
     return (
-        shown(cell.scores.get(ENGLISH, UNDEFINED)),
-        shown(cell.others),
-        shown(cell.english_gain, sign=True),
-        shown(cell.others_gain, sign=True),
+        estimated(cell.scores.get(ENGLISH, UNDEFINED)),
+        estimated(cell.others),
+        estimated(cell.english_gain, sign=True),
+        estimated(cell.others_gain, sign=True),
     )
 
 
-def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: int) -> tuple[str, str, str]:
+def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: int) -> tuple[Number, Number, Number]:
     """Seeds that are averaged, that diverged (or whose intermediate did), and that are not done."""
-    return _count(averaged), _count(diverged + completed - averaged), _count(running + missing)
+    return count(averaged), count(diverged + completed - averaged), count(running + missing)
 
 
-def _steps(estimate: Estimate, last: float) -> str:
-    """As `shown`, in whole steps; what lies beyond the last probed step is said to."""
-    if not math.isfinite(estimate.value):
-        return _half_life(estimate.value, last)
-    high = f"> {last:.0f}" if math.isinf(estimate.high) else f"{estimate.high:.0f}"
-    return f"{estimate.value:.0f}" + (f" [{estimate.low:.0f}, {high}]" if not math.isnan(estimate.low) else "")
-
-
-def _half_life(steps: float, last: float) -> str:
-    if math.isnan(steps):
-        return DASH
-    return f"> {last:.0f}" if math.isinf(steps) else f"{steps:.0f}"
-
-
-def _count(number: int) -> str:
-    return str(number) if number else DASH
+def _share(targets: int, of: int) -> Number:
+    return Number(f"{targets} of {of}", {"": targets, " of": of})

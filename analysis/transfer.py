@@ -67,13 +67,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class MeanGain:
-    """What an intermediate adds at one scale: the mean over its targets, each target counting once."""
+    """What an intermediate adds at one scale: the mean over targets, each target counting once."""
 
     scale: str
     intermediate: str
-    targets: int
+    targets: tuple[str, ...]
+    """Over which it goes: the same for every scale and intermediate."""
+    lacking: tuple[str, ...]
+    """Those without a gain here: where there are any, the mean is undefined."""
     english: Estimate
     others: Estimate
+
+
+def lacking(found: Iterable[Cell]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Scale and intermediate → the targets in which it has no gain in a language in which another has one.
+
+    Means over unlike targets differ by what the targets are, whatever the intermediates do: where any is lacking,
+    there is no mean that could stand beside the others.
+    """
+    arms: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for cell in found:
+        own = {(cell.target, gain.language) for gain in cell.gains}
+        arms.setdefault((cell.arm.scale, cell.arm.intermediate), set()).update(own)
+    every = set().union(*arms.values())
+    return {arm: tuple(sorted({target for target, _ in every - own})) for arm, own in arms.items()}
 
 
 def mean_gains(found: Sequence[Cell], bootstrap: Bootstrap) -> list[MeanGain]:
@@ -82,20 +99,24 @@ def mean_gains(found: Sequence[Cell], bootstrap: Bootstrap) -> list[MeanGain]:
     for cell in found:
         if cell.gain_samples is not None and cell.gains[0].language == ENGLISH and len(cell.gains) > 1:
             groups.setdefault((cell.arm.intermediate, cell.arm.scale), []).append((cell, cell.gain_samples))
+    counted = [cell for members in groups.values() for cell, _ in members]
+    targets, absent = tuple(sorted({cell.target for cell in counted})), lacking(counted)
     means = []
     for (intermediate, scale), members in groups.items():
-        seeds = min(len(cell.paired_seeds) for cell, _ in members)
-        english = bootstrap.estimate(
-            float(np.mean([cell.english_gain.value for cell, _ in members])),
-            np.mean([samples[:, 0] for _, samples in members], axis=0),
-            seeds,
-        )
-        others = bootstrap.estimate(
-            float(np.mean([cell.others_gain.value for cell, _ in members])),
-            np.mean([samples[:, 1:].mean(axis=1) for _, samples in members], axis=0),
-            seeds,
-        )
-        means.append(MeanGain(scale, intermediate, len(members), english, others))
+        english = others = UNDEFINED
+        if not absent[scale, intermediate]:
+            seeds = min(len(cell.paired_seeds) for cell, _ in members)
+            english = bootstrap.estimate(
+                float(np.mean([cell.english_gain.value for cell, _ in members])),
+                np.mean([samples[:, 0] for _, samples in members], axis=0),
+                seeds,
+            )
+            others = bootstrap.estimate(
+                float(np.mean([cell.others_gain.value for cell, _ in members])),
+                np.mean([samples[:, 1:].mean(axis=1) for _, samples in members], axis=0),
+                seeds,
+            )
+        means.append(MeanGain(scale, intermediate, targets, absent[scale, intermediate], english, others))
     return means
 
 
@@ -166,6 +187,11 @@ def _cell(
             return UNDEFINED
         return bootstrap.estimate(value[others].mean(), samples[:, others].mean(axis=1), seeds)
 
+    gap = UNDEFINED
+    if both:
+        gap = bootstrap.estimate(
+            retention.cross_lingual_gap(ours.value), retention.cross_lingual_gap(ours.samples), count
+        )
     cell = Cell(
         arm,
         target,
@@ -176,7 +202,7 @@ def _cell(
         },
         others=mean_of_others(ours.value, ours.samples, count),
         others_iqm=interquartile_mean(ours.by_seed[:, others]),
-        gap=bootstrap.estimate(_gap(ours.value), _gap(ours.samples), count) if both else UNDEFINED,
+        gap=gap,
     )
     shared = _shared_seeds(arm, without, target, languages, measurements)
     if without is None or not shared:
@@ -191,13 +217,11 @@ def _cell(
         gains.append(Gain(language, gain, p_value(gain.value, samples[:, place], count)))
     kept = change = UNDEFINED
     if both:
-        change = bootstrap.estimate(_gap(via.value) - _gap(plain.value), _gap(via.samples) - _gap(plain.samples), count)
-    if both and gains[0].gain.differs_from_zero:
-        kept = bootstrap.estimate(
-            retention.gain_retention(value[0], value[1:]),
-            retention.gain_retention(samples[:, 0], samples[:, 1:]),
-            count,
+        change = bootstrap.estimate(
+            retention.gap_change(via.value, plain.value), retention.gap_change(via.samples, plain.samples), count
         )
+    if both and gains[0].gain.differs_from_zero:
+        kept = bootstrap.estimate(retention.gain_retention(value), retention.gain_retention(samples), count)
     return replace(
         cell,
         paired_seeds=tuple(shared),
@@ -209,11 +233,6 @@ def _cell(
         gains_by_seed=retention.transfer_gain(via.by_seed, plain.by_seed),
         paired_scores=(via.by_seed.mean(axis=1), plain.by_seed.mean(axis=1)),
     )
-
-
-def _gap(scores: Floats) -> Floats:
-    """Of [..., languages], English first."""
-    return retention.cross_lingual_gap(scores[..., 0], scores[..., 1:])
 
 
 def _shared_seeds(

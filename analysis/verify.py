@@ -12,7 +12,7 @@ from analysis.gather import store_records
 from analysis.published import BEST, Band, Points, Run, band, published_runs
 from analysis.search import compared
 from analysis.statistics import FEW_SEEDS
-from analysis.tables import DASH, Table
+from analysis.tabular import DASH, Number, Table
 from analysis.xtreme import NAMES, Score, means, scores
 from trainers.stage import Stage
 from trainers.tasks.intermediates import NONE
@@ -141,9 +141,10 @@ def beside_published(found: Sequence[Score]) -> Table:
     )
 
 
-def points(values: Points) -> str:
+def points(values: Points) -> Number:
     """`79.2`, of question answering `76.6 / 60.8` (F1 / exact match)."""
-    return " / ".join(f"{value:.1f}" for value in values) or DASH
+    text = " / ".join(f"{value:.1f}" for value in values)
+    return Number(text or DASH, dict(zip(("", " exact match"), values, strict=False)))
 
 
 def _best(scores: Iterable[Score]) -> dict[tuple[str, str], Score]:

@@ -1,6 +1,6 @@
 """How often the study's 95 % intervals hold the truth, on generated studies whose truth is known, as a Markdown page.
 
-python -m bench.coverage > docs/benchmarks/coverage.md          # under two minutes
+python -m bench.coverage > docs/benchmarks/coverage.md          # some eight minutes of one core
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from analysis import retention
 from analysis.statistics import FEW_SEEDS, Bootstrap, Examples, Floats
+from bench import coverage_more
 from bench.measured import measured
+from bench.probit import AT_ONCE, CHANCE, LEAST, MOST, SEED_NOISE, generate, marked
 
 SEEDS, EXAMPLES = (2, 3, 5, 10), (50, 500)
-CHANCE = 1 / 3
 PARAMETERS = np.array([86e6, 303e6, 3_300e6])
 """Non-embedding parameters of base, large and XL."""
 KEPT, LEARNED = np.array([0.60, 0.70, 0.80]), np.array([0.78, 0.83, 0.88])
@@ -25,14 +25,7 @@ KEPT, LEARNED = np.array([0.60, 0.70, 0.80]), np.array([0.78, 0.83, 0.88])
 TARGET = np.array([0.70, 0.74, 0.76])
 """Accuracy of a target: without an intermediate, through one, through another."""
 TRUTH = np.concatenate([LEARNED, KEPT, TARGET])
-BY_ARM, BY_RUN = 0.15, 0.15
-"""Shares of what decides an example that are the arm's own, and chance in each run; the rest is its difficulty."""
-SEED_NOISE = {"little": 0.005, "middling": 0.015, "much": 0.04}
-"""Standard deviation of an arm's accuracy over seeds, about."""
 STATISTICS = ("retention", "gain", "slope", "difference of arms")
-LEAST, MOST = 0.93, 0.97
-AT_ONCE = 50
-"""Studies that are resampled by the same draws."""
 
 
 class Percentile(Bootstrap):
@@ -66,24 +59,6 @@ def statistics(accuracies: Floats) -> Floats:
     return np.stack([retained[..., 0], gains[0], slope, gains[1] - gains[0]], axis=-1)
 
 
-def generate(rng: np.random.Generator, studies: int, seeds: int, examples: int, noise: float) -> Floats:
-    """[seeds, examples, studies, arms] of 0 and 1: a probit model, whose mean over all seeds and examples is `TRUTH`.
-
-    Seeds and examples are crossed, and all arms meet the same examples.
-    """
-    threshold = norm.ppf(TRUTH)
-    by_seed = noise / norm.pdf(threshold)  # what moves the accuracy by `noise`
-    difficulty = np.sqrt(1 - BY_ARM - BY_RUN - by_seed**2)
-    arms = len(TRUTH)
-    return (
-        by_seed * rng.standard_normal((seeds, 1, studies, arms))
-        + difficulty * rng.standard_normal((1, examples, studies, 1))
-        + np.sqrt(BY_ARM) * rng.standard_normal((1, examples, studies, arms))
-        + np.sqrt(BY_RUN) * rng.standard_normal((seeds, examples, studies, arms))
-        < threshold
-    ).astype(np.float64)
-
-
 @dataclass(frozen=True)
 class Row:
     """What was counted in one kind of study with one method."""
@@ -107,7 +82,7 @@ def measure(studies: int, resamples: int, seed: int = 0) -> Iterator[Row]:
             for name, noise in SEED_NOISE.items():
                 found: dict[str, list[tuple[Floats, Floats]]] = {method: [] for method in METHODS}
                 for _ in range(-(-studies // AT_ONCE)):
-                    scores = Examples.alike(generate(rng, min(AT_ONCE, studies), seeds, examples, noise))
+                    scores = Examples.alike(generate(rng, TRUTH, min(AT_ONCE, studies), seeds, examples, noise))
                     values = statistics(scores.by_seed.mean(axis=0))
                     for method, kind in METHODS.items():
                         bootstrap = kind(rng, resamples)
@@ -140,8 +115,12 @@ LIMITS = """Two seeds remain two: where they differ much, their interval covers 
 calls such cells provisional."""
 
 
-def page(rows: list[Row], studies: int, resamples: int) -> str:
-    """The whole page."""
+def page(rows: list[Row], more: list[str], studies: int, resamples: int) -> str:
+    """The whole page.
+
+    Args:
+        more: sections about other intervals.
+    """
     header = HEADER.format(
         measured=measured("python -m bench.coverage"),
         studies=studies,
@@ -154,7 +133,7 @@ def page(rows: list[Row], studies: int, resamples: int) -> str:
     now, before = ([row for row in rows if row.method == method] for method in ("t", "percentile"))
     costs = "## What the difference costs\n\nMedian width of the interval of retention, before → now."
     old = "## Before: percentiles of one bootstrap over both"
-    parts = [header, NOW, *_table(now), LIMITS, old, *_table(before), costs, _widths(before, now)]
+    parts = [header, NOW, *_table(now), LIMITS, *more, old, *_table(before), costs, _widths(before, now)]
     return "\n\n".join(parts)
 
 
@@ -165,7 +144,7 @@ def _table(rows: list[Row]) -> tuple[str, str]:
         "| --- " * (3 + len(STATISTICS)) + "|",
     ]
     for row in rows:
-        shares = [f"{share:.1%}" if LEAST <= share <= MOST else f"**{share:.1%}**" for share in row.covered]
+        shares = [marked(share) for share in row.covered]
         lines.append(f"| {row.seeds} | {row.examples} | {row.noise} | {' | '.join(shares)} |")
     covered = np.array([row.covered for row in rows])
     below, above = (covered < LEAST).mean(), (covered > MOST).mean()
@@ -188,7 +167,11 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=800, help="generated studies a row")
     parser.add_argument("--resamples", type=int, default=500, help="of each study")
     chosen = parser.parse_args()
-    print(page(list(measure(chosen.studies, chosen.resamples)), chosen.studies, chosen.resamples))
+    rows, more = (
+        list(measure(chosen.studies, chosen.resamples)),
+        coverage_more.sections(chosen.studies, chosen.resamples),
+    )
+    print(page(rows, more, chosen.studies, chosen.resamples))
 
 
 if __name__ == "__main__":

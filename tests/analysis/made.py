@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
+from analysis import decay
+from analysis.curves import Curve
 from analysis.examples import NOTHING
 from analysis.frame import SCHEMA
 from analysis.measurements import Arm, Measurements, Point
-from analysis.statistics import Bootstrap
+from analysis.statistics import UNDEFINED, Bootstrap, Estimate
 from trainers.tasks import TASKS
 
 CHANCE = 0.4
+SIZES = {"small": 10**6, "medium": 10**7, "large": 10**8}
 Scores = Mapping[Point, float | Sequence[float]]
 """(Key, measure, task, language, at) → the score, or the scores of single examples."""
 
@@ -74,3 +78,25 @@ def zero_shot(arms: Mapping[Arm, Sequence[Mapping[str, float | Sequence[float]]]
         for target in one.targets
         for language, score in scores.items()
     }
+
+
+def curve(
+    final: float,
+    scale: str = "small",
+    head: str = "stored",
+    *,
+    intermediate: str = "mnli",
+    task: str = "mnli",
+    target: str = "pawsx",
+    trained: str = "pawsx",
+    size: int = 0,
+    undefined: str = "",
+) -> Curve:
+    """With this R(T), and resamples that scatter about it."""
+    owner = arm(intermediate, scale, target=target, trained=trained, size=size or SIZES[scale])
+    one = np.array([1.0, final])
+    scatter = np.random.default_rng(round(1e6 * final) % 1000).normal(0, 0.01, 300)
+    return Curve(
+        owner, head, task, "en", (0, 1, 2), np.array([0.0, 1]), np.tile(one, (3, 1)), one, one, one, undefined,
+        Estimate(final), UNDEFINED, math.inf, decay.NO_FIT, UNDEFINED, UNDEFINED, final + scatter,
+    )  # fmt: skip

@@ -80,6 +80,25 @@ def test_a_verdict_is_given_where_the_interval_lies_to_one_side_of_0(value, belo
     )
 
 
+def test_trainings_that_lack_a_scale_are_left_out_and_counted(tmp_path):
+    for stage in fakes.stages((0, 1), ("none", "mnli")):
+        if (stage.scale.name, stage.ending) != ("large", "xquad"):
+            fakes.write_stage(tmp_path, stage)
+    stored, _, gained = answer(fakes.study_of(tmp_path), bootstrap())
+    assert "over small, medium and large, the mean of 1 training (" in stored
+    assert "(1 trend over fewer scales left out)" in stored
+    assert re.search(rf"from {EFFECT} at small to {EFFECT} at medium", gained), "large lacks a target"
+
+
+def test_scales_begun_with_other_targets_are_not_compared(tmp_path):
+    """Without a plan, what is in the store is all that is known: at large, one target."""
+    for stage in fakes.stages((0, 1), ("none", "mnli")):
+        if stage.scale.name == "small" or (stage.scale.name == "large" and stage.ending in ("", "pawsx")):
+            fakes.write_stage(tmp_path, stage)
+    gained = answer(fakes.study_of(tmp_path), bootstrap())[2]
+    assert re.search(rf"at small is {EFFECT} \(mean over 1 intermediate, all targets \(4\) and their", gained)
+
+
 def test_scales_that_share_no_intermediate_yet_are_told_so(tmp_path):
     for stage in fakes.stages((0, 1)):
         if (stage.scale.name, stage.intermediate) in {("small", "mnli"), ("large", "squad")} or (

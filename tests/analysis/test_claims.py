@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import claims
-from analysis.claims import CLAIMS, CannotTell, Effect, Gains, judged, mean, untranslated, without_mlm
+from analysis.claims import CLAIMS, judged, untranslated, without_mlm
+from analysis.effects import CannotTell, Effect, Gains, mean, same_seeds
 from analysis.statistics import Bootstrap
 from analysis.tables import claim_table
 from tests.analysis import fakes
@@ -22,6 +23,7 @@ TEXTS = {
     "all9": "All nine",
     "retrieval": "Targets without",
     "tydiqa": "TyDiQA",
+    "xnli": "XNLI",
     "best": "The best",
     "mlm": "English does as well as with",
     "translated": "English does as well as translated",
@@ -66,6 +68,7 @@ OPPOSITE = {name: {"tatoeba": -0.3, "tydiqa": -0.1, "xnli": 0.1} for name in SIN
         ("all9", {**PAPER, "all9": 0.3}, {**PAPER, "all9": 0.02}),
         ("retrieval", PAPER, OPPOSITE),
         ("tydiqa", PAPER, OPPOSITE),
+        ("xnli", PAPER, OPPOSITE),
         ("best", PAPER, {name: -0.1 for name in SINGLES}),
         ("mlm", ENGLISH_WINS, {**ENGLISH_WINS, "mnli+mlm": 0.2}),
         ("translated", ENGLISH_WINS, {**ENGLISH_WINS, "mnli@de-ru": 0.2}),
@@ -74,8 +77,47 @@ OPPOSITE = {name: {"tatoeba": -0.3, "tydiqa": -0.1, "xnli": 0.1} for name in SIN
 def test_a_claim_is_supported_where_it_is_true_and_contradicted_where_it_is_false(of, true, false):
     supported, contradicted = verdict(of, world(true)), verdict(of, world(false))
     assert (supported.word, contradicted.word) == ("supported", "contradicted")
-    assert supported.estimate.low > 0
-    assert contradicted.estimate.high < 0
+    if of == "xnli":  # is claimed not to gain a point
+        assert supported.estimate.high < claims.RELEVANT < contradicted.estimate.low
+    else:
+        assert supported.estimate.low > 0 > contradicted.estimate.high
+
+
+def through(of: str, gains: list[float], noise: float = 0.002) -> claims.Judged:
+    """Each single intermediate adds so much to the target `of`, nine of them at the most."""
+    names = (*SINGLES, "anli_plus", "qqp", "squad_v2", "ccg", "cosmos_qa", "commonsense_qa")
+    return verdict(of, world({name: {of: gain} for name, gain in zip(names, gains, strict=False)}, noise=noise))
+
+
+@pytest.mark.parametrize(
+    ("of", "gains", "noise", "word"),
+    [
+        ("tydiqa", [0.1, 0.1, -0.1], 0.002, "supported"),
+        ("tydiqa", [0.1, -0.1, -0.1], 0.002, "contradicted"),
+        ("tydiqa", [0.1] * 5 + [-0.1] * 4, 0.002, "supported"),
+        ("tydiqa", [0.9] * 4 + [-0.01] * 5, 0.001, "contradicted"),  # the mean gains, most do not
+        ("tydiqa", [0.1, 0.0, -0.1], 0.05, "cannot tell"),
+        ("xnli", [0.0, 0.0, 0.1], 0.001, "supported"),
+        ("xnli", [0.004, 0.004, 0.004], 0.0005, "supported"),  # above 0, and not by a point
+        ("xnli", [-0.1, -0.1, -0.1], 0.002, "supported"),
+        ("xnli", [0.05, 0.05, 0.05], 0.002, "contradicted"),  # TyDiQA may gain as much more as it likes
+        ("xnli", [0.0, 0.05, 0.05], 0.002, "contradicted"),
+        ("xnli", [0.01, 0.01, 0.01], 0.01, "cannot tell"),
+    ],
+)
+def test_most_intermediates_decide_and_each_target_by_itself(of, gains, noise, word):
+    found = through(of, gains, noise)
+    assert found.word == word
+    assert bool(found.reason) == (word == "cannot tell")
+
+
+@given(st.lists(st.sampled_from([-0.1, 0.1]), min_size=3, max_size=9), st.randoms())
+def test_of_plain_gains_and_losses_the_majority_tells_in_whatever_order(gains, random):
+    shuffled = list(gains)
+    random.shuffle(shuffled)
+    gain = sum(one > 0 for one in gains) > len(gains) / 2
+    assert through("tydiqa", gains, 1e-4).word == ("supported" if gain else "contradicted")
+    assert through("tydiqa", shuffled, 1e-4).word == through("tydiqa", gains, 1e-4).word
 
 
 def test_a_claim_that_noise_hides_cannot_be_told():
@@ -112,7 +154,7 @@ def test_what_is_missing_is_said_and_no_number_shown(of, gains, seeds, why):
 
 def test_arms_of_different_seeds_are_not_compared():
     one = Effect(0.1, np.zeros(4), np.zeros(2), (1, 2))
-    for compare in (lambda a, b: mean([a, b]), lambda a, b: a - b):
+    for compare in (lambda a, b: mean([a, b]), lambda a, b: a - b, lambda a, b: same_seeds([a, b])):
         with pytest.raises(CannotTell, match="different seeds"):
             compare(one, replace(one, seeds=(2, 3)))
 
@@ -203,7 +245,7 @@ def test_the_verdict_is_that_of_the_interval(by_seed, of):
     for target in TARGETS:
         gains._found["squad", target] = gains._found["mnli", target] = effect
     found = verdict(of, gains)
-    threshold = -claims.AS_WELL if of == "mlm" else 0.0
+    threshold = -claims.RELEVANT if of == "mlm" else 0.0
     low, high = found.estimate.low - threshold, found.estimate.high - threshold
     if min(abs(low), abs(high)) > 1e-9:  # not decided by rounding
         assert found.word == ("supported" if low > 0 else "contradicted" if high < 0 else "cannot tell")

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis import decay
-from analysis.curves import (
-    HEADS,
-    Curve,
-    final_means,
-    head_comparisons,
-    pooled_slopes,
-    retention_curves,
-    scale_trends,
-)
-from analysis.statistics import UNDEFINED, Estimate
-from tests.analysis.made import CHANCE, arm, bootstrap, measurements
+from analysis.curves import HEADS, Curve, final_means, head_comparisons, retention_curves
+from analysis.trends import scale_trends
+from tests.analysis.made import CHANCE, SIZES, arm, bootstrap, curve, measurements
 
 STEPS = (0, 1, 3, 7)
 MNLI = arm("mnli")
@@ -85,11 +77,11 @@ def test_the_order_of_seeds_does_not_matter(losses, order):
 
 def test_one_seed_without_examples_has_no_interval_and_so_no_retention():
     one = arm("mnli", seeds=(0,))
-    for curve in curves_of(probes(one, STORED[:1], REFIT[:1]), one).values():
-        assert "has no interval" in curve.undefined
-        assert math.isnan(curve.final.value)
-        assert math.isnan(curve.half_life)
-        assert curve.fit == decay.NO_FIT
+    for found in curves_of(probes(one, STORED[:1], REFIT[:1]), one).values():
+        assert "has no interval" in found.undefined
+        assert math.isnan(found.final.value)
+        assert math.isnan(found.half_life)
+        assert found.fit == decay.NO_FIT
 
 
 def test_nothing_learned_leaves_nothing_to_retain():
@@ -117,71 +109,7 @@ def test_a_probe_that_is_not_a_number_gives_no_final_retention():
 
 # -- over scales ----------------------------------------------------------------------------------------------
 
-SIZES = {"small": 10**6, "medium": 10**7, "large": 10**8}
-
-
-def curve(
-    final: float,
-    scale: str = "small",
-    head: str = "stored",
-    *,
-    intermediate: str = "mnli",
-    task: str = "mnli",
-    target: str = "pawsx",
-    trained: str = "pawsx",
-    size: int = 0,
-    undefined: str = "",
-) -> Curve:
-    """With this R(T), and resamples that scatter about it."""
-    owner = arm(intermediate, scale, target=target, trained=trained, size=size or SIZES[scale])
-    one = np.array([1.0, final])
-    scatter = np.random.default_rng(round(1e6 * final) % 1000).normal(0, 0.01, 300)
-    return Curve(
-        owner, head, task, "en", (0, 1, 2), np.array([0.0, 1]), np.tile(one, (3, 1)), one, one, one, undefined,
-        Estimate(final), UNDEFINED, math.inf, decay.NO_FIT, UNDEFINED, UNDEFINED, final + scatter,
-    )  # fmt: skip
-
-
 finals = st.lists(st.floats(-1, 2), min_size=3, max_size=3)
-
-
-def test_the_trend_of_a_line_is_its_slope():
-    (trend,) = scale_trends([curve(0.3, "small"), curve(0.4, "medium"), curve(0.5, "large")], bootstrap())
-    assert trend.overall.value == pytest.approx(0.1)
-    assert trend.within["post"].value == pytest.approx(0.1)
-    assert trend.adjusted.value == pytest.approx(0.1)
-    assert (trend.scales, trend.seeds) == (("small", "medium", "large"), 3)
-
-
-@given(finals, st.floats(-1, 1), st.integers(1, 50))
-def test_a_slope_knows_neither_the_level_nor_the_unit_of_size(values, level, unit):
-    slopes = [
-        scale_trends(
-            [curve(value + more, scale, size=times * SIZES[scale]) for value, scale in zip(values, SIZES, strict=True)],
-            bootstrap(),
-        )[0].overall.value
-        for more, times in ((0, 1), (level, unit))
-    ]
-    assert slopes[0] == pytest.approx(slopes[1], abs=1e-9)
-
-
-@given(finals)
-def test_a_reflected_retention_has_the_opposite_slope(values):
-    up, down = (
-        scale_trends([curve(sign * value, scale) for value, scale in zip(values, SIZES, strict=True)], bootstrap())[0]
-        for sign in (1, -1)
-    )
-    assert up.overall.value == pytest.approx(-down.overall.value, abs=1e-9)
-
-
-def test_encoders_of_one_size_have_no_trend_and_no_slope_within_their_family():
-    same = [curve(final, "small", size=85_054_464) for final in (0.1, 0.5, 0.9)]
-    assert scale_trends(same, bootstrap()) == []
-    larger = replace(curve(0.7, "large"), arm=replace(curve(0.7, "large").arm, layer_norm="pre"))
-    (trend,) = scale_trends([*same, larger], bootstrap())
-    assert math.isfinite(trend.overall.value)
-    assert trend.within == {}
-    assert math.isnan(trend.adjusted.value), "sizes differ between families only"
 
 
 def test_undefined_and_foreign_curves_have_no_part_in_trends_means_and_comparisons():
@@ -190,39 +118,6 @@ def test_undefined_and_foreign_curves_have_no_part_in_trends_means_and_compariso
     assert scale_trends(curves, bootstrap()) == []
     assert [name[0].scale for name in final_means(curves, bootstrap())] == ["small"]
     assert head_comparisons([*curves, curve(0.5, "small", "refit")], bootstrap())[0].stored.value == pytest.approx(0.3)
-
-
-def test_pooled_slopes_by_hand():
-    """Slopes 0.1 (one probed task) and, of one training, 0.2 and 0.4: (0.1 + 0.3) / 2; the same task is left out."""
-    several = {"intermediate": "mnli+squad"}
-    curves = [
-        *(curve(final, scale) for final, scale in ((0.3, "small"), (0.4, "medium"))),
-        *(curve(final, scale, **several) for final, scale in ((0.3, "small"), (0.5, "medium"))),
-        *(curve(final, scale, task="squad", **several) for final, scale in ((0.3, "small"), (0.7, "medium"))),
-        *(curve(final, scale, target="xnli", trained="mnli") for final, scale in ((0.0, "small"), (1.0, "medium"))),
-    ]
-    found = pooled_slopes(scale_trends(curves, bootstrap()), bootstrap())
-    assert set(found) == {"stored"}
-    assert found["stored"].value == pytest.approx(0.2)
-    assert pooled_slopes([], bootstrap()) == {}
-
-
-@given(finals, st.permutations(range(3)))
-def test_pooled_slopes_do_not_hang_on_the_order_and_lie_between_the_least_and_the_greatest(values, order):
-    targets = ("pawsx", "panx", "udpos")
-    curves = [
-        one
-        for target, value in zip(targets, values, strict=True)
-        for one in (curve(0.5, "small", target=target), curve(value, "large", target=target))
-    ]
-    trends = scale_trends(curves, bootstrap())
-    for equal in (False, True):
-        pooled = pooled_slopes(trends, bootstrap(), equal)["stored"].value
-        assert pooled_slopes([trends[place] for place in order], bootstrap(), equal)["stored"].value == (
-            pytest.approx(pooled, abs=1e-12)
-        )
-        slopes = [trend.overall.value for trend in trends]
-        assert min(slopes) - 1e-9 <= pooled <= max(slopes) + 1e-9
 
 
 @given(finals, finals)

@@ -1,26 +1,144 @@
-"""Whoever adds a function of analysis adds its test: each public one is at least named by a test of this folder."""
+"""Whoever adds a function of analysis adds its tests: a known answer, and of what computes a property, too.
+
+A test is one that calls the function itself, as `module.name` or by an imported name: a word that reads alike is none.
+"""
 
 from __future__ import annotations
 
 import ast
-import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+Function = tuple[str, str]
+"""Module of analysis, name."""
+
 STATISTICAL = (
     *("statistics", "retention", "curves", "decay", "transfer", "differences", "replication", "power", "claims"),
     *("multilinguality", "search", "measurements", "xtreme", "verify", "published", "exports", "resources", "frame"),
-    *("findings", "answer"),
+    *("findings", "answer", "improvement", "effects", "trends", "study", "basis", "submission", "wandb_files"),
 )
+SEEN_WHOLE = {
+    "plotting": "what the figures are drawn with: their tests read the drawings",
+    "interactive": "the figures of the page: a browser draws each of `FIGURES`",
+    "page": "the parts of the page: tests read the whole page",
+    "wandb_api": "asks a server: tests of launch/ gather from one",
+}
+"""Modules whose functions need not be called by a test, and why."""
+WITHIN = {
+    ("gather", "wandb_records"): "`gather_wandb_files` is its table",
+    ("gather", "wandb_server_records"): "`gather_wandb_server` is its table",
+    ("pieces", "measure_all"): "the body of `study.analyse`",
+    ("report", "draw_figures"): "the figures of `write_report`",
+}
+WITHOUT_PROPERTY = {
+    ("answer", "answer"): "sentences; `verdict` and `tally`, which decide them, have properties",
+    ("claims", "judged"): "asks each claim at each scale; judging one has properties",
+    ("findings", "findings"): "sentences",
+    ("findings", "by_intermediate"): "sentences",
+    ("frame", "uncollected"): "a switch of the interpreter",
+    ("measurements", "path"): "joins names",
+    ("submission", "write_submission"): "writes files; the texts in them have properties",
+    ("verify", "verify"): "reads a store; `judge` has properties",
+    ("verify", "verdict_table"): "a drawing for the terminal",
+}
 
 
-def test_every_public_function_of_the_statistical_modules_is_named_in_a_test():
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "analysis").glob("*.py"))
-    functions = [
-        (module, node.name)
-        for module in STATISTICAL
-        for node in ast.parse((ROOT / "analysis" / f"{module}.py").read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-    ]
-    assert len(functions) > 50
-    assert [name for name in functions if not re.search(rf"\b{name[1]}\b", tests)] == []
+def functions(module: str) -> set[Function]:
+    """The public ones at the top of a module."""
+    body = ast.parse((ROOT / "analysis" / f"{module}.py").read_text(encoding="utf-8")).body
+    return {(module, one.name) for one in body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")}
+
+
+class Tests:
+    """What one file of tests calls."""
+
+    __test__ = False
+
+    def __init__(self, source: str) -> None:
+        self.tree = ast.parse(source)
+        self.helpers = {one.name: one for one in self.tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+        self.modules: dict[str, str] = {}
+        self.imported: dict[str, Function] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                package, _, module = node.module.partition(".")
+                for one in node.names if package == "analysis" else ():
+                    if module:
+                        self.imported[one.asname or one.name] = module, one.name
+                    else:
+                        self.modules[one.asname or one.name] = one.name
+
+    def called(self) -> set[Function]:
+        return set(self._called(self.tree))
+
+    def called_by_properties(self) -> set[Function]:
+        """From tests with `@given`, and from the helpers of the same file that these call."""
+        todo = [one for one in self.helpers.values() if any(map(_is_given, one.decorator_list))]
+        reached = {one.name for one in todo}
+        found: set[Function] = set()
+        while todo:
+            node = todo.pop()
+            found.update(self._called(node))
+            names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} & self.helpers.keys() - reached
+            reached |= names
+            todo += [self.helpers[name] for name in names]
+        return found
+
+    def _called(self, tree: ast.AST) -> Iterator[Function]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in self.imported:
+                yield self.imported[node.id]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.modules:
+                yield self.modules[node.value.id], node.attr
+
+
+def _is_given(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "given"
+
+
+@cache
+def tests() -> list[Tests]:
+    """Of this folder, and of launch/, which has W&B's server."""
+    folders = (ROOT / "tests" / "analysis", ROOT / "tests" / "launch")
+    return [Tests(path.read_text(encoding="utf-8")) for folder in folders for path in sorted(folder.glob("*.py"))]
+
+
+def test_every_public_function_is_called_by_a_test():
+    modules = {path.stem for path in (ROOT / "analysis").glob("[!_]*.py")}
+    every = set().union(*map(functions, modules - SEEN_WHOLE.keys()))
+    assert len(every) > 100
+    called = set().union(*(one.called() for one in tests()))
+    assert every - called == WITHIN.keys()
+
+
+def test_every_public_function_that_computes_has_a_property():
+    every = set().union(*map(functions, STATISTICAL))
+    assert len(every) > 80
+    with_property = set().union(*(one.called_by_properties() for one in tests()))
+    assert every - with_property == WITHOUT_PROPERTY.keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "called"),
+    [
+        ("def test(): power.power(2)", True),
+        ("def test(): p(2)", True),
+        ("def test(): power = 2; power + 1", False),
+        ("def test(): other.power(2)", False),
+        ("def test(): 'power.power'", False),
+    ],
+)
+def test_only_the_module_s_own_function_counts(body, called):
+    found = Tests(f"from analysis import power\nfrom analysis.power import power as p\nfrom x import other\n{body}")
+    assert (found.called() == {("power", "power")}) == called
+    assert found.called_by_properties() == set()
+
+
+def test_a_property_reaches_through_helpers_of_its_file():
+    source = "from analysis import power as p\ndef deep(): p.power()\ndef helper(): deep()\n"
+    assert Tests(f"{source}@given(x)\ndef test(x): helper()").called_by_properties() == {("power", "power")}
+    assert Tests(f"{source}@given(x)\ndef test(x): x\ndef test_other(): helper()").called_by_properties() == set()

@@ -1,65 +1,15 @@
-"""Tables leave as files that others read back; the best is bold, and no text breaks out of its cell."""
+"""XTREME's leaderboard of a study: a row an arm, points for people and for programs."""
 
 from __future__ import annotations
 
 import csv
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from dataclasses import replace
+from functools import partial
 
 from analysis import exports, xtreme
-from analysis.tables import Table
-from trainers.files import StoreError
-
-SCORES = Table(
-    ("scale", "intermediate", "score"),
-    [
-        ("base", "mnli", "0.6 [0.5, 0.7]"),
-        ("base", "none", "0.7 [0.6, 0.8]"),
-        ("large", "none", "−0.1"),
-        ("large", "x", "–"),
-    ],
-    names=2,
-)
-
-
-def test_the_best_of_each_group_is_bold_and_a_dash_never():
-    bold = exports.highest(SCORES)
-    assert bold == {(1, 2), (2, 2)}
-    assert "| base | none | **0.7 [0.6, 0.8]** |" in exports.markdown(SCORES, bold)
-    assert "large & none & \\textbf{$-$0.1} \\\\" in exports.latex(SCORES, bold)
-
-
-def test_equally_high_numbers_are_all_bold():
-    table = Table(("scale", "score"), [("base", "0.7"), ("base", "0.7"), ("base", "0.1")], names=1)
-    assert exports.highest(table) == {(0, 1), (1, 1)}
-
-
-cells = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
-
-
-@given(st.lists(st.tuples(cells, cells), min_size=1, max_size=5))
-def test_a_csv_file_gives_back_every_text(rows):
-    table = Table(("a", "b"), rows, names=2)
-    assert list(csv.reader(exports.as_csv(table).splitlines())) == [["a", "b"], *map(list, rows)]
-
-
-@given(cells)
-def test_no_text_breaks_out_of_its_cell(text):
-    table = Table(("a", "b"), [(text, "1")], names=1)
-    line = exports.markdown(table, set()).splitlines()[2]
-    assert line.replace("\\|", "").count("|") == 3
-    assert "<" not in line
-    body = exports.latex(table, set()).splitlines()[4]
-    assert body.replace("\\&", "").count("&") == 1
-    assert "%" not in body.replace("\\%", "")
-
-
-def test_latex_escapes_what_it_would_read():
-    assert exports.latex(Table(("a",), [(r"50% & {x}_1 \input",)], names=1), set()).splitlines()[4] == (
-        r"50\% \& \{x\}\_1 \textbackslash{}input \\"
-    )
+from analysis.formats import as_csv
+from analysis.published import OFFICIAL_EXAMPLES
+from trainers.tasks import TASKS
 
 
 def test_the_leaderboard_has_a_row_an_arm_and_a_mean_only_of_all_nine(built):
@@ -72,27 +22,26 @@ def test_the_leaderboard_has_a_row_an_arm_and_a_mean_only_of_all_nine(built):
     assert 50 < float(table.rows[0][table.columns.index("xnli")]) < 54  # 0.6 in English, 0.5 in four others
 
 
-numbers = st.lists(
-    st.tuples(st.sampled_from(["base", "large"]), st.sampled_from(["0.1", "−0.2", "0.7 [0.6, 0.8]", "–"]))
-)
+def test_of_nine_tasks_in_part_the_leaderboard_has_as_little_a_mean_as_xtreme():
+    whole = [
+        xtreme.Score("large", "none", task, (70.0, 50.0) if TASKS[task].family == "span" else (70.0,), 1,
+                     languages=len(TASKS[task].languages), examples=OFFICIAL_EXAMPLES.get(task, 1))
+        for task in xtreme.NINE
+    ]  # fmt: skip
+    part = [replace(one, intermediate="mnli", languages=2, examples=200) for one in whole]
+    assert [row[:3] for row in exports.leaderboard([*whole, *part]).rows] == [
+        ("large", "none", "66.7"),  # question answering counts (70 + 50) / 2
+        ("large", "mnli", "–"),
+    ]
+    assert [one.intermediate for one in xtreme.means([*whole, *part])] == ["none"]
 
 
-@given(numbers, st.randoms())
-def test_the_bold_ones_are_the_highest_in_whatever_order_the_rows_come(rows, random):
-    def bold(rows):
-        return sorted(rows[place] for place, _ in exports.highest(Table(("scale", "score"), rows, names=1)))
-
-    shuffled = list(rows)
-    random.shuffle(shuffled)
-    assert bold(shuffled) == bold(rows)
-    assert ("base", "–") not in bold(rows)
-    assert {scale for scale, _ in bold(rows)} == {scale for scale, score in rows if score != "–"}
-
-
-def test_each_table_is_written_three_times_and_a_folder_that_is_a_file_is_told(tmp_path):
-    exports.write_tables({"scores": SCORES}, tmp_path / "tables", best=("scores",))
-    assert (tmp_path / "tables" / "scores.md").read_text() == exports.markdown(SCORES, exports.highest(SCORES))
-    assert (tmp_path / "tables" / "scores.csv").read_text() == exports.as_csv(SCORES)
-    assert "\\textbf{0.7" in (tmp_path / "tables" / "scores.tex").read_text()
-    with pytest.raises(StoreError, match=r"cannot write .*scores\.md"):
-        exports.write_tables({}, tmp_path / "tables" / "scores.md")
+def test_the_two_metrics_of_question_answering_are_columns_for_programs_and_the_highest_of_a_scale_is_marked():
+    score = partial(xtreme.Score, "base")
+    found = [score("none", "xquad", (76.64, 60.81)), score("mnli", "xquad", (79.25, 59.0)), score("mnli", "xnli", ())]
+    table = exports.leaderboard(found)
+    assert [row[-1] for row in table.rows] == ["76.6 / 60.8", "79.2 / 59.0"]
+    assert table.best == {(1, table.columns.index("xquad"))}
+    rows = list(csv.DictReader(as_csv(table).splitlines()))
+    assert [(row["xquad"], row["xquad exact match"]) for row in rows] == [("76.64", "60.81"), ("79.25", "59.0")]
+    assert {row["xnli"] for row in rows} == {""}

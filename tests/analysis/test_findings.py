@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.findings import FEW_INTERMEDIATES, by_intermediate, findings, number, said, shown, tally, verdict
+from analysis.findings import FEW_INTERMEDIATES, by_intermediate, findings, listed, number, said, shown, tally, verdict
 from analysis.interactive import FIGURES, View
 from analysis.page import figure_section, folded, items, table
 from analysis.statistics import UNDEFINED, Estimate
@@ -63,6 +63,9 @@ def test_one_is_one(count, text):
     assert number(count, "training") == text
 
 
+TARGETS = ("pawsx", "xnli", "xquad")
+
+
 def test_of_nothing_the_data_cannot_tell(tmp_path):
     (sentence,) = findings(fakes.study_of(tmp_path))
     assert sentence.startswith("The data cannot tell yet")
@@ -72,12 +75,21 @@ def test_of_nothing_the_data_cannot_tell(tmp_path):
 def test_of_many_intermediates_it_tells_between_which_gains_they_lie(built, count):
     gains = {f"task{place}": 0.01 * (place % 7) for place in range(count)}
     means = [
-        MeanGain(scale, name, 3, Estimate(0.5, 0.4, 0.6), Estimate(sign * gain, sign * gain - 0.01, sign * gain + 0.01))
+        MeanGain(
+            scale,
+            name,
+            TARGETS,
+            (),
+            Estimate(0.5, 0.4, 0.6),
+            Estimate(sign * gain, sign * gain - 0.01, sign * gain + 0.01),
+        )
         for scale, sign in (("small", -1), ("large", 1))
         for name, gain in gains.items()
     ]
-    study = replace(built.study, mean_gains=[*means, MeanGain("large", "lost", 0, UNDEFINED, UNDEFINED)])
-    told = [one.replace("\N{NO-BREAK SPACE}", " ") for one in findings(study) if "intermediates add between" in one]
+    study = replace(
+        built.study, mean_gains=[*means, MeanGain("large", "lost", TARGETS, ("xnli",), UNDEFINED, UNDEFINED)]
+    )
+    told = [one.replace("\N{NO-BREAK SPACE}", " ") for one in findings(study) if "add between" in one]
     if count <= FEW_INTERMEDIATES:
         assert told == []
         return
@@ -86,8 +98,28 @@ def test_of_many_intermediates_it_tells_between_which_gains_they_lie(built, coun
         for value in (0, max(gains.values()))
     )
     (sentence,) = told
-    assert sentence.startswith(f"At large the {count} intermediates add between {least} (task0) and {most} (task")
+    assert sentence.startswith(
+        f"At large the {count} intermediates that have every target add between {least} (task0) and {most} (task"
+    )
+    assert sentence.endswith("(mean over pawsx, xnli and xquad).")
     assert set(findings(study)).isdisjoint(by_intermediate(study))
+
+
+def test_an_arm_that_lacks_a_target_is_told_so_and_has_no_mean(built):
+    study = replace(
+        built.study,
+        mean_gains=[
+            MeanGain("small", "mnli", TARGETS, (), Estimate(0.1, 0.0, 0.2), Estimate(0.1, 0.0, 0.2)),
+            MeanGain("large", "mnli", TARGETS, ("xnli", "xquad"), UNDEFINED, UNDEFINED),
+        ],
+    )
+    sentence = next(one for one in by_intermediate(study) if one.startswith("What mnli adds"))
+    assert "(mean over pawsx, xnli and xquad): small +0.10" in sentence
+    assert "large not enough, no gain in xnli and xquad. Of" in sentence
+
+
+def test_names_are_listed_as_one_says_them():
+    assert [listed("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))

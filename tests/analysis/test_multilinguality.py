@@ -39,6 +39,8 @@ def test_curves_by_hand():
     assert found["mnli"].compared_layer == 2  # 7/12 of 4
     assert found["mnli"].compared.value == pytest.approx(0.65)
     assert found["mnli"].change.value == pytest.approx(0.15)
+    np.testing.assert_allclose(found["mnli"].changes, [0, 0, 0.15, 0, 0], atol=1e-12)
+    assert np.isnan(found["none"].changes).all()
     np.testing.assert_allclose(found["mnli"].change_by_seed, [0.1, 0.15, 0.2])
     assert math.isnan(found["none"].change.value)
 
@@ -73,13 +75,20 @@ def test_the_compared_layer_is_one_of_the_curve_s_and_has_its_value(after, depth
     curve = curves_of(PRETRAINED, after, depth)["mnli"]
     assert 0 <= curve.compared_layer <= 4
     assert curve.compared.value == pytest.approx(curve.value[curve.compared_layer])
+    assert curve.change.value == pytest.approx(curve.changes[curve.compared_layer])
 
 
 def test_the_change_is_over_the_languages_that_both_have():
     only_german = [{"de": seed["de"]} for seed in TRAINED]
-    assert curves_of(PRETRAINED, only_german)["mnli"].change.value == pytest.approx(0.1)
+    german = curves_of(PRETRAINED, only_german)["mnli"]
+    assert german.change.value == pytest.approx(0.1)
+    assert german.changes[2] == pytest.approx(0.1)
+    both_ways = curves_of([{"de": PRETRAINED[0]["de"]}], TRAINED)["mnli"]
+    np.testing.assert_allclose(both_ways.changes, german.changes, atol=1e-12)
     other = [{"ru": seed["de"]} for seed in TRAINED]
-    assert math.isnan(curves_of(PRETRAINED, other)["mnli"].change.value)
+    found = curves_of(PRETRAINED, other)["mnli"]
+    assert math.isnan(found.change.value)
+    assert np.isnan(found.changes).all()
 
 
 def test_a_language_that_one_seed_lacks_is_in_no_mean_and_another_measure_is_no_curve():

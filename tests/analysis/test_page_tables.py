@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.page import LONG_TABLE, table
-from analysis.tables import DASH, Table
+from analysis.tabular import DASH, Table
 
 NAMES = ("scale", "intermediate", "target")
 
@@ -96,3 +97,15 @@ names = st.sampled_from(["a", "b", "<c>", DASH])
 @given(st.lists(st.tuples(names, names, names, st.sampled_from(["1", "2", DASH])), min_size=1, max_size=40))
 def test_no_cell_is_lost_or_moved(rows):
     assert read_back(table(Table((*NAMES, "number"), rows, names=3), "")) == rows
+
+
+def test_the_best_is_bold_beside_its_interval_in_a_folded_table_too():
+    scales = [f"scale-{number}" for number in range(LONG_TABLE // 9 + 1)]
+    rows = [
+        (scale, f"task {place}", "xnli", DASH, f"0.{place} [0.1, 0.9]") for scale in scales for place in range(1, 10)
+    ]
+    content = Table((*NAMES, "diverged", "English"), rows, 3, ("English",), ("scale", "target"))
+    page = table(content, "")
+    assert page.count("<b>") == page.count("<td><b>0.9</b><small>[0.1, 0.9]</small></td>") == len(scales)
+    assert page.count("<details>") == len(scales)
+    assert "<b>" not in table(replace(content, ranked=()), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,21 @@ def test_one_seed_tells_nothing(tmp_path):
         assert (one.trainings, one.seeds) == (0, 0)
         assert math.isnan(one.needed)
         assert math.isnan(one.visible)
+
+
+def test_seeds_that_happen_to_agree_tell_nothing(monkeypatch):
+    """Without scores of single examples and with equal values, σ would be 0 and two seeds enough for anything."""
+    monkeypatch.setattr(power, "_values", lambda study, measure: equal_values())
+    study = SimpleNamespace(scales=["small", "large"])
+    for one in power.outlooks(study, 0.1):
+        assert (one.trainings, one.seeds) == (0, 0)
+        assert math.isnan(one.needed)
+        assert math.isnan(one.visible)
+
+
+def equal_values():
+    for scale, value in (("small", 0.1 + 0.2), ("large", 0.4)):
+        yield scale, ("mnli", "pawsx"), (0, 1), np.array([value, value]), np.full(12, value)
 
 
 @pytest.mark.parametrize(

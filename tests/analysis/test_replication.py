@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.cost import priced
 from analysis.findings import findings
 from analysis.replication import Replicated, replicated
-from analysis.tables import replication_table, trend_table
+from analysis.retention_tables import trend_table
+from analysis.tables import replication_table
 from analysis.transfer import cells
 from tests.analysis import fakes
 from tests.analysis.made import arm, bootstrap, measurements, zero_shot
@@ -19,11 +21,12 @@ from tests.analysis.made import arm, bootstrap, measurements, zero_shot
 def test_a_true_gain_replicates_in_every_target_and_always_improves(built):
     assert len(built.study.replicated) == 3 * 2
     for one in built.study.replicated:
-        assert (one.targets, one.raised, one.lowered, one.seeds) == (3, 3, 0, 3)
+        assert (one.targets, one.lacking) == (tuple(sorted(fakes.TARGETS)), ())
+        assert (one.raised, one.lowered, one.seeds) == (3, 0, 3)
         assert one.gain.value == pytest.approx(fakes.GAIN * 3 / 5, abs=0.01)
         assert one.gain_iqm == pytest.approx(fakes.GAIN / 2, abs=0.01)  # the middle half are other languages
         assert one.improvement.value == 1
-    assert [row[6:] for row in replication_table(built.study).rows] == [("3 of 3", "0 of 3")] * 6
+    assert [row[6:] for row in replication_table(built.study).rows] == [("3 of 3", "0 of 3", "–")] * 6
 
 
 def test_without_a_gain_nothing_replicates(tmp_path, monkeypatch):
@@ -68,7 +71,23 @@ def test_exchanging_the_arms_exchanges_what_is_raised_and_lowered(first, second)
     assert there.gain.value == pytest.approx(-back.gain.value, abs=1e-12)
     assert there.gain_iqm == pytest.approx(-back.gain_iqm, abs=1e-12)
     assert there.improvement.value == pytest.approx(1 - back.improvement.value)
-    assert there.raised + there.lowered <= there.targets == 1
+    assert there.raised + there.lowered <= len(there.targets) == 1
+
+
+def test_an_arm_that_lacks_a_target_has_no_mean_over_the_others(tmp_path):
+    for stage in fakes.stages((0, 1)):
+        if (stage.scale.name, stage.intermediate, stage.ending) != ("large", "squad", "pawsx"):
+            fakes.write_stage(tmp_path, stage)
+    study = fakes.study_of(tmp_path)
+    (one,) = (found for found in study.replicated if found.lacking)
+    assert (one.scale, one.intermediate, one.lacking, one.targets) == ("large", "squad", ("pawsx",), ("xnli", "xquad"))
+    assert math.isnan(one.gain.value)
+    assert math.isnan(one.gain_iqm)
+    assert math.isnan(one.improvement.value)
+    assert one.raised == 2, "what it has is counted, of as many"
+    assert [row[-1] for row in replication_table(study).rows] == ["–"] * 5 + ["pawsx"]
+    points = {(point.scale, point.intermediate) for point in priced(study)}
+    assert points == {(other.scale, other.intermediate) for other in study.replicated} - {("large", "squad")}
 
 
 def test_targets_without_a_common_seed_have_a_mean_gain_and_no_probability_of_improvement():

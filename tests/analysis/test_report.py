@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.figures import DRAWINGS, retrieval_by_layer
+from analysis.figures import DRAWINGS, gain_by_language, retrieval_by_layer
 from analysis.findings import findings, shown
 from analysis.plotting import save, seeds_note, style
 from analysis.retention_figures import retention_by_language, retention_by_scale, retention_by_step
@@ -32,6 +32,7 @@ FIGURES = {
     "gain-heat-map-large-minus-small",
     "gain-by-language-mnli",
     "gain-by-language-squad",
+    "cost-against-gain",
     "retrieval-tatoeba",
 }
 
@@ -86,7 +87,10 @@ def test_every_table_is_there_in_every_format(page):
     files = {path.name for path in (page.parent / "tables").iterdir()}
     names = ("leaderboard", "cells", "transfer", "replication", "claims", "retention", "shapes", "trends", "cost")
     assert files == {f"{name}.{ending}" for name in names for ending in ("md", "tex", "csv")}
-    assert "**" in (page.parent / "tables" / "leaderboard.md").read_text()
+    for name in ("leaderboard", "cells", "transfer", "replication"):
+        assert "**" in (page.parent / "tables" / f"{name}.md").read_text(), name
+        assert "\\textbf{" in (page.parent / "tables" / f"{name}.tex").read_text(), name
+    assert "<td><b>" in page.read_text()
 
 
 def test_the_answer_has_numbers_with_intervals(page):
@@ -218,6 +222,20 @@ def test_an_intermediate_of_several_tasks_has_figures_of_its_own(several):
         "mnli+squad · squad → pawsx",
         "mnli+squad · squad → xnli",
     ]
+
+
+def test_languages_of_the_gain_figure_stand_from_much_pretraining_text_to_little(built):
+    """And those that only one scale was scored in stand with them."""
+    cells = [
+        replace(cell, gains=cell.gains[:3]) if cell.arm.scale == "small" else replace(cell, gains=cell.gains[2:])
+        for cell in built.study.cells
+    ]
+    for study in (built.study, replace(built.study, cells=cells)):
+        for drawing in gain_by_language(study, "s"):
+            for panel in drawing.figure.axes:
+                rows = [text.get_text() for text in panel.get_yticklabels()]
+                assert rows == ["en", "ru", "de", "zh", "sw", "others"]
+            assert "pretraining text" in drawing.caption
 
 
 def test_retrieval_after_the_final_layer_norm_is_drawn_dashed_beside_the_plain_one(built):

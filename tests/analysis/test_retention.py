@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from inspect import isfunction
 
 import numpy as np
 import pytest
@@ -82,10 +84,16 @@ def test_half_life_is_the_first_probed_step_below_one_half():
 
 
 def test_gains_and_gaps():
-    english, others = np.array(0.8), np.array([0.6, 0.4])
-    assert retention.cross_lingual_gap(english, others) == pytest.approx(0.3)
-    assert retention.transfer_gain(np.array(0.8), np.array(0.7)) == pytest.approx(0.1)
-    assert retention.gain_retention(np.array(0.2), np.array([0.1, 0.0])) == pytest.approx(0.25)
+    via, plain = np.array([0.8, 0.6, 0.4]), np.array([0.6, 0.5, 0.4])
+    assert retention.cross_lingual_gap(via) == pytest.approx(0.3)
+    assert retention.gap_change(via, plain) == pytest.approx(0.3 - 0.15)
+    np.testing.assert_allclose(retention.transfer_gain(via, plain), [0.2, 0.1, 0.0])
+    assert retention.gain_retention(np.array([0.2, 0.1, 0.0])) == pytest.approx(0.25)
+
+
+def test_multilinguality_changes_layer_by_layer_and_may_rise():
+    before, after = np.array([0.0, 0.3, 0.6]), np.array([[0.0, 0.4, 0.5], [0.1, 0.3, 0.6]])
+    np.testing.assert_allclose(retention.multilinguality_change(after, before), [[0, 0.1, -0.1], [0.1, 0, 0]])
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.lists(st.integers(10**5, 10**10), min_size=2, max_size=5, unique=True))
@@ -152,16 +160,43 @@ def test_gains_turn_round_with_the_arms_and_gaps_and_shares_do_not_know_the_orde
     np.testing.assert_allclose(
         retention.transfer_gain(via + shift, plain + shift), retention.transfer_gain(via, plain), atol=1e-12
     )
-    gap = retention.cross_lingual_gap(plain[0], via)
-    assert retention.cross_lingual_gap(plain[0], via[list(order)]) == pytest.approx(gap, abs=1e-12)
-    assert retention.cross_lingual_gap(plain[0] + shift, via + shift) == pytest.approx(gap, abs=1e-12)
+    scores, reordered = np.append(plain[0], via), np.append(plain[0], via[list(order)])
+    gap = retention.cross_lingual_gap(scores)
+    assert retention.cross_lingual_gap(reordered) == pytest.approx(gap, abs=1e-12)
+    assert retention.cross_lingual_gap(scores + shift) == pytest.approx(gap, abs=1e-12)
     if abs(plain[0]) > 1e-3:
-        share = retention.gain_retention(plain[0], via)
-        assert retention.gain_retention(2 * plain[0], 2 * via[list(order)]) == pytest.approx(share)
+        assert retention.gain_retention(2 * reordered) == pytest.approx(retention.gain_retention(scores))
 
 
 def test_of_no_english_gain_nothing_is_a_share():
-    assert math.isnan(retention.gain_retention(np.array(0.0), np.array([0.1, 0.2])))
+    assert math.isnan(retention.gain_retention(np.array([0.0, 0.1, 0.2])))
+
+
+@given(arrays(np.float64, (2, 4), elements=st.floats(-1, 1)), st.floats(-1, 1))
+def test_a_change_of_the_gap_is_what_other_languages_gain_less_and_no_common_gain_is_one(scores, common):
+    via, plain = scores
+    gains = retention.transfer_gain(via, plain)
+    change = retention.gap_change(via, plain)
+    assert change == pytest.approx(retention.cross_lingual_gap(gains), abs=1e-12)
+    assert change == pytest.approx(-retention.gap_change(plain, via), abs=1e-12)
+    assert retention.gap_change(plain + common, plain) == pytest.approx(0, abs=1e-12)
+
+
+@given(arrays(np.float64, (3, 5), elements=st.floats(0, 1)), st.integers(0, 4))
+def test_a_change_of_multilinguality_adds_up_over_phases_and_a_layer_knows_no_other(scores, layer):
+    before, between, after = scores
+    change = retention.multilinguality_change
+    np.testing.assert_allclose(change(after, before), change(after, between) + change(between, before), atol=1e-12)
+    assert change(after, before)[layer] == change(after[layer], before[layer])
+    assert (change(before, before) == 0).all()
+
+
+def test_every_definition_names_its_source():
+    """A paper by its year, or this project itself."""
+    public = [one for name, one in vars(retention).items() if isfunction(one) and name[0] != "_"]
+    own = [one for one in public if one.__module__ == retention.__name__]
+    assert len(own) > 10
+    assert [one.__name__ for one in own if not re.search(r"\b(19|20)\d\d\b|his project's own", one.__doc__ or "")] == []
 
 
 @given(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1))

@@ -9,9 +9,10 @@ import pytest
 from analysis.examples import ExampleFiles, no_examples
 from analysis.gather import gather_store, store_records
 from analysis.measurements import Measurements
+from analysis.retention_tables import retention_table, shape_table
 from analysis.statistics import Bootstrap
 from analysis.study import analyse
-from analysis.tables import cell_table, retention_table, shape_table, trouble_table
+from analysis.tables import cell_table, trouble_table
 from analysis.xtreme import scores
 from tests.analysis import fakes
 from tests.analysis.fakes import study_of
@@ -74,6 +75,7 @@ def test_retrieval_falls_by_the_truth(built):
     assert len(after) == 6
     for curve in after:
         assert curve.change.below_zero
+        np.testing.assert_allclose(curve.changes, -0.05, atol=0.011)
         assert curve.change.value == pytest.approx(-0.05, abs=0.011)  # `none` has one seed, and its shift
         assert curve.compared_layer == 2  # 7/12 of 4
 

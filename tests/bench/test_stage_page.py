@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.stage import PARTS, fixed, parts_of
+from bench.stage import FORWARD, PARTS, fixed, parts_of
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -30,4 +30,5 @@ def test_fixed_is_all_but_steps_and_evaluation():
     )
     seconds = parts_of(profile)
     assert (seconds["steps"], seconds["encoder"]) == (6.0, 0.5)
+    assert seconds[FORWARD] == 6.0
     assert fixed(seconds) == pytest.approx(2.5)

@@ -1,0 +1,117 @@
+"""What an intermediate takes is the mean of its trainings and of its targets'; the figure tells any number apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis.cost import Priced, priced
+from analysis.cost_figure import cost_against_gain
+from analysis.plotting import style
+from analysis.statistics import UNDEFINED, Estimate
+from analysis.study import Study
+
+SCALES = ("base", "large", "xl", "xxl")
+
+
+def study(
+    built, hours: dict[tuple[str, str, str], list[float | None]], gains: dict[tuple[str, str], Estimate]
+) -> Study:
+    """The times of (scale, intermediate, kind) and the gains of (scale, intermediate), nothing else."""
+    empty = dict.fromkeys(built.study.compared.columns)
+    rows = [
+        {
+            **empty,
+            "scale": scale,
+            "intermediate": name,
+            "kind": kind,
+            "seconds": None if one is None else 3600 * one,
+            "non_embedding_parameters": 10 ** (6 + SCALES.index(scale)),
+            "outcome": "completed",
+        }
+        for (scale, name, kind), several in hours.items()
+        for one in several
+    ]
+    table = pl.DataFrame(rows, schema=built.study.compared.schema)
+    first = built.study.replicated[0]
+    told = [replace(first, scale=scale, intermediate=name, gain=gain) for (scale, name), gain in gains.items()]
+    return replace(built.study, stages=table, compared=table, replicated=told)
+
+
+def test_the_hours_are_the_mean_intermediate_and_the_mean_target_and_no_retrieval(built):
+    hours = {
+        ("base", "mnli", "intermediate"): [1.0, 3.0],
+        ("base", "mnli", "target"): [0.5, 0.5, 2.0, None],
+        ("base", "mnli", "retrieval"): [100.0],
+    }
+    gain = Estimate(0.05, 0.01, 0.09)
+    (found,) = priced(study(built, hours, {("base", "mnli"): gain}))
+    assert found == Priced("base", "mnli", pytest.approx(3.0), gain, ("pawsx", "xnli", "xquad"))
+
+
+def test_what_has_no_gain_or_no_time_is_left_out(built):
+    hours = {("base", "mnli", "target"): [1.0], ("base", "squad", "target"): [None], ("base", "ccg", "target"): [1.0]}
+    gains = {("base", "mnli"): UNDEFINED, ("base", "squad"): Estimate(0.1, 0.0, 0.2)}
+    assert priced(study(built, hours, gains)) == []
+    assert cost_against_gain(study(built, hours, gains), "s") == []
+
+
+def many(built, count: int, scales=SCALES, name="intermediate {}") -> Study:
+    rng = np.random.default_rng(count)
+    arms = [(scale, name.format(number)) for scale in scales for number in range(count)]
+    hours = {(*arm, "target"): [4.0 ** SCALES.index(arm[0]) * 10 ** rng.uniform(-3, 1)] for arm in arms}
+    gains = {arm: Estimate(value, value - 0.02, value + 0.02) for arm in arms for value in rng.normal(0.02, 0.03, 1)}
+    return study(built, hours, gains)
+
+
+def test_every_point_is_drawn_at_its_place_with_its_interval(built):
+    found = many(built, 11)
+    (drawing,) = cost_against_gain(found, "s")
+    for panel, scale in zip(drawing.figure.axes, SCALES, strict=True):
+        own = [one for one in priced(found) if one.scale == scale]
+        assert panel.get_title() == scale
+        places = [(bar[0].get_xdata()[0], bar[0].get_ydata()[0]) for bar in panel.containers]
+        assert places == [(one.hours, one.gain.value) for one in own]
+        ends = [bar[2][0].get_segments()[0][:, 1].tolist() for bar in panel.containers]
+        assert ends == [pytest.approx([one.gain.low, one.gain.high]) for one in own]
+        filled = [bar[0].get_markerfacecolor() != "white" for bar in panel.containers]
+        assert filled == [one.gain.differs_from_zero for one in own]
+
+
+def test_no_two_intermediates_look_alike_and_one_looks_the_same_at_every_scale(built):
+    (drawing,) = cost_against_gain(many(built, 35), "s")
+    looks = [[(bar[0].get_color(), bar[0].get_marker()) for bar in panel.containers] for panel in drawing.figure.axes]
+    assert len(set(looks[0])) == 35
+    assert looks[0] == looks[1] == looks[2] == looks[3]
+
+
+@pytest.mark.parametrize(
+    ("count", "scales", "name"),
+    [
+        (1, ("base",), "mnli"),
+        (2, SCALES, "task {}"),
+        (11, SCALES, "task {}"),
+        (35, SCALES, "an intermediate with a long name {}"),
+        (35, ("base",), "an intermediate with a long name {}"),
+    ],
+)
+def test_its_texts_keep_apart_and_its_panels_their_height_at_any_size(built, count, scales, name):
+    with style():
+        (drawing,) = cost_against_gain(many(built, count, scales, name), "a sweep with a name that has to be wrapped")
+        figure = drawing.figure
+        figure.draw_without_rendering()
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        ticks = [
+            tick.label1 for panel in figure.axes for axis in (panel.xaxis, panel.yaxis) for tick in axis._update_ticks()
+        ]
+        labels = [text for panel in figure.axes for text in (panel.title, panel.xaxis.label, panel.yaxis.label)]
+        texts = [figure._suptitle, *labels, *ticks, *figure.legends]
+        boxes = [text.get_window_extent(renderer) for text in texts if text.get_visible()]
+        boxes = [box for box in boxes if box.width > 1]
+        for place, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[place + 1 :])
+        assert all(panel.get_window_extent().height > 100 for panel in figure.axes)
