@@ -1,9 +1,9 @@
-"""Where one stage's processor time goes: the first of a bundle, and one after it in the same warm process.
+"""Where one stage's processor time goes: the first of a process, and those after it in the same warm process.
 
     python -m bench.stage [SCALE] > docs/benchmarks/stage.md
 
-Trainings for XNLI of the embedded sandbox with three seeds, one after another as `launch.job` runs a bundle, on one
-thread under cProfile.  Fixed is all but steps and evaluation.
+MNLI, then XNLI from it, of the embedded sandbox with three seeds, one after another as `launch.job` runs a bundle, on
+one thread under cProfile.  Fixed is all but steps, probes and evaluation.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from launch.plan import make_plan
-from launch.sweep import Sweep
+from launch.plan import make_plan, mirror_of
+from launch.sweep import load_sweep
 from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
 from trainers.stage import Stage
 from trainers.store import Store
 from trainers.tracking import Tracking
 
+SWEEP = Path(__file__).parents[1] / "launch" / "sweeps" / "sandbox.yaml"
 PARTS = {
     "claim and provenance": ("trainers/run.py", "_claim"),
     "data: fingerprints, rows, tokens": ("trainers/data/stagedata.py", "load"),
@@ -36,11 +37,15 @@ PARTS = {
     "… collating": ("trainers/engine.py", "collate"),
     "… backward": ("deepspeed/runtime/engine.py", "backward"),
     "… clipping and optimizer": ("deepspeed/runtime/engine.py", "step"),
+    "probes": ("trainers/run.py", "_probe"),
     "evaluation": ("trainers/run.py", "_evaluate"),
+    "export": ("trainers/assembly.py", "export"),
     "result": ("trainers/run.py", "_write_result"),
 }
 """What is told apart: the function that does it.  `…` marks what is counted in the part above as well."""
-VARIABLE = ("steps: drawing", "steps", "evaluation")
+FORWARD = "… forward and loss"
+WITHIN_STEPS = ("… collating", "… backward", "… clipping and optimizer")
+VARIABLE = ("steps: drawing", "steps", "probes", "evaluation")
 SEEDS = (1, 2, 3)
 
 
@@ -63,20 +68,12 @@ def main(scale: str) -> None:
 
 
 def _planned(scale: str, scratch: Path) -> tuple[tuple[Stage, ...], Mirror]:
+    """The sandbox sweep's own stages of one arm, each intermediate before its target."""
+    whole = load_sweep(SWEEP, store=scratch / "store")
     write_mirror(scratch / "mirror")
-    sweep = Sweep(
-        name="bench",
-        store=scratch / "store",
-        mirror=scratch / "mirror",
-        scales=(scale,),
-        targets=("xnli",),
-        intermediates=("none",),
-        seeds=SEEDS,
-        languages=("en", "de", "ru", "sw", "zh"),
-        recipes="sandbox",
-        evaluation={"max_examples": 150, "development_examples": 200},
-    )
-    return make_plan(sweep).stages, Mirror(scratch / "mirror")
+    arm = {"scales": (scale,), "intermediates": ("mnli",), "targets": ("xnli",), "seeds": SEEDS}
+    sweep = whole.model_copy(update=arm | {"mirror": scratch / "mirror"})
+    return tuple(sorted(make_plan(sweep).stages, key=lambda stage: stage.seed)), mirror_of(sweep)
 
 
 def parts_of(profile: pstats.Stats) -> dict[str, float]:
@@ -86,6 +83,7 @@ def parts_of(profile: pstats.Stats) -> dict[str, float]:
         for part, (file, name) in PARTS.items():
             if function == name and path.endswith(file):
                 seconds[part] += cumulative
+    seconds[FORWARD] = seconds["steps"] - sum(seconds[part] for part in WITHIN_STEPS)
     return seconds | {"total": profile.total_tt}  # type: ignore[attr-defined]
 
 
@@ -94,24 +92,34 @@ def fixed(seconds: dict[str, float]) -> float:
 
 
 def _page(scale: str, imports: float, found: list[dict[str, float]]) -> list[str]:
+    """The profiles are of intermediate and target in turn."""
     from bench.measured import measured
 
-    first, later = found[0], {part: statistics.median(one[part] for one in found[1:]) for part in found[0]}
+    first, intermediate, target = found[0], _median(found[2::2]), _median(found[1::2])
+    cold = fixed(first) + imports
     lines = [
         f"# One stage of {scale} on the sandbox, on a CPU",
         "",
         f"{measured(f'python -m bench.stage {scale}')}; processor-seconds.",
         "",
-        f"A stage's fixed cost in a warm bundle: {fixed(later):.2f} s, {fixed(later) / (fixed(first) + imports):.1%} "
-        f"of the first stage's {fixed(first) + imports:.2f} s.",
+        f"A stage's fixed cost in a warm bundle, of the first stage's {cold:.2f} s: "
+        f"{fixed(intermediate):.2f} s ({fixed(intermediate) / cold:.1%}) of an intermediate with its export, "
+        f"{fixed(target):.2f} s ({fixed(target) / cold:.1%}) of a target with its parent's encoder and head.",
         "",
-        "| part | first stage | a later one |",
-        "|---|--:|--:|",
-        f"| imports | {imports:.2f} | 0 |",
+        "| part | mnli, first of the process | mnli later | mnli → xnli |",
+        "|---|--:|--:|--:|",
+        f"| imports | {imports:.2f} | 0 | 0 |",
     ]
-    lines += [f"| {part} | {first[part]:.2f} | {later[part]:.2f} |" for part in PARTS]
-    lines.append(f"| the whole stage, imports left out | {first['total']:.2f} | {later['total']:.2f} |")
-    return lines
+    rows = [(part, part) for part in PARTS]
+    rows.insert(list(PARTS).index(WITHIN_STEPS[-1]) + 1, (FORWARD, FORWARD))
+    rows.append(("the whole stage, imports left out", "total"))
+    return lines + [
+        f"| {name} | {first[part]:.2f} | {intermediate[part]:.2f} | {target[part]:.2f} |" for name, part in rows
+    ]
+
+
+def _median(found: list[dict[str, float]]) -> dict[str, float]:
+    return {part: statistics.median(one[part] for one in found) for part in found[0]}
 
 
 if __name__ == "__main__":
