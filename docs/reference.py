@@ -48,9 +48,17 @@ mistake at once, an unknown field among them. What can be named is on [a page of
     "command-line": """\
 # The command line
 
-`retain COMMAND --help` tells the same. Exit status: 0 all is well, 1 something ended badly or is outside its bounds,
-2 the input or the machine does not do and nothing was begun. An option of several values takes them one behind
-another, `--seeds 1 2 3`; a flag has its opposite, `--no-ask`; an option that is not given is None.
+`retain COMMAND --help` tells the same. An option of several values takes them one behind another, `--seeds 1 2 3`; a
+flag has its opposite, `--no-ask`; an option that is not given is None. Whatever only reads has `--json`.
+
+| exit status | meaning |
+| --- | --- |
+| 0 | all is well |
+| 1 | something ended badly, is not there or is outside its bounds |
+| 2 | the input or the machine does not do, and nothing was begun |
+| 75 | agents of this machine were told to stop; the same command goes on with what they were given |
+| 130 | interrupted with Ctrl-C; the same command goes on from there |
+| 141 | whoever reads the output has read enough, as in `retain plan sweep.yaml \\| head` |
 """,
     "names": """\
 # Names

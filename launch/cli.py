@@ -49,35 +49,30 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the `retain` command."""
-    commands: dict[str, Callable[..., object]] = {
-        "new": New,
-        "doctor": Doctor,
-        "check": Check,
-        "fetch": Fetch,
-        "plan": Plan,
-        "run": Run,
-        "debug": Debug,
-        "status": Status,
-        "report": Report,
-        "power": Power,
-        "verify": Verify,
-        "submission": Submission,
-        "wandb": Wandb,
-        "agents": Agents,
-        "init": Init,
-        "submit": Submit,
-        "watch": Watch,
-        "why": Why,
-        "tail": Tail,
-        "cancel": Cancel,
-        "retry": Retry,
-        "prune": Prune,
-        "devcluster": Devcluster,
-    }
+    carried_out_by = actions()
+    commands: dict[str, Callable[..., object]] = {command.__name__.lower(): command for command in carried_out_by}
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
     )
-    actions: dict[type, Callable[..., int]] = {
+    from slurm.client import SlurmError
+    from trainers.files import StoreError
+
+    try:
+        code = carried_out_by[type(chosen)](chosen)
+    except (StoreError, SlurmError, ValueError) as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # whoever reads has read enough, e.g. `| head`; at exit Python would complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    raise SystemExit(code)
+
+
+def actions() -> dict[type, Callable[..., int]]:
+    """Every command, in the order of `--help`: its options, whose class it is named after, and what carries it out."""
+    return {
         New: start_cli.new,
         Doctor: start_cli.doctor,
         Check: _check,
@@ -102,20 +97,6 @@ def main() -> None:
         Prune: cluster_cli.prune,
         Devcluster: cluster_cli.devcluster,
     }
-    from slurm.client import SlurmError
-    from trainers.files import StoreError
-
-    try:
-        code = actions[type(chosen)](chosen)
-    except (StoreError, SlurmError, ValueError) as error:
-        print(error, file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:  # whoever reads has read enough, e.g. `| head`; at exit Python would complain again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    raise SystemExit(code)
 
 
 def _check(chosen: Check) -> int:

@@ -1,19 +1,32 @@
 """`retain wandb dashboard`: one W&B report of a sweep, made or made anew by W&B's public reports API.
 
-It is known by its title, so that running the command again, from anywhere, updates what is there.
+It is known by its title, so that running the command again, from anywhere, updates what is there.  W&B draws its
+curves and bars from the runs; it has no heat map and knows no baseline, so those of gains are drawn here, from the
+store, and shown as the images of a run of their own.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.sweep import SweepError
+from trainers.stage import digest
 
 if TYPE_CHECKING:
+    from analysis.plotting import Drawing
     from analysis.wandb_api import Place
     from launch.plan import Plan
 
 INSTALL = "the dashboard needs W&B's reports API, which is a package of its own: pip install wandb-workspaces"
+GAINS = (
+    "Gain: score through an intermediate minus score without it. Drawn from the store when this report was last "
+    "written, as `retain report` draws them."
+)
+NO_GAINS = "No gains yet: no target has scores both through an intermediate and without one."
+UPLOAD_S = 120.0
 
 
 def write_dashboard(api: Any, place: Place, plan: Plan) -> str:
@@ -33,16 +46,85 @@ def write_dashboard(api: Any, place: Place, plan: Plan) -> str:
     with told_in_words():
         report = reports.Report(project=place.project, entity=place.entity, title=title, width="fluid")
         report.description = f"Written by `retain wandb dashboard`, which writes it anew: {place}"
-        report.blocks = _blocks(reports, place, plan)
-        for one in api.reports(f"{place.entity}/{place.project}"):
+        report.blocks = _blocks(reports, place, plan, _show_heat_maps(place, plan))
+        for one in _reports(api, place):
             if one.display_name == title:
                 report.id = one.id
         report.save()
         return report.url
 
 
-def _blocks(reports: Any, place: Place, plan: Plan) -> list[Any]:
-    """Retention for each scale, what each intermediate brings, and what it took."""
+def _reports(api: Any, place: Place) -> list[Any]:
+    """The project's reports.
+
+    Raises:
+        WandbError: there is no such project.
+    """
+    from analysis.wandb_api import WandbError
+
+    try:
+        return list(api.reports(f"{place.entity}/{place.project}"))
+    except ValueError as error:
+        raise WandbError(f"W&B: {error}. Nothing was sent there yet: run `retain wandb sync` first.") from error
+
+
+def _show_heat_maps(place: Place, plan: Plan) -> list[str]:
+    """Log the heat maps of gains to their run, one more step of it; the names of its images."""
+    import wandb
+
+    from trainers.tracking import quiet
+
+    with tempfile.TemporaryDirectory(prefix="retain-wandb-") as folder:
+        drawn = {
+            drawing.name: wandb.Image(file, caption=drawing.caption) for drawing, file in _heat_maps(plan, Path(folder))
+        }
+        if not drawn:
+            return []
+        # In no group: whoever reads the sweep's runs wants its stages.
+        run = wandb.init(
+            id=_figures(place),
+            name=f"{place.sweep}: figures",
+            job_type="figures",
+            project=place.project,
+            entity=place.entity,
+            dir=folder,
+            resume="allow",
+            mode="online",
+            reinit="create_new",
+            settings=quiet(init_timeout=UPLOAD_S, finish_timeout=UPLOAD_S, finish_timeout_raises=True),
+        )
+        run.log(drawn)
+        run.finish()
+    return list(drawn)
+
+
+def _heat_maps(plan: Plan, folder: Path) -> Iterator[tuple[Drawing, Path]]:
+    """Gains as the store has them now, one figure a scale and a difference of scales, each as a PNG."""
+    from analysis.heatmap import gain_heat_map
+    from analysis.plotting import style
+    from analysis.reading import read_study
+
+    sweep, keys = plan.sweep, {stage.key for stage in plan.stages}
+    depth = sweep.evaluation.retrieval_depth
+    study = read_study(sweep.store, keys, sweep.name, plan.stages, retrieval_depth=depth).study
+    with style():
+        for number, drawing in enumerate(gain_heat_map(study, sweep.name)):
+            file = folder / f"{number}.png"
+            drawing.figure.savefig(file)
+            yield drawing, file
+
+
+def _figures(place: Place) -> str:
+    """Id of the run that shows a sweep's figures."""
+    return digest({"figures of": place.sweep})[:16]
+
+
+def _blocks(reports: Any, place: Place, plan: Plan, heat_maps: list[str]) -> list[Any]:
+    """Retention for each scale, what each intermediate brings, and what it took.
+
+    Args:
+        heat_maps: names of the images.
+    """
     blocks: list[Any] = [reports.H1("Retention"), reports.P("Scores on the intermediate task during target training.")]
     for scale in plan.scales:
         runs = _runs(reports, place, scale, "target")
@@ -64,10 +146,25 @@ def _blocks(reports: Any, place: Place, plan: Plan) -> list[Any]:
     return [
         *blocks,
         reports.H1("What each intermediate brings"),
+        *_gains(reports, place, heat_maps),
         reports.PanelGrid(runsets=runsets, panels=scores),
         reports.H1("Cost"),
         reports.PanelGrid(runsets=runsets, panels=cost),
     ]
+
+
+def _gains(reports: Any, place: Place, heat_maps: list[str]) -> list[Any]:
+    """A heat map of intermediate × target for each scale, and for each difference of scales."""
+    if not heat_maps:
+        return [reports.P(NO_GAINS)]
+    run = reports.Runset(
+        entity=place.entity, project=place.project, name="figures", filters=f"ID = '{_figures(place)}'"
+    )
+    whole_width = reports.Layout(w=24, h=10)
+    panels = [
+        reports.MediaBrowser(title=name, media_keys=[name], num_columns=1, layout=whole_width) for name in heat_maps
+    ]
+    return [reports.P(GAINS), reports.PanelGrid(runsets=[run], panels=panels)]
 
 
 def _runs(reports: Any, place: Place, scale: str, kind: str) -> Any:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from analysis.basis import Basis, folder_of
-from analysis.reading import read_again, read_study
+from analysis.basis import Basis, folder_of, results_of
+from analysis.frame import NOTHING, Record
+from analysis.reading import read_again, read_study, source_of
 from analysis.report import write_report
+from analysis.wandb_api import Place
 from tests.analysis import fakes
 from trainers.store import Store
 
@@ -132,3 +138,71 @@ def test_a_note_that_somebody_changed_is_told(tmp_path):
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
     with pytest.raises(ValueError, match="was changed"):
         Basis.kept(tmp_path, BASIS.fingerprint)
+
+
+bases = st.builds(
+    Basis,
+    sweep=st.text(),
+    source=st.sampled_from(["store", "wandb"]),
+    retrieval_depth=st.floats(0, 1),
+    resamples=st.integers(3, 9999),
+    seed=st.integers(0, 9),
+    results=st.dictionaries(st.text("0123456789abcdef", min_size=1), st.sampled_from(["running", "f" * 12])),
+)
+
+
+@settings(max_examples=50)
+@given(bases, bases, st.randoms())
+def test_what_is_kept_is_found_again_by_its_first_digits(one, other, random):
+    with tempfile.TemporaryDirectory() as folder:
+        path = one.keep(Path(folder))
+        other.keep(Path(folder))
+        assert path == folder_of(Path(folder)) / f"{one.fingerprint}.json"
+        shared = sum(a == b for a, b in zip(one.fingerprint, other.fingerprint, strict=True))
+        for digits in range(shared + 1, 13):
+            assert Basis.kept(Path(folder), one.fingerprint[:digits]) == one
+    shuffled = list(one.results.items())
+    random.shuffle(shuffled)
+    assert one.model_copy(update={"results": dict(shuffled)}).fingerprint == one.fingerprint
+
+
+STAGES = fakes.stages((0,), ("none", "mnli"))[:6]
+OUTCOMES = st.sampled_from(["completed", "diverged", "running", "missing"])
+
+
+def record(stage, outcome):
+    if outcome in ("running", "missing"):
+        return Record(stage, {}, None, NOTHING, begun=outcome == "running")
+    return fakes.recorded(stage, outcome)
+
+
+def test_results_are_digests_or_why_there_is_none():
+    told = results_of(map(record, STAGES, ("completed", "completed", "diverged", "running", "missing")))
+    assert list(told) == [stage.key for stage in STAGES[:5]]
+    first, again, other, *none = told.values()
+    assert first == again != other
+    assert len(first) == len(other) == 12
+    assert none == ["running", "missing"]
+
+
+@settings(max_examples=50)
+@given(st.lists(OUTCOMES, min_size=6, max_size=6), st.lists(OUTCOMES, min_size=6, max_size=6))
+def test_what_is_restored_has_the_results_of_then(before, after):
+    """A stage's result stays once it is there; a report knew only of those that it was planned with."""
+    then = results_of(map(record, STAGES[:4], before))
+    order = ["missing", "running", "diverged", "completed"]
+    ends = [old if old in order[2:] else max(old, new, key=order.index) for old, new in zip(before, after, strict=True)]
+    now = list(map(record, STAGES, ends))
+    basis = BASIS.model_copy(update={"results": then})
+    assert results_of(basis.restored(now)) == then
+    finished = [key for key, result in then.items() if result not in ("running", "missing")]
+    for key in finished[:1]:
+        with pytest.raises(ValueError, match=f"the first is {key}"):
+            basis.restored([one for one in now if one.stage.key != key])
+
+
+def test_the_source_is_read_back_from_the_basis():
+    place = Place("us", "retain", "small")
+    assert [source_of(text) for text in ("store", "wandb", str(place))] == ["store", "wandb", place]
+    with pytest.raises(ValueError, match="nowhere"):
+        source_of("nowhere")

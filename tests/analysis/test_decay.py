@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import decay
@@ -148,3 +148,40 @@ def test_the_error_left_out_of_a_true_curve_is_small_and_of_another_form_larger(
     errors = {form.name: decay.held_out_error(form, curve, STEPS) for form in FORMS}
     assert min(errors, key=errors.__getitem__) == "plateau"
     assert errors["plateau"] < 0.01 < errors["exponential"]
+
+
+def foretold(form: decay.Form, curve: np.ndarray, place: int) -> float:
+    """What the other steps say of one: each h of the grid is tried, with the a that suits it best."""
+    kept = np.arange(len(STEPS)) != place
+    fits = []
+    for half in np.geomspace(STEPS[1] / decay.BEYOND, STEPS[-1] * decay.BEYOND, decay.GRID):
+        lost = form.shape(STEPS, np.array(half))
+        stays, left = (1 - lost)[kept], (curve - lost)[kept]
+        a = min(max(float(stays @ left / (stays @ stays)), 0.0), 1.0) if form.stays else 0.0
+        fits.append((float(((left - a * stays) ** 2).sum()), a + (1 - a) * lost[place]))
+    return min(fits)[1]
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(FORMS), st.floats(2, 300), st.floats(0, 0.9), st.integers(0, 50))
+def test_the_error_left_out_is_that_of_fits_made_one_after_another(form, half, asymptote, seed):
+    noise = np.random.default_rng(seed).normal(0, 0.05, len(STEPS))
+    curve = true_curve("plateau", half, asymptote) + noise
+    errors = [foretold(form, curve, place) - curve[place] for place in range(1, len(STEPS))]
+    expected = math.sqrt(np.mean(np.square(errors)))
+    assert decay.held_out_error(form, curve, STEPS) == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(FORMS), st.floats(2, 900), st.floats(0, 0.9), st.sampled_from([1e-6, 0.01, 0.1]))
+def test_no_other_form_foretells_better_and_no_half_life_is_told_that_was_not_probed(form, half, asymptote, noise):
+    found = fit_of(true_curve(form.name, half, asymptote if form.stays else 0.0), noise, seeds=3)
+    by_seed = true_curve(form.name, half, asymptote if form.stays else 0.0) + np.random.default_rng(1).normal(
+        0, noise, (3, len(STEPS))
+    )
+    by_seed[:, 0] = 1
+    errors = {one.name: decay.held_out_error(one, by_seed.mean(axis=0), STEPS) for one in FORMS}
+    assert found.error == errors[found.form]
+    assert found.error <= min(errors.values()) + decay.ALIKE
+    assert found.half_life.value <= STEPS[-1] or math.isinf(found.half_life.value)
+    assert math.isnan(found.asymptote.value) == (not BY_NAME[found.form].stays)

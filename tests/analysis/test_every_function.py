@@ -101,7 +101,7 @@ def _is_given(decorator: ast.expr) -> bool:
 
 
 @cache
-def tests() -> list[Tests]:
+def files() -> list[Tests]:
     """Of this folder, and of launch/, which has W&B's server."""
     folders = (ROOT / "tests" / "analysis", ROOT / "tests" / "launch")
     return [Tests(path.read_text(encoding="utf-8")) for folder in folders for path in sorted(folder.glob("*.py"))]
@@ -111,14 +111,14 @@ def test_every_public_function_is_called_by_a_test():
     modules = {path.stem for path in (ROOT / "analysis").glob("[!_]*.py")}
     every = set().union(*map(functions, modules - SEEN_WHOLE.keys()))
     assert len(every) > 100
-    called = set().union(*(one.called() for one in tests()))
+    called = set().union(*(one.called() for one in files()))
     assert every - called == WITHIN.keys()
 
 
 def test_every_public_function_that_computes_has_a_property():
     every = set().union(*map(functions, STATISTICAL))
     assert len(every) > 80
-    with_property = set().union(*(one.called_by_properties() for one in tests()))
+    with_property = set().union(*(one.called_by_properties() for one in files()))
     assert every - with_property == WITHOUT_PROPERTY.keys()
 
 

@@ -6,6 +6,10 @@ import csv
 from dataclasses import replace
 from functools import partial
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from analysis import exports, xtreme
 from analysis.formats import as_csv
 from analysis.published import OFFICIAL_EXAMPLES
@@ -45,3 +49,37 @@ def test_the_two_metrics_of_question_answering_are_columns_for_programs_and_the_
     rows = list(csv.DictReader(as_csv(table).splitlines()))
     assert [(row["xquad"], row["xquad exact match"]) for row in rows] == [("76.64", "60.81"), ("79.25", "59.0")]
     assert {row["xnli"] for row in rows} == {""}
+
+
+POINTS = st.integers(0, 1000).map(lambda tenths: tenths / 10)
+ARMS = (("base", "none"), ("base", "mnli"), ("large", "none"))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(POINTS, POINTS), min_size=27, max_size=27), st.sets(st.integers(0, 26), max_size=3))
+def test_a_cell_is_its_score_and_the_mean_is_that_of_nine_or_none(values, missing):
+    places = [(arm, task) for arm in ARMS for task in xtreme.NINE]
+    found = [
+        xtreme.Score(*arm, task, value[: len(xtreme.metrics(task))], 1,
+                     languages=len(TASKS[task].languages), examples=OFFICIAL_EXAMPLES.get(task, 1))
+        for number, ((arm, task), value) in enumerate(zip(places, values, strict=True)) if number not in missing
+    ]  # fmt: skip
+    table = exports.leaderboard(found)
+    told = {row[:2]: dict(zip(table.columns[2:], row[2:], strict=True)) for row in table.rows}
+    assert len(told) == len(table.rows)
+    for arm in ARMS:
+        counted = []
+        for number, (owner, task) in enumerate(places):
+            if owner != arm:
+                continue
+            if number in missing:
+                assert told[arm].get(task, "–") == "–"
+                continue
+            written = [float(part) for part in told[arm][task].split(" / ")]
+            assert written == list(values[number][: len(written)])
+            assert len(written) == (2 if TASKS[task].family == "span" else 1)
+            counted.append(sum(written) / len(written))
+        if len(counted) < 9:
+            assert told[arm]["mean"] == "–"
+        else:
+            assert float(told[arm]["mean"]) == pytest.approx(sum(counted) / 9, abs=0.05 + 1e-9)

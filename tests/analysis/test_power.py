@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import power
 from analysis.statistics import SIGNIFICANT, Bootstrap, Examples, p_value
-from tests.analysis import fakes
+from tests.analysis import fakes, made
 
 deviations = st.floats(1e-3, 1)
 
@@ -124,3 +125,81 @@ def test_from_one_seed_or_an_unknown_variance_nothing_is_foretold():
 def test_the_upper_limit_lies_above_what_was_seen_and_comes_nearer_with_more_of_it(by_seed, freedom):
     assert power.upper_limit(by_seed, freedom) > power.upper_limit(by_seed, freedom + 1) > by_seed
     assert power.upper_limit(2 * by_seed, freedom) == pytest.approx(2 * power.upper_limit(by_seed, freedom))
+
+
+def curve(scale: str, target: str, by_seed: dict[int, float], by_examples: float):
+    """R(T) of each seed, and a standard error over examples."""
+    one = np.array(list(by_seed.values()))
+    of_examples = by_examples * np.tile([-1.0, 1.0], 50)
+    samples = np.concatenate([np.zeros(100), of_examples, of_examples])  # by seeds, by examples, by both
+    return replace(
+        made.curve(float(one.mean()), scale, target=target),
+        seeds=tuple(by_seed),
+        by_seed=np.stack([np.ones_like(one), one], axis=1),
+        final_samples=one.mean() + samples,
+    )
+
+
+def stored(curves, difference: float) -> power.Outlook:
+    """The outlook of the stored head, which alone is probed here."""
+    study = SimpleNamespace(scales=["small", "large"], curves=curves, cells=[])
+    outlook, *others = power.outlooks(study, difference)
+    assert outlook.measure == "stored"
+    assert [(one.trainings, one.seeds) for one in others] == [(0, 0)] * 2
+    return outlook
+
+
+SMALL = {0: 0.2, 1: 0.5, 2: 0.3}
+LARGE = {0: 0.3, 1: 0.7, 2: 0.6}
+"""Differences 0.1, 0.2 and 0.3: variance 0.01, of 2 degrees of freedom."""
+
+
+def test_variances_are_pooled_by_hand():
+    """0.1 and 0.3 of another training: 0.02, of 1 degree.  σ² (2 · 0.01 + 0.02) / 3, v (0.03² + 0.01²) / 2."""
+    curves = [
+        *(curve("small", "pawsx", SMALL, 0.0), curve("large", "pawsx", LARGE, 0.03)),
+        *(curve("small", "xnli", {1: 0.4, 2: 0.4, 3: 0.9}, 0.01), curve("large", "xnli", {0: 0.9, 1: 0.5, 2: 0.7}, 0)),
+        *(curve("small", "xquad", {0: 0.4, 1: 0.8}, 0.2), curve("large", "xquad", {1: 0.1, 2: 0.7}, 0.2)),  # one seed
+        curve("large", "mlqa", LARGE, 0.5),  # of one scale
+    ]
+    found = stored(curves, 0.1)
+    assert (found.trainings, found.seeds) == (2, 3)
+    assert found.by_seed == pytest.approx(math.sqrt(0.04 / 3))
+    assert found.by_examples == pytest.approx(math.sqrt(0.0005))
+
+
+def test_an_outlook_by_hand():
+    """σ = 0.1, two degrees of freedom, whose χ² exceeds −2 ln 0.8 in four studies of five; G*Power's n for d = 1 is 10,
+    and its d for n = 3 is 3.264.  A second training has the same seeds, and adds no degree of freedom."""
+    trainings = [(scale, target) for scale in ("small", "large") for target in ("pawsx", "xnli")]
+    curves = [curve(*one, SMALL if one[0] == "small" else LARGE, 0.0) for one in trainings]
+    found = stored(curves, 0.1)
+    assert (found.by_seed, found.by_examples) == (pytest.approx(0.1), 0)
+    assert found.needed == 10
+    assert found.visible == pytest.approx(0.3264, rel=2e-3)
+    assert stored(curves, 0.1 * math.sqrt(2 / (-2 * math.log(0.8)))).cautious == 10
+
+
+differences = st.lists(st.integers(-30, 30), min_size=2, max_size=4, unique=True)
+
+
+@settings(max_examples=25)
+@given(st.lists(differences, min_size=1, max_size=3), st.integers(1, 9), st.sampled_from([0.01, 0.5, 3.0]))
+def test_an_outlook_lies_between_those_of_its_trainings_and_knows_neither_level_nor_unit(trainings, noise, unit):
+    def study(trainings, unit=1.0, level=0.0):
+        for target, gaps in zip(("pawsx", "xnli", "xquad"), trainings, strict=False):
+            smaller = {seed: unit * level * (seed + 1) for seed in range(len(gaps))}
+            yield curve("small", target, smaller, 0.0)
+            larger = {seed: smaller[seed] + unit * gap / 100 for seed, gap in enumerate(gaps)}
+            yield curve("large", target, larger, unit * noise / 1000)
+
+    found = stored(list(study(trainings)), 0.1)
+    own = [np.std(gaps, ddof=1) / 100 for gaps in trainings]
+    assert min(own) - 1e-9 <= found.by_seed <= max(own) + 1e-9
+    assert found.by_examples == pytest.approx(noise / 1000)
+    assert 2 <= found.needed <= found.cautious
+    other = stored(list(study(trainings, unit, level=0.2)), 0.1 * unit)
+    assert (other.trainings, other.seeds) == (len(trainings), max(map(len, trainings)))
+    assert other.by_seed == pytest.approx(unit * found.by_seed)
+    assert other.visible == pytest.approx(unit * found.visible, rel=2e-3)
+    assert (other.needed, other.cautious) == (found.needed, found.cautious)

@@ -33,6 +33,7 @@ POINTS = [
     for stage in PLAIN
 ]
 """Two seeds at each of three points."""
+OWNER = ("small", "pawsx")
 
 
 def tables(scores, outcomes):
@@ -56,6 +57,33 @@ def test_the_best_point_by_hand():
     assert last_attempts(stages).equals(stages)
 
 
+def test_of_two_attempts_at_a_training_the_last_is_kept_though_the_first_stands_elsewhere():
+    first, other = (stage for stage in fakes.stages((0, 1), ("none",)) if (stage.scale.name, stage.ending) == OWNER)
+    again = [first.model_copy(update={"retry": number}) for number in (1, 2)]
+    stages = stage_table([fakes.recorded(stage, "diverged") for stage in (again[1], first, other, again[0])])
+    assert set(last_attempts(stages)["key"]) == {again[1].key, other.key}
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), unique=True), st.randoms())
+def test_each_training_keeps_one_attempt_after_which_there_is_none(attempts, random):
+    names = {"first_attempt": pl.String, "retry": pl.Int64}
+    kept = last_attempts(pl.DataFrame(attempts, schema=names, orient="row")).rows()
+    assert dict(kept) == dict(sorted(attempts))
+    assert len(kept) == len(dict(kept))
+    random.shuffle(attempts)
+    assert set(last_attempts(pl.DataFrame(attempts, schema=names, orient="row")).rows()) == set(kept)
+
+
+def test_every_intermediate_is_compared_whichever_point_is_best():
+    stages, frame = tables((0.6, 0.6, 0.5, 0.8, 0.9, 0.9), ["completed"] * 6)
+    parent = next(stage for stage in fakes.stages((0,), ("mnli",)) if stage.kind == "intermediate")
+    parents = [parent.model_copy(update={"variant": {"epochs": epochs}, "seed": epochs}) for epochs in (1, 2)]
+    both = pl.concat([stages, stage_table([fakes.recorded(stage) for stage in parents])])
+    assert not {stage.key for stage in parents} & set(best_keys(both, frame)), "without a development score"
+    assert set(compared(both, frame)["key"]) == {POINTS[4].key, POINTS[5].key, *(stage.key for stage in parents)}
+
+
 scores = st.lists(st.sampled_from([0.5, 0.6, 0.7]), min_size=6, max_size=6)
 outcomes = st.lists(st.sampled_from(["completed", "diverged"]), min_size=6, max_size=6)
 
@@ -66,6 +94,7 @@ def test_no_other_point_has_more_seeds_or_as_many_and_a_higher_mean(scores, outc
     stages, frame = tables(scores, outcomes)
     best = set(best_keys(stages, frame))
     assert set(best_keys(stages[list(order)], frame.reverse())) == best
+    assert set(compared(stages, frame)["key"]) == best
 
     def rank(place: int) -> tuple[int, float]:
         good = [scores[one] for one in (2 * place, 2 * place + 1) if outcomes[one] == "completed"]
@@ -102,3 +131,27 @@ def test_a_point_s_scores_by_hand():
     assert training(one) == ("small", "none", ("pawsx",))
     for estimate in (one.retention, other.development, other.zero_shot):
         assert estimate.value != estimate.value
+
+
+languages = st.fixed_dictionaries(dict.fromkeys(("en", "de", "sw"), st.floats(0, 1)))
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.floats(0, 1), languages), min_size=1, max_size=4), st.randoms())
+def test_a_point_s_scores_are_means_over_seeds_and_languages_in_whatever_order(by_seed, random):
+    def of(by_seed):
+        point = replace(made.arm("none", seeds=range(len(by_seed))), variant="target.epochs=2")
+        scores = made.zero_shot({point: [zero_shot for _, zero_shot in by_seed]})
+        for key, (development, _) in zip(point.ordered_keys, by_seed, strict=True):
+            scores[key, "development", "pawsx", "en", 100] = development
+        (one,) = point_scores([point], {}, [], made.measurements(scores), made.bootstrap())
+        assert not one.best
+        assert training(one) == training(replace(one, arm=replace(point, variant="target.epochs=3")))
+        assert training(one) != training(replace(one, arm=replace(point, scale="large")))
+        return one.development.value, one.zero_shot.value
+
+    development = sum(one for one, _ in by_seed) / len(by_seed)
+    zero_shot = sum(sum(one.values()) / 3 for _, one in by_seed) / len(by_seed)
+    assert of(by_seed) == (pytest.approx(development), pytest.approx(zero_shot))
+    random.shuffle(by_seed)
+    assert of(by_seed) == (pytest.approx(development), pytest.approx(zero_shot))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.examples import ExampleFiles, no_examples
 from analysis.gather import gather_store, store_records
@@ -276,3 +278,22 @@ def test_the_shape_of_english_curves_is_found(built):
     rows = {row[:3]: row for row in shape_table(built.study).rows}
     assert rows["small", "mnli → pawsx", "stored"][4] == "plateau"
     assert rows["large", "mnli → pawsx", "refit"][6] == "> 100"
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    root = tmp_path_factory.mktemp("records")
+    for stage in small():
+        fakes.write_stage(root, stage)
+    return store_records(root)
+
+
+@settings(max_examples=10)
+@given(data=st.data())
+def test_the_study_does_not_hang_on_the_order_of_what_was_gathered(records, data):
+    def estimates(records):
+        study = analyse(records, no_examples, Bootstrap(np.random.default_rng(0), 60))
+        curves = [(curve.path, curve.head, curve.language, curve.final) for curve in study.curves]
+        return repr((curves, [(cell.arm, cell.target, cell.scores, cell.gains) for cell in study.cells]))
+
+    assert estimates(data.draw(st.permutations(records))) == estimates(records)

@@ -9,6 +9,9 @@ from statistics import mean
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from analysis.submission import FORMATS, Written, choose_arm, write_submission
 from analysis.xtreme import NAMES, NINE, metrics
@@ -250,3 +253,45 @@ def test_the_pretrained_encoders_retrieval_serves_every_seed():
     stages = fakes.stages((1, 2))
     arm = choose_arm(stages, "small", "none", 2)
     assert sorted((stage.kind, stage.seed) for stage in arm.stages) == [("retrieval", 0), *[("target", 2)] * 3]
+
+
+def texts_of(family: str, task: str, predictions: list, keys: list[str]) -> str:
+    return FORMATS[family][1](TASKS[task], predictions, keys)
+
+
+@examples(max_examples=50)
+@given(st.dictionaries(st.text(), st.text()))
+def test_answers_are_read_back_from_ascii(answers):
+    text = texts_of("span", "xquad", list(answers.values()), list(answers))
+    assert text.isascii()
+    assert json.loads(text) == answers
+
+
+@examples(max_examples=50)
+@given(st.lists(st.lists(st.sampled_from(TASKS["panx"].labels), min_size=1), min_size=1))
+def test_sentences_of_tags_are_told_apart(sentences):
+    text = texts_of("tagging", "panx", sentences, [])
+    assert [one.split() for one in text.split("\n\n")] == sentences
+
+
+@examples(max_examples=50)
+@given(st.lists(st.tuples(st.text("abé"), st.integers(0, 99)), unique_by=lambda one: one[0]))
+def test_each_english_sentence_keeps_its_foreign_one_in_alphabetical_order(rows):
+    """With breaks about it, of which XTREME strips the sentences before it sorts them."""
+    predictions = [str(number % len(rows)) for _, number in rows]
+    text = texts_of("retrieval", "tatoeba", predictions, [f" {sentence}\n" for sentence, _ in rows])
+    found = dict(zip(sorted(sentence for sentence, _ in rows), text.split(), strict=True))
+    assert found == {sentence: told for (sentence, _), told in zip(rows, predictions, strict=True)}
+
+
+@examples(max_examples=25)
+@given(st.sampled_from(list(fakes.SCALES)), st.sampled_from(fakes.INTERMEDIATES), st.sampled_from([1, 2]), st.randoms())
+def test_an_arm_is_all_of_its_scale_intermediate_and_seed_and_nothing_else(scale, intermediate, seed, random):
+    stages = fakes.stages((1, 2))
+    random.shuffle(stages)
+    arm = choose_arm(stages, scale, intermediate, seed)
+    ends = [one for one in stages if (one.scale.name, one.intermediate) == (scale, intermediate) and one.evaluate]
+    own = [one for one in ends if one.seed == seed or (one.kind == "retrieval" and not one.parent)]
+    assert {one.key for one in arm.stages} == {one.key for one in own}
+    assert len(arm.stages) == len(own) == 4
+    assert arm.name == f"{scale} · {intermediate} · seed {seed}"

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from analysis.gather import gather_store, gather_wandb_files
-from analysis.wandb_files import BLOCK_BYTES, CHUNK_HEADER, FILE_HEADER, IDENT, MAGIC, payloads, read_fragment
+from analysis.wandb_files import (
+    BLOCK_BYTES,
+    CHUNK_HEADER,
+    FILE_HEADER,
+    IDENT,
+    MAGIC,
+    payloads,
+    read_fragment,
+    read_runs,
+)
 from tests.analysis import fakes
 from trainers.files import write_json
 from trainers.recorder import Recorder
@@ -148,9 +160,73 @@ def chunks(payload: bytes, place: int) -> bytes:
     """LevelDB's log format, written after its description."""
     written, first = b"", True
     while payload or first:
+        left = BLOCK_BYTES - (place + len(written)) % BLOCK_BYTES
+        if left < CHUNK_HEADER.size:
+            written += bytes(left)
         room = BLOCK_BYTES - (place + len(written)) % BLOCK_BYTES - CHUNK_HEADER.size
         part, payload = payload[:room], payload[room:]
         kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[first, not payload]
         written += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
         first = False
     return written
+
+
+JUST_SHORT = BLOCK_BYTES - len(HEADER) - 2 * CHUNK_HEADER.size
+"""Of so many bytes, a record leaves no more of the first block than the header of the next chunk."""
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 2 * BLOCK_BYTES + 99), max_size=4), st.floats(0, 1))
+@example([JUST_SHORT, 5], 1.0)
+@example([JUST_SHORT + 3, 5], 1.0)
+@example([JUST_SHORT + 7, 5], 1.0)
+def test_records_of_any_size_are_read_back_and_of_a_torn_file_those_that_are_whole(sizes, share):
+    records = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    data, ends = HEADER, [len(HEADER)]
+    for one in records:
+        data += chunks(one, len(data))
+        ends.append(len(data))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run-x.wandb"
+        path.write_bytes(data)
+        assert list(payloads(path)) == records
+        size = round(share * len(data))
+        path.write_bytes(data[:size])
+        assert list(payloads(path)) == records[: sum(end <= size for end in ends[1:])]
+
+
+@settings(max_examples=25)
+@given(share=st.floats(0, 1))
+def test_of_a_torn_fragment_the_first_rows_are_left(tracked, share):
+    whole = next((tracked / "wandb").glob("offline-run-*/run-*.wandb"))
+    data, rows = whole.read_bytes(), read_fragment(whole).history
+    assert rows
+    with tempfile.TemporaryDirectory() as folder:
+        torn = Path(folder) / "run-torn.wandb"
+        torn.write_bytes(data[: round(share * len(data))])
+        left = read_fragment(torn).history
+        assert left == rows[: len(left)]
+        assert len(left) >= round(share * len(rows)) // 2
+
+
+def test_the_files_of_a_run_are_in_the_order_in_which_it_was_resumed(tracked):
+    runs = read_runs(tracked / "wandb")
+    assert sorted(len(fragments) for fragments in runs.values()) == [1, 1, 1, 2]
+    (resumed,) = (fragments for fragments in runs.values() if len(fragments) == 2)
+    assert resumed[0].started < resumed[1].started
+    stages = {key: fragments[0].config["stage"]["kind"] for key, fragments in runs.items()}
+    assert sorted(stages.values()) == ["intermediate", "retrieval", "target", "target"]
+
+
+@settings(max_examples=10)
+@given(data=st.data())
+def test_runs_do_not_hang_on_the_names_of_their_folders(tracked, data):
+    files = sorted((tracked / "wandb").glob("offline-run-*/run-*.wandb"))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, path in enumerate(data.draw(st.permutations(files))):
+            copy = Path(folder) / f"offline-run-{number}" / path.name
+            copy.parent.mkdir()
+            copy.symlink_to(path)
+        (Path(folder) / "offline-run-empty").mkdir()
+        (Path(folder) / "offline-run-empty" / "run-empty.wandb").touch()
+        assert read_runs(Path(folder)) == read_runs(tracked / "wandb")

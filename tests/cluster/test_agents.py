@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 
+import psutil
 import pytest
 import yaml
 
 from launch import agents_cli
+from launch.bundles import Bundle
 from launch.commands import Agents
+from launch.records import array_folders
 from launch.trials import AgentsFolder
 from slurm.client import queue
 from tests.cluster.jobs import history, wait_until
@@ -73,3 +78,43 @@ def test_every_point_is_tried_once_under_preemption_and_an_outage(cluster, sweep
     states = Counter(history(cluster, array))
     assert states["PREEMPTED"] + states["REQUEUED"] >= 2, states
     assert not wandb_server.refused
+
+
+def test_a_job_has_one_agent_and_all_ranks_of_a_trial_read_one_file(cluster, sweep, wandb_server, tmp_path):
+    """One job of two ranks, which is served two trials."""
+    rates = {"search": {"target.learning_rate": [1e-4, 1e-3]}, "overrides": {"*": {"max_steps": 5}}}
+    study = sweep({"scales": {"sandbox-s": {"ranks_per_node": 2}}}, **{**POINTS, "seeds": [1], **rates})
+    profile = tmp_path / "cluster.yaml"
+    profile.write_text(yaml.safe_dump(study.profile.model_dump(mode="json", exclude_defaults=True)))
+    assert agents_cli.agents(Agents(study.file, on="slurm", cluster=profile)) == 0
+    read: defaultdict[str, set[str]] = defaultdict(set)
+
+    def idle() -> bool:
+        for rank, file in ranks():
+            read[file].add(rank)
+        return not any(job.living for job in queue())
+
+    wait_until(idle, "the agent to find no more", LONGEST_S)
+    (place,) = (study.store.root / "agents").iterdir()
+    folder, (array,) = AgentsFolder(place), array_folders(study.store.root)
+    trials = folder.trials()
+    assert len(trials) == 2, study.logs()
+    assert wandb_server.asked["CreateAgent"] == 3  # in turn: for each trial, and to hear that there is no more
+    assert read == {str(array.bundle(trial.run)): {"0", "1"} for trial in trials}
+    for trial in trials:
+        assert Bundle.load(array.bundle(trial.run)).stages == trial.stages
+        (stage,) = trial.stages
+        (attempt,) = folder.store.entry(stage.key).events("attempt")
+        assert attempt["world_size"] == 2
+        assert folder.result(trial.run).outcome == "completed", study.logs()
+    assert len(wandb_server.runs_of_kind("trial")) == 2
+    assert not wandb_server.refused
+
+
+def ranks() -> Iterator[tuple[str, str]]:
+    """Each rank that runs now, and the file that it was given."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if "launch.job" in words and "python" in words[0]:
+                yield process.environ()["SLURM_PROCID"], next(word for word in words if word.endswith(".json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -97,6 +98,8 @@ def test_retain_devcluster_is_told_in_one_line_to_the_shell(running_cluster, sho
         status = retain("devcluster", "status", *words)
         assert status.returncode == 0
         assert re.search(r"\b(idle|mix)\b", status.stdout), status.stdout  # the job may not have ended yet
+        facts = json.loads(retain("devcluster", "status", *words, "--json").stdout)
+        assert (facts["up"], facts["nodes"], facts["environment"]) == (True, {"node1": True}, third.env)
     finally:
         down = retain("devcluster", "down", *words)
     assert down.returncode == 0, down.stderr

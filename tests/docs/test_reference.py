@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from launch import cli
+from launch.job import REQUEUE
 
 CHECKOUT = Path(__file__).parents[2]
 COMMITTED = CHECKOUT / "docs" / "reference"
@@ -40,6 +44,13 @@ def test_every_command_has_its_section(written):
     told = re.findall(r"^### `retain (\w+)", (written / "command-line.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert offered is not None
     assert sorted(told) == sorted(offered[1].split(","))
+
+
+def test_every_exit_status_is_told(written):
+    given = {0, 1, REQUEUE, *map(int, re.findall(r"code = (\d+)", inspect.getsource(cli.main)))}
+    page = (written / "command-line.md").read_text(encoding="utf-8")
+    assert given >= {2, 130, 141}
+    assert set(map(int, re.findall(r"^\| (\d+) \|", page, re.MULTILINE))) == given
 
 
 def test_every_field_and_option_says_what_it_is(written):

@@ -10,13 +10,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from launch import cli
+from launch.commands import Common
 from launch.loading import print_json
+from launch.records import ArrayFolder, ArrayRecord
+from slurm.devcluster.packages import missing_packages
+from slurm.profile import Placement
 
-COMMANDS = (
-    *("check", "fetch", "plan", "run", "debug", "status", "report", "power", "verify", "submission"),
-    *("submit", "watch", "why", "tail", "cancel", "retry", "prune"),
-)
+ON_A_SWEEP = [command.__name__.lower() for command in cli.actions() if issubclass(command, Common)]
+CHANGING = {
+    *("new", "fetch", "run", "debug", "report", "submission", "wandb", "agents"),
+    *("init", "watch", "cancel", "retry"),
+}
+"""All other commands only read, or do so when they are asked to."""
+READING = [name for command in cli.actions() if (name := command.__name__.lower()) not in CHANGING]
 
 
 def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +55,7 @@ def test_every_command_has_help():
     assert "--nodes" in retain("devcluster", "--help").stdout
     assert "--seeds" in retain("new", "--help").stdout
     assert "--store" in retain("doctor", "--help").stdout
-    for command in COMMANDS:
+    for command in ON_A_SWEEP:
         assert command in text
         assert "--mirror" in retain(command, "--help").stdout
 
@@ -125,7 +134,90 @@ def told(ran):
     return ask
 
 
-def test_whatever_only_reads_speaks_json_too(told, ran):
+@pytest.fixture
+def submitted(ran, tmp_path):
+    """The finished sweep, as if its first stage had been trained by a job."""
+    here = ran.copied(tmp_path)
+    folder = ArrayFolder(here.store.root / "slurm" / "retain-small-1")
+    record = ArrayRecord(
+        sweep="small",
+        scale="sandbox-s",
+        user="root",
+        placement=Placement(),
+        cpus_per_rank=1,
+        spare_nodes=0,
+        minutes=10,
+        signal_before_end_s=20,
+        code={},
+        elements=((ran.stages[0].key,),),
+    )
+    folder.rank_logs(0).mkdir(parents=True)
+    folder.write(record)
+    (folder.rank_logs(0) / "rank-0.txt").write_text("it [began]\nit ended\n")
+    return here
+
+
+@pytest.fixture
+def cluster_file(tmp_path) -> Path:
+    """Of a cluster without GPUs."""
+    facts = {"cluster": "here", "partition": "main", "nodes": 2, "gpus_per_node": 0, "cpus_per_rank": 1}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump({**facts, "time_limit_min": 60}))
+    return path
+
+
+@pytest.mark.parametrize("command", READING)
+def test_whatever_only_reads_speaks_json(command, ran, cluster_file, request, tmp_path, monkeypatch, capsys):
+    if command == "devcluster" and (missing_packages() or os.geteuid()):
+        pytest.skip("a SLURM cluster can only be looked for where it could be")
+    words = {
+        "doctor": ["--store", ran.store.root],
+        "why": [ran.file, ran.stages[0].key],
+        "prune": [ran.file, "--dry"],
+        "submit": [ran.file, "--print", "--cluster", cluster_file],
+        "devcluster": ["status", "--root", tmp_path / "none"],
+    }
+    if command == "tail":
+        submitted = request.getfixturevalue("submitted")
+        words["tail"] = [ran.file, ran.stages[0].key, "--store", submitted.store.root]
+    monkeypatch.setattr(sys, "argv", ["retain", command, *map(str, words.get(command, [ran.file])), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code in (0, 1), said.err
+    assert [json.loads(line) for line in said.out.splitlines()]
+
+
+def test_a_log_is_shown_to_a_program_line_by_line(submitted):
+    words = ("tail", submitted.file, submitted.stages[0].key, "--store", submitted.store.root, "--lines", 1)
+    assert retain(*words).stdout == "it ended\n"
+    assert [json.loads(line) for line in retain(*words, "--json").stdout.splitlines()] == [{"line": "it ended"}]
+
+
+def test_what_is_pruned_is_told_to_a_program_and_nothing_goes_before_it_is_meant(submitted):
+    words = ("prune", submitted.file, "--store", submitted.store.root, "--json")
+    folders = [one for one in json.loads(retain(*words, "--dry").stdout) if not one.pop("deleted")]
+    paths = [submitted.store.entry(one["key"]).folder / one["folder"] for one in folders]
+    assert paths
+    assert all(path.is_dir() for path in paths)
+    assert json.loads(retain(*words).stdout) == [{**one, "deleted": True} for one in folders]
+    assert not any(path.exists() for path in paths)
+
+
+def test_scripts_are_shown_to_a_program_with_the_names_of_their_arrays(sweep_file, cluster_file):
+    words = ("submit", sweep_file(), "--cluster", cluster_file)
+    scripts = json.loads(retain(*words, "--print", "--json").stdout)
+    assert len(scripts) == 3
+    for one in scripts:
+        assert one["array"].startswith("retain-small-")
+        assert one["script"].startswith("#!/bin/bash")
+        assert one["array"] in one["script"]
+    alone = retain(*words, "--json")
+    assert alone.returncode == 2
+    assert "--print" in alone.stderr
+
+
+def test_what_reading_commands_say_as_json_is_what_they_show(told, ran):
     assert told("check")[0]["problems"] == []
     assert [stage["done"] for stage in told("plan")[0]] == [True] * len(ran.stages)
     assert {stage["state"] for stage in told("status")[0]} <= {"completed", "diverged"}

@@ -7,8 +7,13 @@ import sys
 
 import pytest
 
+from analysis.gather import gather_store, gather_wandb_server
+from analysis.wandb_api import Place
 from launch import wandb_cli
 from launch.commands import Wandb
+from tests.launch.conftest import Ran
+
+PNG = b"\x89PNG"
 
 
 def test_one_report_is_made_and_made_anew(ran, wandb_server, capsys):
@@ -27,6 +32,49 @@ def test_one_report_is_made_and_made_anew(ran, wandb_server, capsys):
     assert json.loads(spec)["blocks"]
     assert capsys.readouterr().out.count("report   http") == 2
     assert not wandb_server.refused
+
+
+def test_it_shows_the_gains_as_heat_maps_and_draws_them_anew(ran, wandb_server, tmp_path):
+    pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
+    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
+    for _ in range(2):
+        assert wandb_cli.wandb(Wandb("dashboard", ran.file)) == 0
+    (figures,) = wandb_server.runs_of_kind("figures")
+    name = "gain-heat-map-sandbox-s"
+    shown = [row[name] for row in figures.rows]
+    assert [one["_type"] for one in shown] == ["image-file"] * 2
+    assert all(figures.files[one["path"]].startswith(PNG) for one in shown)
+    assert "sandbox-s: score through the intermediate minus score without it" in shown[0]["caption"]
+    assert figures.state == "finished"
+    (report,) = wandb_server.state.views.values()
+    grid = next(
+        block
+        for block in json.loads(report["spec"])["blocks"]
+        if any(one.get("name") == "figures" for one in block.get("metadata", {}).get("runSets", ()))
+    )
+    assert figures.name in json.dumps(grid["metadata"]["runSets"])
+    (panel,) = grid["metadata"]["panelBankSectionConfig"]["panels"]
+    assert panel["viewType"] == "Media Browser"
+    assert panel["config"]["mediaKeys"] == [name]
+    # The run is none of the sweep's stages.
+    assert gather_store(ran.store.root).equals(gather_wandb_server(Place("us", "retain", "small"), tmp_path))
+    assert not wandb_server.refused
+
+
+def test_where_nothing_can_be_compared_it_says_so(wandb_server, sandbox, tmp_path):
+    pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
+    alone = Ran.here(tmp_path, sandbox, intermediates=["none"], targets=["tatoeba"])
+    assert wandb_cli.wandb(Wandb("sync", alone.file)) == 0
+    assert wandb_cli.wandb(Wandb("dashboard", alone.file)) == 0
+    (report,) = wandb_server.state.views.values()
+    assert "No gains yet" in report["spec"]
+    assert not wandb_server.runs_of_kind("figures")
+
+
+def test_where_nothing_was_sent_it_says_what_to_do(wandb_server, sweep_file, capsys):
+    pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
+    assert wandb_cli.wandb(Wandb("dashboard", sweep_file())) == 1
+    assert "run `retain wandb sync` first" in capsys.readouterr().err
 
 
 def test_without_the_reports_api_it_is_said_what_to_install(ran, wandb_server, monkeypatch):
