@@ -33,7 +33,7 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
             {(one.intermediate, one.target): one.gain for one in study.grids if (one.where, one.side) == (scale, side)}
             for side in SIDES
         ]
-        intermediates, targets = _names(study)
+        intermediates, targets = axes_of(study)
         width = max(PANEL_WIDTH, CELL_WIDTH * len(targets))
         figure, axes = panels(1, len(SIDES), height=CELL_HEIGHT * len(intermediates) + 0.8, sharey=True)
         figure.set_figwidth(len(SIDES) * width + 2.2)
@@ -54,7 +54,7 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
     return drawings
 
 
-def _names(study: Study) -> tuple[list[str], list[str]]:
+def axes_of(study: Study) -> tuple[list[str], list[str]]:
     """Intermediates and targets of the sweep, in the order of the table of tasks; several tasks at once come last.
 
     Those of which everything diverged are among them: an empty row or column tells it, a missing one would hide it.

@@ -13,6 +13,7 @@ from typing import Any
 
 from analysis.cost import priced
 from analysis.findings import listed
+from analysis.heatmap import axes_of
 from analysis.plotting import OKABE_ITO, distinct
 from analysis.resources import CC100_GIB, by_resource
 from analysis.statistics import SIGNIFICANT, Estimate
@@ -160,8 +161,9 @@ def gain_heat_map(study: Study) -> View | None:
     if not rows:
         return None
     largest = max(abs(row["v"]) for row in rows) or 1.0
-    x = {"field": "t", "type": "nominal", "title": "target", "axis": {"labelAngle": -40}}
-    y = {"field": "i", "type": "nominal", "title": "intermediate"}
+    intermediates, targets = axes_of(study)
+    x = {"field": "t", "type": "nominal", "title": "target", "axis": {"labelAngle": -40}, "scale": {"domain": targets}}
+    y = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"domain": intermediates}}
     fill = {
         "field": "v",
         "type": "quantitative",

@@ -122,10 +122,7 @@ def _means(
         fixed: no seed changes this encoder: where there are no examples to draw it has one value, not an unknown one.
     """
     found = [measurements.examples(arm.ordered_keys, *what, language, [layer]) for language in languages]
-    drawn = [bootstrap.means(part)[:, 0] for part in found]
+    drawn = bootstrap.means_of_each(found)
     if fixed:
-        drawn = [
-            np.where(np.isnan(samples), part.by_seed.mean(), samples)
-            for part, samples in zip(found, drawn, strict=True)
-        ]
-    return np.mean([part.by_seed[:, 0] for part in found], axis=0), np.mean(drawn, axis=0)
+        drawn = np.where(np.isnan(drawn), [part.by_seed.mean() for part in found], drawn)
+    return np.mean([part.by_seed[:, 0] for part in found], axis=0), drawn.mean(axis=1)

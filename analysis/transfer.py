@@ -162,7 +162,7 @@ class Scores:
             by_language.append(measurements.examples(keys, MEASURE, target, language, steps))
         self.by_seed: Floats = np.concatenate([found.by_seed for found in by_language], axis=-1)  # [seeds, languages]
         self.value: Floats = self.by_seed.mean(axis=0)
-        self.samples: Floats = np.concatenate([bootstrap.means(found) for found in by_language], axis=-1)
+        self.samples: Floats = bootstrap.means_of_each(by_language)
 
 
 def _cell(

@@ -57,7 +57,7 @@ def main() -> None:
 {SCALES} scales × {INTERMEDIATES} intermediates × {TARGETS} targets × {SEEDS} seeds, each target in {LANGUAGES}
 languages (XTREME's have 4 to 40) with {EXAMPLES:,} examples: {ARMS * LANGUAGES:,} resampled means, measured on
 {TIMED} of the {ARMS} arms.
-The report takes one language after another.
+The report takes an arm's languages at once.
 
 | resamples | one language after another | the languages of an arm at once | Monte Carlo error of a standard error |
 |--:|--:|--:|--:|

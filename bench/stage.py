@@ -33,6 +33,8 @@ PARTS = {
     "encoder": ("trainers/encoder.py", "load_encoder"),
     "engine": ("trainers/engine.py", "__init__"),
     "steps: drawing": ("trainers/mixing.py", "draw"),
+    "steps: recording": ("trainers/recorder.py", "step"),
+    "steps: telling": ("trainers/progress.py", "step"),
     "steps": ("trainers/engine.py", "step"),
     "… collating": ("trainers/engine.py", "collate"),
     "… backward": ("deepspeed/runtime/engine.py", "backward"),
@@ -45,7 +47,7 @@ PARTS = {
 """What is told apart: the function that does it.  `…` marks what is counted in the part above as well."""
 FORWARD = "… forward and loss"
 WITHIN_STEPS = ("… collating", "… backward", "… clipping and optimizer")
-VARIABLE = ("steps: drawing", "steps", "probes", "evaluation")
+VARIABLE = ("steps: drawing", "steps: recording", "steps: telling", "steps", "probes", "evaluation")
 SEEDS = (1, 2, 3)
 
 

@@ -104,7 +104,8 @@ def _here(chosen: Chosen, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> i
     try:
         if chosen.broker:
             _broker(folder, chosen.count)
-        return max((process.wait() for process in processes), default=0)
+        ended = [process.wait() for process in processes]
+        return next(filter(None, ended), 0)
     finally:
         for process in processes:
             if process.poll() is None:

@@ -37,6 +37,14 @@ def test_resampled_means_centre_on_the_mean_and_keep_further_axes():
     np.testing.assert_allclose(samples.mean(axis=0), scores.mean(axis=(0, 1)), atol=0.01)
 
 
+@given(st.lists(st.integers(2, 5), min_size=1, max_size=6), st.integers(2, 3))
+def test_parts_drawn_together_are_the_parts_drawn_alone(counts, seeds):
+    rng, strap = np.random.default_rng(0), bootstrap(resamples=30)
+    parts = [Examples(rng.random((seeds, count, 1)), rng.integers(1, 4, (seeds, count, 1)) * 1.0) for count in counts]
+    alone = np.concatenate([strap.means(part) for part in parts], axis=-1)
+    np.testing.assert_allclose(strap.means_of_each(parts), alone, rtol=1e-12)
+
+
 def test_resampled_means_are_those_of_drawn_seeds_and_examples():
     """Every resample weighs whole seeds and whole examples: of outer-product scores it is the product of means."""
     seeds, examples = np.array([1.0, 2, 5]), np.array([0.1, 0.2, 0.7, 1.0])
