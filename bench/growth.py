@@ -31,9 +31,10 @@ from launch.plan import make_plan
 from trainers.attention import PACKED
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine, StageModel
+from trainers.engine import Engine
 from trainers.evaluate import predict
 from trainers.heads import build_head
+from trainers.model import StageModel
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
 from trainers.run import set_up_torch

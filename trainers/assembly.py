@@ -15,10 +15,11 @@ from trainers.data.mirror import Mirror
 from trainers.data.stagedata import StageData
 from trainers.data.tokenise import mask_id
 from trainers.encoder import Vocabulary, export_encoder, load_encoder, load_language_model_head
-from trainers.engine import Engine, StageModel
+from trainers.engine import Engine
 from trainers.files import StoreError, writing
 from trainers.heads import Head, build_head
 from trainers.mixing import StepBatches
+from trainers.model import StageModel
 from trainers.probes import Prober
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Stage

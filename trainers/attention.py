@@ -11,13 +11,17 @@ Importing this module makes the attention known to transformers as `PACKED`.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 
 from trainers.batches import cheapest_groups
@@ -25,7 +29,8 @@ from trainers.data.tokenise import ranges
 
 PACKED = "retain_packed"
 """The encoder's `attn_implementation`."""
-FIRST_POSITION = 2
+PAD_ID = 1
+FIRST_POSITION = PAD_ID + 1
 """XLM-R counts positions from `padding_idx + 1`, anew in each sequence."""
 GROUP_COST_TOKENS = 48
 """What one more group costs attention on a CPU, in padded tokens."""
@@ -60,21 +65,20 @@ class Packing:
     """[1, N]"""
     bounds: Tensor
     """[S + 1] int32: where each sequence begins among the packed tokens."""
-    groups: tuple[Group, ...]
+    lengths: np.ndarray
+    """[S] tokens of each sequence."""
 
     @classmethod
     def of(cls, lengths: np.ndarray, device: torch.device) -> Packing | None:
-        """The packing of sequences of these lengths, [S]; None where they are equally long, and nothing is padded."""
+        """The packing of sequences of these lengths, [S]; None where they are equally long, and nothing is padded.
+
+        On a GPU they are packed all the same, for its kernel.
+        """
         longest = int(lengths.max())
-        if (lengths == longest).all():
+        if device.type != "cuda" and (lengths == longest).all():
             return None
         order = np.argsort(-lengths, kind="stable")
         descending = lengths[order]
-        bounds = np.concatenate([[0], np.cumsum(descending)])
-        groups = [
-            _group(descending[start:end], int(bounds[start]), device)
-            for start, end in cheapest_groups(descending, GROUP_COST_TOKENS)
-        ]
 
         def tensor(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values).to(device)
@@ -83,8 +87,17 @@ class Packing:
             (len(lengths), longest),
             tensor(ranges(order * longest, descending)),
             tensor(ranges(np.full(len(lengths), FIRST_POSITION), descending))[None],
-            tensor(bounds.astype(np.int32)),
-            tuple(groups),
+            tensor(np.concatenate([[0], np.cumsum(descending)]).astype(np.int32)),
+            descending,
+        )
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Sequences of about one length, for attention without a kernel for variable ones."""
+        firsts = np.concatenate([[0], np.cumsum(self.lengths)])
+        return tuple(
+            _group(self.lengths[start:end], int(firsts[start]), self.places.device)
+            for start, end in cheapest_groups(self.lengths, GROUP_COST_TOKENS)
         )
 
     def inputs(self, ids: Tensor) -> dict[str, Any]:
@@ -123,18 +136,60 @@ def packed_attention(
     With a packing B is 1 and T is N; without one every sequence fills its row.
     """
     if packing is None:
-        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scaling)
-        return attended.transpose(1, 2), None
+        return _dense(query, key, value, None, dropout, scaling).transpose(1, 2), None
     query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        longest = packing.shape[1]
-        bounds = packing.bounds
-        # The public `varlen_attn` has no dropout, which the recipes have.
-        attended, *_ = torch.ops.aten._flash_attention_forward(
-            query, key, value, bounds, bounds, longest, longest, dropout, False, False, scale=scaling
-        )
+        attended = FlashAttention.apply(query, key, value, packing.bounds, packing.shape[1], dropout, scaling)
         return attended[None], None
     return torch.cat([_attend(group, query, key, value, dropout, scaling) for group in packing.groups])[None], None
+
+
+class FlashAttention(torch.autograd.Function):
+    """FlashAttention's kernel for sequences of different lengths: [N, heads, d] queries, keys, values → the same.
+
+    The public `varlen_attn` has no dropout, which the recipes have.  And where torch only warns of operations that are
+    not deterministic, as stages let it (trainers.run), this backward pass would not be, so that it asks for errors.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bounds: Tensor,
+        longest: int,
+        dropout: float,
+        scaling: float | None,
+    ) -> Tensor:
+        attended, log_sums, random_state, unused, _ = torch.ops.aten._flash_attention_forward(
+            query, key, value, bounds, bounds, longest, longest, dropout, False, False, scale=scaling
+        )
+        ctx.save_for_backward(query, key, value, attended, log_sums, bounds, random_state, unused)
+        ctx.settings = longest, dropout, scaling
+        return attended
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        query, key, value, attended, log_sums, bounds, *random = ctx.saved_tensors
+        longest, dropout, scaling = ctx.settings
+        sizes = (bounds, bounds, longest, longest, dropout, False)
+        with _errors_for_warnings():
+            gradients = torch.ops.aten._flash_attention_backward(
+                gradient, query, key, value, attended, log_sums, *sizes, *random, scale=scaling
+            )
+        return *gradients, None, None, None, None
+
+
+@contextlib.contextmanager
+def _errors_for_warnings() -> Iterator[None]:
+    """Where torch would warn of what is not deterministic, let it raise."""
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error" if mode else "default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _attend(group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None) -> Tensor:
@@ -146,11 +201,17 @@ def _attend(group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: fl
             own = own.new_zeros(group.sequences * group.length, *own.shape[1:]).index_copy(0, group.places, own)
         return own.view(group.sequences, group.length, *own.shape[1:]).transpose(1, 2)
 
-    attended = F.scaled_dot_product_attention(
-        padded(query), padded(key), padded(value), attn_mask=group.mask, dropout_p=dropout, scale=scaling
-    )
+    attended = _dense(padded(query), padded(key), padded(value), group.mask, dropout, scaling)
     flat = attended.transpose(1, 2).reshape(-1, *query.shape[1:])
     return flat if group.places is None else flat[group.places]
+
+
+def _dense(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
+) -> Tensor:
+    """[B, heads, T, d]; on a GPU by plain products: the backward passes of its fused kernels are not deterministic."""
+    with sdpa_kernel(SDPBackend.MATH) if query.is_cuda else contextlib.nullcontext():
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
 
 
 AttentionInterface.register(PACKED, packed_attention)

@@ -40,7 +40,7 @@ def full_weight(engine: Engine, parameter: nn.Parameter) -> Tensor:
     """The whole fp32 weight, on every rank; all ranks must ask for the same parameter."""
     if _partitioned(engine):
         return deepspeed.utils.safe_get_full_fp32_param(parameter).detach()
-    return parameter.detach().float()
+    return engine.master(parameter).detach().float()
 
 
 def _partitioned(engine: Engine) -> bool:
@@ -55,7 +55,7 @@ def _plain_optimizer(engine: Engine) -> torch.optim.Optimizer:
 def _moment(engine: Engine, parameter: nn.Parameter, key: str) -> Tensor:
     if _partitioned(engine):
         return deepspeed.utils.safe_get_full_optimizer_state(parameter, key).detach()
-    return _plain_optimizer(engine).state[parameter][key].detach()
+    return _plain_optimizer(engine).state[engine.master(parameter)][key].detach()
 
 
 def share_of(engine: Engine) -> dict[str, Tensor]:
@@ -156,8 +156,9 @@ def load(engine: Engine, checkpoint: Path) -> int:
             parameter.data.copy_(values["weight"])  # each rank also holds the weight itself
         else:
             parameter.data.copy_(values["weight"])
+            engine.master(parameter).data.copy_(values["weight"])
             for key in MOMENTS:
-                _plain_optimizer(engine).state[parameter][key].copy_(values[key])
+                _plain_optimizer(engine).state[engine.master(parameter)][key].copy_(values[key])
     return step
 
 

@@ -8,110 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainers.attention import Packing
 from trainers.batches import cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.heads import Head
+from trainers.graphs import Graphs
+from trainers.masters import Masters
 from trainers.memory import held_bytes
+from trainers.model import Batch, Layers, StageModel
 from trainers.quiet_deepspeed import deepspeed
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Recipe, digest
 from trainers.tasks.intermediates import MLM
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-PAD_ID = 1
 LARGEST_BUCKET = 500_000_000
 """Elements that one collective moves at the most (DeepSpeed's default)."""
 BUCKET_ALIGNMENT = 1024
-
-
-Layers = Literal["plain", "normed"]
-"""All hidden states, from the embeddings on: as they are, or after a pre-LN encoder's final LayerNorm."""
-
-
-class StageModel(nn.Module):
-    """An encoder and one head per task."""
-
-    def __init__(self, encoder: PreTrainedModel, heads: dict[str, Head]) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.heads = nn.ModuleDict(heads)
-
-    def head(self, task: str) -> Head:
-        return cast(Head, self.heads[task])
-
-    def forward(
-        self, batch: Batch, task: str | None = None, with_losses: bool = False, layers: Layers | None = None
-    ) -> Tensor | tuple[Tensor, ...]:
-        """What is asked for: hidden states [S, L, H], or those of all layers (embeddings first); with a task its
-        head's logits, or the losses [b] of the units."""
-        packing = batch.packing
-        inputs = packing.inputs(batch.ids) if packing else {"input_ids": batch.ids}
-        output = self.encoder(**inputs, output_hidden_states=layers is not None)
-        states = output.hidden_states if layers else (output.last_hidden_state,)
-        if layers == "normed":  # a pre-LN encoder has normed the last, and only that
-            layer_norm = self.encoder.get_submodule("encoder.LayerNorm")
-            states = (*(layer_norm(inner) for inner in states[:-1]), states[-1])
-        if packing:
-            states = tuple(packing.restored(one) for one in states)
-        if layers:
-            return states
-        hidden = states[0]
-        if task is None:
-            return hidden
-        head = self.head(task)
-        logits = head(head.select(hidden, batch))
-        if not with_losses:
-            return logits
-        others = [self.head(name).idle(hidden) for name in self.heads if name != task]
-        return head.losses(logits, batch) + sum(others)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A dense micro-batch on the device: b units of S sequences, padded to the longest of L tokens."""
-
-    ids: Tensor
-    """[S, L]"""
-    mask: Tensor
-    """[S, L] bool, False where padded."""
-    targets: Tensor
-    """[b, k]"""
-    marks: Tensor
-    """[S, L, w], -1 where padded."""
-    packing: Packing | None
-    """How the encoder sees it without padding; None where nothing is padded."""
-
-    @classmethod
-    def collate(cls, examples: TokenisedSet, units: np.ndarray, vocabulary: Vocabulary, device: torch.device) -> Batch:
-        """The units, padded to their longest sequence."""
-        numbers = examples.sequences(units)
-        sequences = [examples.sequence(number) for number in numbers]
-        length = max(len(sequence) for sequence in sequences)
-        ids = np.full((len(numbers), length), PAD_ID, np.int64)
-        mask = np.zeros((len(numbers), length), bool)
-        marks = np.full((len(numbers), length, examples.marks.shape[1]), -1, np.int64)
-        for row, (number, sequence) in enumerate(zip(numbers, sequences, strict=True)):
-            ids[row, : len(sequence)] = sequence
-            mask[row, : len(sequence)] = True
-            marks[row, : len(sequence)] = examples.marks[examples.starts[number] : examples.starts[number + 1]]
-        return cls(
-            vocabulary.translate(torch.from_numpy(ids)).to(device),
-            torch.from_numpy(mask).to(device),
-            torch.from_numpy(examples.targets[units].astype(np.int64)).to(device),
-            torch.from_numpy(marks).to(device),
-            Packing.of(np.array([len(sequence) for sequence in sequences]), device),
-        )
 
 
 @dataclass(frozen=True)
@@ -137,18 +55,23 @@ class Engine:
         self._steps, self._held_bytes = 0, 0
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
+        self.masters: Masters | None = None
+        if recipe is not None and self.bf16 and ranks.world_size == 1 and execution.zero_stage == 0:
+            self.masters = Masters([*model.to(self.device, torch.bfloat16).parameters()])
+            if self.device.type == "cuda" and execution.graphs and not execution.activation_checkpointing:
+                model.graphs = Graphs(model.encoder, self.masters)
         optimizer = None
         if recipe is not None:
             # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
             optimizer = torch.optim.AdamW(
-                _decay_groups(model, recipe.weight_decay),
+                self._decay_groups(model, recipe.weight_decay),
                 lr=recipe.learning_rate,
                 betas=recipe.adam_betas,
                 eps=recipe.adam_epsilon,
                 fused=True,
             )
         size = sum(parameter.numel() for parameter in model.parameters())
-        config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16)
+        config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16 and self.masters is None)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
         self.deepspeed.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
         zero_stage = config["zero_optimization"]["stage"]
@@ -172,6 +95,10 @@ class Engine:
     @property
     def model(self) -> StageModel:
         return self.deepspeed.module
+
+    def master(self, parameter: nn.Parameter) -> nn.Parameter:
+        """What the optimizer steps for a parameter, where DeepSpeed shards nothing: its fp32 weight, or itself."""
+        return self.masters.of(parameter) if self.masters else parameter
 
     @property
     def hidden_size(self) -> int:
@@ -214,16 +141,29 @@ class Engine:
             self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
             loss_sum += losses.detach().double().sum() * bool(len(places))
             self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, int(tokens[units].sum()))
-        if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
-            self._held_bytes = max(self._held_bytes, self._holds())
+            if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
+                self._held_bytes = max(self._held_bytes, self._holds())
+            if self.masters:
+                self.masters.collect()
         self._steps += 1
         if self._clipping:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clipping, foreach=True)
+            stepped = [self.master(parameter) for parameter in self.model.parameters()]
+            nn.utils.clip_grad_norm_(stepped, self._clipping, foreach=True)
         self.deepspeed.step()
+        if self.masters:
+            self.masters.publish()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
         totals = self.sum_over_ranks(totals)
         return StepReport(float(totals[0]), int(tokens.sum()), tuple(int(vote) for vote in totals[1:]))
+
+    def _decay_groups(self, model: nn.Module, weight_decay: float) -> list[dict]:
+        """Two parameter groups: biases and LayerNorm weights (everything one-dimensional) are not decayed."""
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return [
+            {"params": [self.master(p) for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+            {"params": [self.master(p) for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         """All-reduce of a CPU tensor."""
@@ -260,6 +200,7 @@ class Engine:
 
     def close(self) -> None:
         """Give memory back, so that a bundle can build the next stage's engine."""
+        self.masters = self.model.graphs = None
         optimizer = self.deepspeed.optimizer
         self.deepspeed.destroy()
         # DeepSpeed's autograd functions for ZeRO-3 keep the model and the optimizer alive for good: what can be
@@ -279,19 +220,6 @@ def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
     return recipe.learning_rate * (total_steps - step) / max(1, total_steps - warmup_steps)
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two parameter groups: biases and LayerNorm weights (everything one-dimensional) are not decayed."""
-
-    def decayed(parameter: nn.Parameter) -> bool:
-        return parameter.dim() > 1
-
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if decayed(p)], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if not decayed(p)], "weight_decay": 0.0},
-    ]
-
-
 def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: int, parameters: int, bf16: bool) -> dict:
     """DeepSpeed's configuration; accumulation is ours (`set_gradient_accumulation_boundary`), hence the ones.
 
@@ -302,7 +230,7 @@ def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: in
         zero_stage = 0
     elif recipe is not None and bf16:
         # Without ZeRO, DeepSpeed 0.19 takes its fp16 optimizer for bf16: one Adam step too many, and no way to
-        # its master weights.  ZeRO-1 shards states over the ranks there are, which may be one.
+        # its master weights.  ZeRO-1 shards states over the ranks there are.
         zero_stage = max(1, zero_stage)
     bucket = min(-(-parameters // BUCKET_ALIGNMENT) * BUCKET_ALIGNMENT, LARGEST_BUCKET)
     return {

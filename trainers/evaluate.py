@@ -15,8 +15,9 @@ from trainers.batches import inference_batches
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Batch, Engine, Layers
+from trainers.engine import Engine
 from trainers.heads import Head
+from trainers.model import Batch, Layers
 from trainers.scores import Score
 from trainers.tasks import family
 

@@ -17,7 +17,7 @@ from trainers.data.tokenise import TokenisedSet
 from trainers.tasks import Task
 
 if TYPE_CHECKING:
-    from trainers.engine import Batch
+    from trainers.model import Batch
 
 MAX_ANSWER_TOKENS = 30
 

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from trainers.data.stagedata import ProbeSets
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Batch, Engine
+from trainers.engine import Engine
 from trainers.evaluate import DecodedRows, outputs
 from trainers.heads import Head, linear_head
+from trainers.model import Batch
 from trainers.scores import Score
 from trainers.tasks import family
 

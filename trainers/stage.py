@@ -319,6 +319,8 @@ class Execution(Frozen):
     """DeepSpeed ZeRO stage: the least that fits."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
+    graphs: bool = True
+    """On a GPU of its own, replay short micro-batches as CUDA graphs, for which it need not wait for Python."""
     trim_vocabulary: bool = True
     """Keep only the embedding rows that the stage's data use; logits, losses and kept rows stay the same."""
     checkpoint_every_s: float = Field(default=300.0, ge=0)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bench.gpu.checks import check
-from bench.gpu.measure import CHECKS, NO_GPU, STEPS, Job, Workload
+from bench.gpu.measure import CHECKS, EAGER, NO_GPU, STEPS, Job, Workload
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
 from bench.peers import PEERS, SHARDED, train
 from launch.sizes import model_size
@@ -32,6 +32,7 @@ from trainers.engine import Engine
 from trainers.provenance import provenance
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
+from trainers.run import set_up_torch
 from trainers.scales import Shape
 from trainers.stage import Execution
 from trainers.tasks import TASKS
@@ -71,15 +72,14 @@ def attempt(job: Job, report: dict[str, Any], write: Callable[[], None]) -> None
     if job.needs_gpu and not gpu:
         report["error"] = {"kind": "no_gpu", "message": NO_GPU}
         return
-    # As trainers.run does for every stage: what is timed is what users run.
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    set_up_torch(Execution())  # as every stage does: what is timed is what users run
     ranks = Ranks()
     if job.part not in {peer.name for peer in PEERS}:  # a plain Trainer has no process group
         connect(ranks)
     device = torch.device("cuda", 0) if gpu else torch.device("cpu")
     if job.part == CHECKS:
         report["checks"] = check(job, device)
-    elif job.part == STEPS:
+    elif job.part in (STEPS, EAGER):
         report["matmul"] = matmul_rate(device, job.matmul_size)
         write()
         measure_steps(job, device, ranks, report, write)
@@ -103,6 +103,7 @@ def measure_steps(
             micro_batch_tokens=workload.micro_batch_tokens,
             precision="bf16",
             activation_checkpointing=job.activation_checkpointing,
+            graphs=job.part == STEPS,
         )
         for workload in job.workloads
     ]

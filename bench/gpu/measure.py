@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.page import CHECKS, STEPS, TRIMMED, markdown
+from bench.gpu.page import CHECKS, EAGER, STEPS, TRIMMED, markdown
 from bench.gpu.page import RECIPE as RECIPE_NAME
 from bench.ways import PEER_NAMES
 
@@ -102,9 +102,9 @@ def full_size_jobs() -> list[Job]:
 
     shapes = {name: asdict(KNOWN[name].shape) for name in ("base", "large", "xl")}
     return [
-        job("base", shapes["base"], beside=(CHECKS, *_peers("a", "b", "c")), resumes=True),
+        job("base", shapes["base"], beside=(CHECKS, EAGER, *_peers("a", "b", "c")), resumes=True),
         job("large", shapes["large"], beside=(CHECKS, *_peers("a", "c"))),
-        job(f"large{TRIMMED}", {**shapes["large"], "vocabulary": TRIMMED_ROWS}),
+        job(f"large{TRIMMED}", {**shapes["large"], "vocabulary": TRIMMED_ROWS}, beside=(EAGER,)),
         job("xl", shapes["xl"], beside=(CHECKS, *_peers("d"))),
     ]
 
@@ -136,7 +136,7 @@ def tiny_jobs() -> list[Job]:
             matmul_size=256,
             activation_checkpointing=name == "xl",
             needs_gpu=False,
-            beside=(CHECKS, *_peers(*peers[name])),
+            beside=(CHECKS, EAGER, *_peers(*peers[name])),
             resumes=True,
         )
         for name, (layers, hidden, heads, layer_norm) in sizes.items()

@@ -11,8 +11,8 @@ import torch
 from bench.gpu.measure import MEAN_TOKENS
 from trainers.attention import PACKED
 from trainers.data.tokenise import TokenisedSet
-from trainers.engine import StageModel
 from trainers.heads import build_head
+from trainers.model import StageModel
 from trainers.scales import Shape
 from trainers.tasks import TASKS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 GIB = 1 << 30
-STEPS, CHECKS = "steps", "checks"
-"""Parts of a job (`bench.gpu.measure`): our training steps, and what must hold."""
+STEPS, EAGER, CHECKS = "steps", "steps without CUDA graphs", "checks"
+"""Parts of a job (`bench.gpu.measure`): our training steps, without one lever, and what must hold."""
 RECIPE = "recipe batch"
 TRIMMED = ", vocabulary trimmed"
 """Ends the name of a scale as a stage trains it: without the embedding rows that its data never touch."""
@@ -36,24 +36,9 @@ def markdown(results: dict[str, Any]) -> str:
         "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, found in results["scales"].items():
-        for workload, one in found["workloads"].items():
-            step, memory = one["step_seconds"], one["memory"]
-            peak = memory["peak_bytes"]
-            recomputing = ", activation checkpointing" if one["activation_checkpointing"] else ""
-            cells = [
-                name,
-                f"{one['parameters'] / 1e6:,.1f}M",
-                f"{workload}: {one['batch_size']} examples{recomputing}",
-                f"{one['precision']}, ZeRO {one['zero_stage']}",
-                f"{step['median']:.4f} ({step['min']:.4f}–{step['max']:.4f})",
-                f"{one['tokens_per_s']['median']:,.0f}",
-                f"{100 * one['mfu']['median']:.1f} %",
-                f"{one['micro_batches_per_step']:.1f}",
-                f"{peak / GIB:.3g}" if peak else "not measured",
-                f"{memory['predicted_bytes'] / GIB:.3g}",
-                f"{memory['measured_over_predicted']:.2f}" if peak else "–",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
+        lines += [_steps(name, workload, one) for workload, one in found["workloads"].items()]
+        eager = found["beside"].get(EAGER, {}).get("workloads", {})
+        lines += [_steps(f"{name}, no CUDA graphs", workload, one) for workload, one in eager.items()]
     lines.append("")
     for name, found in results["scales"].items():
         for one in found["attempts"]:
@@ -79,6 +64,27 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _steps(name: str, workload: str, one: dict[str, Any]) -> str:
+    """A row of the first table."""
+    step, memory = one["step_seconds"], one["memory"]
+    peak = memory["peak_bytes"]
+    recomputing = ", activation checkpointing" if one["activation_checkpointing"] else ""
+    cells = [
+        name,
+        f"{one['parameters'] / 1e6:,.1f}M",
+        f"{workload}: {one['batch_size']} examples{recomputing}",
+        f"{one['precision']}, ZeRO {one['zero_stage']}",
+        f"{step['median']:.4f} ({step['min']:.4f}–{step['max']:.4f})",
+        f"{one['tokens_per_s']['median']:,.0f}",
+        f"{100 * one['mfu']['median']:.1f} %",
+        f"{one['micro_batches_per_step']:.1f}",
+        f"{peak / GIB:.3g}" if peak else "not measured",
+        f"{memory['predicted_bytes'] / GIB:.3g}",
+        f"{memory['measured_over_predicted']:.2f}" if peak else "–",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def _against_peers(results: dict[str, Any]) -> list[str]:
     """Our recipe batch against the Trainer's, of which a step's data are the same."""
     lines = [
@@ -92,7 +98,7 @@ def _against_peers(results: dict[str, Any]) -> list[str]:
         own = found["workloads"].get(RECIPE)
         whole = results["scales"].get(name.removesuffix(TRIMMED), found)  # the Trainer trims nothing
         for part, report in whole["beside"].items():
-            if part == CHECKS:
+            if part in (CHECKS, EAGER):
                 continue
             if report["error"] or own is None:
                 reason = (report["error"] or {"message": "ours was not measured"})["message"].replace("|", "/")
@@ -135,6 +141,12 @@ def _checks(results: dict[str, Any]) -> list[str]:
             )
             lines.append(
                 f"| {name} | {precision} | {one['states']:.2g} | {one['gradients']:.2g} | {allowed} | {_verdict(one)} |"
+            )
+        if "replayed" in checks:
+            one = checks["replayed"]
+            lines.append(
+                f"| {name} | bf16, CUDA graphs against none (loss for states) | {one['states']:.2g} |"
+                f" {one['gradients']:.2g} | {one['allowed']:.0e} | {_verdict(one)} |"
             )
         if "resumed" in checks:
             lines.append(

@@ -24,9 +24,10 @@ from tests.trainers.test_chunks import upos_chunks
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import Lengths, load_tokenizer, rows, tokenised
 from trainers.encoder import Vocabulary, load_encoder
-from trainers.engine import Batch, Engine, StageModel
+from trainers.engine import Engine
 from trainers.evaluate import evaluate, evaluate_retrieval
 from trainers.heads import MAX_ANSWER_TOKENS, build_head
+from trainers.model import Batch, StageModel
 from trainers.ranks import Ranks, connect
 from trainers.stage import Execution
 from trainers.tasks import TASKS, mining, retrieval

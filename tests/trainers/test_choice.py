@@ -10,8 +10,8 @@ import torch
 from trainers.data.stagedata import LabelledSet
 from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer
 from trainers.encoder import Vocabulary
-from trainers.engine import Batch
 from trainers.heads import ChoiceHead
+from trainers.model import Batch
 from trainers.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS, choice
 

@@ -15,8 +15,9 @@ from trainers.batches import batch, cut
 from trainers.data.stagedata import StageData
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary, load_encoder
-from trainers.engine import Engine, StageModel, learning_rate_at
+from trainers.engine import Engine, learning_rate_at
 from trainers.heads import build_head
+from trainers.model import StageModel
 from trainers.ranks import Ranks, connect
 from trainers.stage import Execution, Recipe
 from trainers.store import Store
@@ -200,7 +201,7 @@ def test_a_whole_arm_measures_the_same_with_a_trimmed_vocabulary(mirror, arm, tm
 @both_norms
 def test_padding_changes_no_logits(make_engine, sets, task, layer_norm):
     """Each sequence alone, without a mask, and all of them padded together."""
-    from trainers.engine import Batch
+    from trainers.model import Batch
 
     examples, _ = sets[task]
     engine, vocabulary = make_engine(layer_norm, task)

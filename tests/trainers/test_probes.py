@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.trainers.stages import STEPS, losses, measurements, plan_stages, run_here, weights
 from trainers.data.stagedata import LabelledSet, ProbeSets, StageData
 from trainers.encoder import Vocabulary, load_encoder
-from trainers.engine import Engine, StageModel
+from trainers.engine import Engine
+from trainers.model import StageModel
 from trainers.probes import Prober, all_language_steps, probe_steps
 from trainers.ranks import Ranks, connect
 from trainers.scales import SANDBOX_ENCODERS

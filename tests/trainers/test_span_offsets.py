@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.trainers.test_span import LENGTHS, TOKENIZER, encode, labelled, spans_of
 from trainers.data.tokenise import BEGIN, END, Lengths, TokenisedSet
-from trainers.engine import Batch
 from trainers.heads import SpanHead
+from trainers.model import Batch
 from trainers.tasks import span
 
 TRAPS = {
