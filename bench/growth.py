@@ -31,13 +31,12 @@ from launch.plan import make_plan
 from trainers.attention import PACKED
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine
+from trainers.engine import Engine, set_up_torch
 from trainers.evaluate import predict
 from trainers.heads import build_head
 from trainers.model import StageModel
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
-from trainers.run import set_up_torch
 from trainers.scales import KNOWN, SANDBOX, Shape, locate
 from trainers.stage import Execution
 from trainers.tasks import TASKS

@@ -24,10 +24,9 @@ from bench.growth import shape_of
 from bench.measured import measured
 from trainers import checkpoint
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine
+from trainers.engine import Engine, set_up_torch
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
-from trainers.run import set_up_torch
 from trainers.saver import Saver
 from trainers.stage import Execution
 

@@ -34,12 +34,11 @@ from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
 from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer, rows
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine
+from trainers.engine import Engine, set_up_torch
 from trainers.heads import build_head
 from trainers.model import StageModel
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
-from trainers.run import set_up_torch
 from trainers.scales import KNOWN, SANDBOX, SANDBOX_ENCODERS, Shape, locate
 from trainers.stage import Execution, Recipe
 from trainers.tasks import TASKS, family

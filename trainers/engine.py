@@ -6,6 +6,7 @@ A step takes a recipe's whole batch, cuts it into micro-batches (trainers.batche
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,17 @@ from trainers.tasks.intermediates import MLM
 LARGEST_BUCKET = 500_000_000
 """Elements that one collective moves at the most (DeepSpeed's default)."""
 BUCKET_ALIGNMENT = 1024
+
+
+def set_up_torch(execution: Execution) -> None:
+    """Threads and determinism of every stage."""
+    if execution.threads:
+        torch.set_num_threads(execution.threads)
+    # "Bit for bit" needs it on a GPU; operations without a deterministic version only warn.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would also fill every torch.empty, among them DeepSpeed's buckets in each ZeRO-1/2 step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from trainers.assembly import Assembly, assemble
 from trainers.claims import Claim, ClaimLost
 from trainers.context import Context, Outcome
 from trainers.data.stagedata import DataError
-from trainers.engine import learning_rate_at
+from trainers.engine import learning_rate_at, set_up_torch
 from trainers.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
 from trainers.files import StoreError, write_json, writing
 from trainers.probes import all_language_steps, probe_steps
@@ -33,7 +33,7 @@ from trainers.recorder import Recorder
 from trainers.saver import Saver
 from trainers.scales import locate
 from trainers.scores import Score
-from trainers.stage import Execution, Stage
+from trainers.stage import Stage
 from trainers.stopwatch import Stopwatch
 from trainers.store import EventLog, StageEntry
 from trainers.tasks import TASKS
@@ -64,17 +64,6 @@ def run(stage: Stage, context: Context) -> Outcome:
         raise
     finally:
         attempt.close()
-
-
-def set_up_torch(execution: Execution) -> None:
-    """Threads and determinism of every stage."""
-    if execution.threads:
-        torch.set_num_threads(execution.threads)
-    # "Bit for bit" needs it on a GPU; operations without a deterministic version only warn.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # It would also fill every torch.empty, among them DeepSpeed's buckets in each ZeRO-1/2 step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 class _Attempt:

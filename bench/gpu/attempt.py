@@ -28,11 +28,10 @@ from slurm.memory import Sharding, peak
 from trainers.batches import batch, cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
-from trainers.engine import Engine
+from trainers.engine import Engine, set_up_torch
 from trainers.provenance import provenance
 from trainers.ranks import Ranks, connect
 from trainers.recipes import recipe_for
-from trainers.run import set_up_torch
 from trainers.scales import Shape
 from trainers.stage import Execution
 from trainers.tasks import TASKS
