@@ -3,7 +3,8 @@
 The engine (trainers.engine) accumulates gradients in fp32 beside bf16 weights, so each rank holds, per parameter:
 
     precision  ZeRO  weights  gradients              master and Adam   where it is written
-    bf16       0, 1  2        2 (bf16) + 4 (fp32)    12 / ranks        runtime/bf16_optimizer.py; stage 0 runs as 1
+    bf16       0     2        4 (fp32)               12                trainers/masters.py; of several ranks as 1
+    bf16       1     2        2 (bf16) + 4 (fp32)    12 / ranks        runtime/bf16_optimizer.py
     bf16       2     2        4 / ranks              12 / ranks        runtime/zero/stage_1_and_2.py
     bf16       3     2/ranks  4 / ranks              12 / ranks        runtime/zero/stage3.py
     fp32       0     4        4                      8                 torch.optim.AdamW
@@ -161,7 +162,7 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
     parameters, ranks = model.parameters, sharding.world_size
     width = value_bytes(sharding.precision)
     stage = sharding.zero_stage
-    if stage == 0 and sharding.precision == "bf16":
+    if stage == 0 and ranks > 1 and sharding.precision == "bf16":
         stage = 1  # as trainers.engine does
     mixed = sharding.precision == "bf16"
     bucket = min(parameters, BUCKET_ELEMENTS)
@@ -180,8 +181,8 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
         gradients = (2 + 4.0) * parameters
         buffers, copies = 0.0, (4 + 2) * bucket  # flattened in fp32, sent in bf16
     elif stage == 0:
-        gradients, optimizer = 4.0 * parameters, 8.0 * parameters
-        buffers, copies = 0.0, 4.0 * bucket * (ranks > 1)
+        gradients, optimizer = 4.0 * parameters, (12.0 if mixed else 8.0) * parameters
+        buffers, copies = 0.0, 2.0 * parameters if mixed else 4.0 * bucket * (ranks > 1)
     elif not mixed:
         # The tensor that a rank's shard begins within is kept whole, and the embeddings come first of all.
         gradients = 4 * min(float(parameters), shard * (1 + model.embedding_parameters // shard))

@@ -93,6 +93,9 @@ class Engine:
         if zero_stage == 0 and ranks.world_size == 1:
             # There is nobody to average with, but DeepSpeed would copy all gradients to a buffer and back.
             self.deepspeed.enable_backward_allreduce = False
+        if self.masters:
+            # They have taken all gradients: DeepSpeed would walk through all modules to let none go.
+            self.deepspeed.zero_grad = lambda: None
         if zero_stage == 3 and MLM in model.heads:
             # A head that uses the encoder's weight must say so, or it finds its shard alone.
             embeddings: Any = model.encoder.embeddings
@@ -153,13 +156,13 @@ class Engine:
             self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
             loss_sum += losses.detach().double().sum() * bool(len(places))
             self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, int(tokens[units].sum()))
-            if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
-                self._held_bytes = max(self._held_bytes, self._holds())
             if self.masters:
                 self.masters.collect()
+        if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
+            self._held_bytes = max(self._held_bytes, self._holds())
         self._steps += 1
         if self._clipping:
-            stepped = [self.master(parameter) for parameter in self.model.parameters()]
+            stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
             nn.utils.clip_grad_norm_(stepped, self._clipping, foreach=True)
         self.deepspeed.step()
         if self.masters:

@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 
 from trainers.attention import FIRST_POSITION, PAD_ID, Packing
-from trainers.masters import Masters
+from trainers.masters import Masters, ids
 
 GRAIN_TOKENS = 256
-"""A micro-batch is filled up to a multiple of so many tokens …"""
+"""A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of them …"""
 GRAIN_SEQUENCES = 64
 """… and its bounds to a multiple of so many sequences."""
-LARGEST_LAYER_TOKENS = 6e10
-"""Weights of a layer × tokens of a micro-batch, above which a GPU takes longer to compute than Python to ask for it."""
+LARGEST_LAYER_TOKENS = 3e11
+"""Weights of a layer × tokens of a micro-batch, above which a GPU takes longer to compute than Python to ask for it:
+of base even micro-batches of 16,384 tokens are below (docs/performance.md)."""
 WARM_UPS = 2
 """Passes before a recording: libraries set themselves up in the first."""
 
@@ -52,8 +53,9 @@ class Recording:
         self.ids[0, :tokens].copy_(ids.flatten()[packing.places])
         self.packing.positions.fill_(FIRST_POSITION)
         self.packing.positions[:, :tokens].copy_(packing.positions)
-        self.packing.bounds.fill_(self.ids.numel())  # what is filled up is one sequence, and those after it are empty
-        self.packing.bounds[: sequences + 1].copy_(packing.bounds)
+        bounds, longest = self.packing.bounds, self.packing.shape[1]
+        bounds.copy_(_bounds(len(bounds), sequences, tokens, longest, bounds.device).clamp(max=self.ids.numel()))
+        bounds[: sequences + 1].copy_(packing.bounds)
 
 
 class Graphs:
@@ -62,15 +64,21 @@ class Graphs:
     def __init__(self, encoder: Any, masters: Masters) -> None:
         self.encoder, self.masters = encoder, masters
         self.parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+        self.ids = ids(self.parameters)
         config = encoder.config
         self.longest = config.max_position_embeddings - FIRST_POSITION
-        self.grain = min(GRAIN_TOKENS, self.longest)
         layer = config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
-        self.largest_tokens = min(int(LARGEST_LAYER_TOKENS // layer), GRAIN_SEQUENCES * self.longest)
+        # Filled up they still fit into the fewest sequences.
+        self.largest_tokens = min(int(LARGEST_LAYER_TOKENS // layer), GRAIN_SEQUENCES * self.longest // 2)
         self._recordings: dict[tuple[int, int, bool], Recording] = {}
         self._memory: Any = None
         """Of all graphs: what one has in it is done with before the next is replayed."""
         self._anchor = torch.zeros((), device="cuda", requires_grad=True)
+
+    @property
+    def recorded(self) -> int:
+        """How many shapes so far."""
+        return len(self._recordings)
 
     def take(self, packing: Packing) -> bool:
         """Whether a micro-batch of this packing is replayed."""
@@ -79,8 +87,9 @@ class Graphs:
     def __call__(self, ids: Tensor, packing: Packing) -> Tensor:
         """Hidden states [1, N, H] of the N real tokens of ids [S, L]."""
         tokens, sequences = len(packing.places), len(packing.lengths)
-        are_old = self.masters.are_old(self.parameters)
-        shape = (_whole(tokens, self.grain), _whole(sequences + 1, GRAIN_SEQUENCES), are_old)
+        grain = max(GRAIN_TOKENS, 2 ** (tokens.bit_length() - 5))
+        filling = _whole(tokens, grain), _whole(sequences + -(-grain // self.longest), GRAIN_SEQUENCES)
+        shape = (*filling, self.masters.are_old(self.ids))
         if shape not in self._recordings:
             self._recordings[shape] = self._record(*shape)
         self._recordings[shape].fill(ids, packing)
@@ -88,14 +97,9 @@ class Graphs:
 
     def _record(self, tokens: int, sequences: int, are_old: bool) -> Recording:
         ids = torch.full((1, tokens), PAD_ID, device="cuda")
-        bounds = torch.arange(sequences + 1, device="cuda") * -(-tokens // sequences)  # any that are not too long
-        packing = Packing(
-            (sequences, self.longest),
-            ids[0],
-            torch.full_like(ids, FIRST_POSITION),
-            bounds.clamp(max=tokens).int(),
-            np.zeros(0, np.int64),
-        )
+        bounds = _bounds(sequences + 1, 0, 0, self.longest, ids.device).clamp(max=tokens)
+        positions = torch.full_like(ids, FIRST_POSITION)
+        packing = Packing((sequences, self.longest), ids[0], positions, bounds, np.zeros(0, np.int64))
         gradient = torch.zeros(1, tokens, self.encoder.config.hidden_size, dtype=torch.bfloat16, device="cuda")
 
         def forward() -> Tensor:
@@ -137,8 +141,14 @@ class _Replay(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
         ctx.recording.gradient.copy_(gradient)
         ctx.recording.backward.replay()
-        ctx.graphs.masters.have_come(ctx.graphs.parameters)
+        ctx.graphs.masters.have_come(ctx.graphs.ids)
         return None, None, None
+
+
+def _bounds(count: int, sequences: int, tokens: int, longest: int, device: torch.device) -> Tensor:
+    """[count] int32: after `sequences` that end at `tokens` those that are filled up, as long as they may be."""
+    after = torch.arange(-sequences, count - sequences, dtype=torch.int32, device=device)
+    return after.clamp(min=0) * longest + tokens
 
 
 def _whole(number: int, grain: int) -> int:

@@ -7,7 +7,7 @@ the masters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class Masters:
             master.grad = torch.zeros_like(master)
         self._of = dict(zip(map(id, self.parameters), self.masters, strict=True))
         self._old = set(self._of)
-        """Parameters that have no gradient of this step yet."""
+        """Ids of the parameters that have no gradient of this step yet."""
 
     def of(self, parameter: nn.Parameter) -> nn.Parameter:
         """The fp32 weight of one of the network's parameters; its gradient is always the same tensor."""
@@ -35,19 +35,19 @@ class Masters:
         """Take the gradients of a backward pass from the network."""
         found = [parameter for parameter in self.parameters if parameter.grad is not None]
         for are_old in (True, False):
-            alike = [parameter for parameter in found if self.are_old([parameter]) == are_old]
+            alike = [parameter for parameter in found if (id(parameter) in self._old) == are_old]
             self.add(alike, [parameter.grad for parameter in alike if parameter.grad is not None], are_old)
-        self.have_come(found)
+        self.have_come(ids(found))
         for parameter in found:
             parameter.grad = None
 
-    def are_old(self, parameters: Sequence[nn.Parameter]) -> bool:
+    def are_old(self, parameters: frozenset[int]) -> bool:
         """Whether all these masters' gradients are still those of the last step."""
-        return all(id(parameter) in self._old for parameter in parameters)
+        return parameters <= self._old
 
-    def have_come(self, parameters: Sequence[nn.Parameter]) -> None:
+    def have_come(self, parameters: frozenset[int]) -> None:
         """Gradients of these parameters were added."""
-        self._old.difference_update(map(id, parameters))
+        self._old -= parameters
 
     @torch.no_grad()
     def add(self, parameters: Sequence[nn.Parameter], gradients: list[Tensor], are_old: bool) -> None:
@@ -61,3 +61,8 @@ class Masters:
         """Round the masters to the network's weights, after the optimizer's step."""
         torch._foreach_copy_([*self.parameters], [*self.masters])
         self._old = set(self._of)
+
+
+def ids(parameters: Iterable[nn.Parameter]) -> frozenset[int]:
+    """By which `Masters` knows parameters."""
+    return frozenset(map(id, parameters))

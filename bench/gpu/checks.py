@@ -115,6 +115,7 @@ def one_step(shape: Shape, device: torch.device, graphs: bool) -> tuple[Tensor, 
     drawn = examples.take(batch(SEED, 0, len(examples), recipe.batch_size))
     report = engine.step(drawn, TASK, (SEED, 0), vocabulary, recipe.learning_rate)
     assert engine.masters is not None
+    assert not graphs or (engine.model.graphs and engine.model.graphs.recorded > 1)
     gradients = [master.grad.clone() for master in engine.masters.masters if master.grad is not None]
     engine.close()
     return torch.tensor([report.loss]), gradients

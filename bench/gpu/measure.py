@@ -98,14 +98,15 @@ def full_size_jobs() -> list[Job]:
     from trainers.scales import KNOWN
 
     def job(name: str, shape: dict[str, Any], **more: Any) -> Job:
-        return Job(name, shape, (RECIPE, FULL), warmup_steps=5, steps=30, seconds=40, matmul_size=8192, **more)
+        return Job(name, shape, (RECIPE, FULL), warmup_steps=5, steps=30, seconds=20, matmul_size=8192, **more)
 
     shapes = {name: asdict(KNOWN[name].shape) for name in ("base", "large", "xl")}
+    trimmed = {**shapes["large"], "vocabulary": TRIMMED_ROWS}
     return [
-        job("base", shapes["base"], beside=(CHECKS, EAGER, *_peers("a", "b", "c")), resumes=True),
         job("large", shapes["large"], beside=(CHECKS, *_peers("a", "c"))),
-        job(f"large{TRIMMED}", {**shapes["large"], "vocabulary": TRIMMED_ROWS}, beside=(EAGER,)),
+        job(f"large{TRIMMED}", trimmed, beside=(EAGER,)),
         job("xl", shapes["xl"], beside=(CHECKS, *_peers("d"))),
+        job("base", shapes["base"], beside=(CHECKS,), resumes=True),
     ]
 
 
