@@ -86,8 +86,12 @@ class Submitter:
             notes += _let_go(queued)
             arrays = within(missing, self._room(jobs))
             if arrays and (self.profile.mail or self.profile.webhook_file):
-                keys = tuple(stage.key for stage in self.plan.stages)
-                news = News(stages=keys, mail=self.profile.mail, webhook_file=self.profile.webhook_file)
+                news = News(
+                    stages=self.plan.stages,
+                    retries=self.plan.sweep.diverged.retries,
+                    mail=self.profile.mail,
+                    webhook_file=self.profile.webhook_file,
+                )
                 announce(self.store.root, self.plan.sweep.name, news)
             ids: dict[Array, str] = {}
             for array in arrays:
