@@ -21,6 +21,7 @@ from launch.operate import let_again
 from launch.records import in_queue
 from launch.snapshot import Snapshot
 from slurm.client import cancel, queue
+from slurm.profile import load_profile
 from tests.cluster.jobs import queued, wait_until
 from tests.cluster.sweeps import CODE, SmallSweep, outcome
 from tests.cluster.test_submission import retain
@@ -282,10 +283,12 @@ def test_a_queue_that_cannot_be_asked_is_told_and_the_store_shown(cluster, sweep
     assert "1 completed" in done.stdout
 
 
-def test_status_needs_no_accounting(cluster, sweep):
+def test_no_command_needs_accounting(cluster, sweep, tmp_path):
     one = sweep(targets=["tatoeba"], intermediates=["none"])
     cluster.accounting.stop()
     try:
+        assert retain("init", tmp_path / "found.yaml").returncode == 0
+        assert load_profile(tmp_path / "found.yaml").account is None
         one.submit()
         assert set(one.wait().values()) == {"completed"}, one.logs()
     finally:
