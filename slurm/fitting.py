@@ -114,15 +114,13 @@ def least_sharding(
         assert host_bytes is not None
         limit = (
             f"the hosts are too small: {sharding} on {_place(gpu, sharding)} needs {_gb(parts.host)} for each rank, "
-            f"{_gb(host_bytes)} are there; ask for more host memory a rank"
+            f"{_gb(host_bytes)} are there; ask for more host memory a rank, or allow more GPUs"
         )
     else:
-        offload = (
-            "" if host_bytes is not None else ", or say what memory the host has for each rank: Adam may run there"
-        )
+        unknown = ", or say what memory the host has for each rank: Adam may run there" if host_bytes is None else ""
         limit = (
             f"nothing fits into up to {max_gpus}×{gpu.name}: the least, {sharding} on {_place(gpu, sharding)}, needs "
-            f"{_gb(need)} per GPU and {_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{offload}"
+            f"{_gb(need)} per GPU and {_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{unknown}"
         )
     return Misfit(limit, tuple(why))
 

@@ -154,11 +154,12 @@ def hooked(folder: Path, code: str) -> Snapshot:
     return Snapshot(folder, None, False)
 
 
-SLOW = """
-import time, trainers.engine
+SLOW_AT_FIRST = """
+import os, time, trainers.engine
 whole = trainers.engine.Engine.step
 def step(self, *args, **kwargs):
-    time.sleep(0.6)
+    if "SLURM_RESTART_COUNT" not in os.environ:
+        time.sleep(0.6)
     return whole(self, *args, **kwargs)
 trainers.engine.Engine.step = step
 """
@@ -168,7 +169,7 @@ def test_at_the_time_limit_a_job_saves_and_is_requeued(cluster, sweep, undisturb
     expected = undisturbed(None)
     monkeypatch.setenv("PYTHONPATH", str(CODE))
     one = sweep(**LONG)
-    replace(one.submitter, code=hooked(tmp_path / "hook", SLOW)).submit()
+    replace(one.submitter, code=hooked(tmp_path / "hook", SLOW_AT_FIRST)).submit()
     one.wait_for_step(FIRST, 5)
     cluster.run("scontrol", "update", f"JobId={one.job_of(FIRST)}", "TimeLimit=1")
     assert_nothing_happened(one, expected)
