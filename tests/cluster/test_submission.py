@@ -264,7 +264,9 @@ def test_more_gpus_than_a_node_has_are_refused_before_anything_is_sent(sweep):
 
 
 def test_a_store_with_any_name_works_and_no_shell_reads_it(sweep, tmp_path):
-    folder = tmp_path.joinpath("a b", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "semi;colon #", "ünï")
+    folder = tmp_path.joinpath(
+        "a b", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "semi;colon #", "100%j", "ünï"
+    )
     one = sweep(intermediates=["none"], targets=["tatoeba"], store=str(folder / "store"))
     one.submit()
     assert set(one.wait().values()) == {"completed"}, one.logs()
