@@ -49,7 +49,7 @@ class Placement(_Settings):
     zero_stage: int = Field(default=0, ge=0, le=3)
     """DeepSpeed ZeRO stage."""
     offload: bool = False
-    """Adam runs on the host, from the host's memory; takes ZeRO-3."""
+    """Adam runs on the host, from the host's memory; needs ZeRO-3."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
     micro_batch_tokens: int | None = Field(default=None, gt=0)
@@ -60,7 +60,7 @@ class Placement(_Settings):
     @model_validator(mode="after")
     def _can_be_done(self) -> Placement:
         if self.offload and self.zero_stage != 3:
-            raise ValueError(f"offload takes ZeRO-3, not stage {self.zero_stage}")
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
         return self
 
     @property

@@ -318,7 +318,7 @@ class Execution(Frozen):
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage: the least that fits."""
     offload: bool = False
-    """Keep master weights and Adam's states in the host's memory and step there; takes ZeRO-3, and the last resort."""
+    """Keep master weights and Adam's states in the host's memory, and step there: the last resort; needs ZeRO-3."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
     trim_vocabulary: bool = True
@@ -331,5 +331,5 @@ class Execution(Frozen):
     @model_validator(mode="after")
     def _can_be_done(self) -> Execution:
         if self.offload and self.zero_stage != 3:
-            raise ValueError(f"offload takes ZeRO-3, not stage {self.zero_stage}: set zero_stage: 3, or offload: false")
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}: set zero_stage: 3, or offload: false")
         return self
