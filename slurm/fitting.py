@@ -38,9 +38,11 @@ class Fit:
     """One sentence for each lesser sharding that was rejected."""
 
     def __str__(self) -> str:
+        host = f" and {_gb(self.parts.host)} of the host for each rank" if self.sharding.offload else ""
         return (
             f"{self.sharding} on {_place(self.gpu, self.sharding)}: {_gb(self.parts.total)} of "
-            f"{_gb(self.gpu.memory_bytes)}, {self.sharding.accumulation} × {self.sharding.micro_batch_tokens:,} tokens"
+            f"{_gb(self.gpu.memory_bytes)}{host}, "
+            f"{self.sharding.accumulation} × {self.sharding.micro_batch_tokens:,} tokens"
         )
 
 

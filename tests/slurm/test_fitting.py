@@ -70,6 +70,7 @@ def test_offload_comes_last_and_a_small_host_is_named():
     assert isinstance(found, Fit)
     assert found.sharding.offload
     assert (found.sharding.world_size, found.sharding.zero_stage) == (1, 3)
+    assert "and 214.3 GB of the host for each rank" in str(found)
     assert found.parts.host == pytest.approx(20 * KNOWN["xxl"].shape.parameters, rel=0.01)
     without = fit("xxl", "A100-80", most=1, host_bytes=64e9)
     assert isinstance(without, Misfit)
