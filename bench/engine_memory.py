@@ -2,7 +2,7 @@
 
 RANK=… WORLD_SIZE=… python -m bench.engine_memory JOBS OUT        # bench/held.py does this
 
-JOBS is a JSON list of {shape, precision, zero_stage}; OUT gets a list of bytes, from rank 0.
+JOBS is a JSON list of {shape, execution}; OUT gets a list of bytes, from rank 0.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ def main(jobs: Path, out: Path) -> None:
     torch.set_num_threads(1)
     ranks = Ranks.from_environment()
     connect(ranks)
-    found = [
-        held(Shape(**job["shape"]), Execution(zero_stage=job["zero_stage"], precision=job["precision"]), ranks)
-        for job in json.loads(jobs.read_text())
-    ]
+    found = [held(Shape(**job["shape"]), Execution(**job["execution"]), ranks) for job in json.loads(jobs.read_text())]
     if ranks.first:
         out.write_text(json.dumps(found))
     disconnect()

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from launch.sizes import model_size
-from slurm.memory import Precision, Sharding, peak
+from slurm.memory import Sharding, peak
 from trainers.scales import SANDBOX, Shape, locate
+from trainers.stage import Execution
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-STAGES: tuple[tuple[Precision, int], ...] = (
-    *(("fp32", stage) for stage in range(4)),
-    *(("bf16", stage) for stage in range(4)),
+EXECUTIONS = tuple(
+    Execution(precision=precision, zero_stage=stage, offload=offload)
+    for precision in ("fp32", "bf16")
+    for stage, offload in ((0, False), (1, False), (2, False), (3, False), (3, True))
 )
 
 
@@ -29,8 +31,7 @@ class Held:
 
     scale: str
     parameters: int
-    precision: Precision
-    zero_stage: int
+    execution: Execution
     world_size: int
     predicted: float
     measured: float
@@ -41,26 +42,29 @@ class Held:
 
 
 def measure(folder: Path, world_sizes: Sequence[int] = (1, 2), scales: Sequence[str] = SANDBOX) -> list[Held]:
-    """Train two steps of each scale under each precision, ZeRO stage and world size.
+    """Train two steps of each scale under each precision, sharding and world size.
 
     Args:
         folder: for the files that the ranks read and write.
     """
-    cases = [(name, locate(name).shape, precision, stage) for name in scales for precision, stage in STAGES]
+    cases = [(name, locate(name).shape, execution) for name in scales for execution in EXECUTIONS]
     jobs = folder / "jobs.json"
-    jobs.write_text(json.dumps([{"shape": asdict(s), "precision": p, "zero_stage": z} for _, s, p, z in cases]))
+    jobs.write_text(json.dumps([{"shape": asdict(shape), "execution": how.model_dump()} for _, shape, how in cases]))
     found = []
     for world_size in world_sizes:
         measured = _on_ranks(jobs, folder / f"held-{world_size}.json", world_size)
-        for (name, shape, precision, stage), held in zip(cases, measured, strict=True):
-            found.append(_beside(name, shape, precision, stage, world_size, held))
+        for (name, shape, execution), held in zip(cases, measured, strict=True):
+            found.append(_beside(name, shape, execution, world_size, held))
     return found
 
 
-def _beside(name: str, shape: Shape, precision: Precision, stage: int, world_size: int, measured: float) -> Held:
+def _beside(name: str, shape: Shape, how: Execution, world_size: int, measured: float) -> Held:
+    assert how.precision != "auto"
     model = model_size(shape)
-    parts = peak(model, Sharding(world_size, world_size, stage, precision=precision))
-    return Held(name, model.parameters, precision, stage, world_size, parts.states, measured)
+    parts = peak(model, Sharding(world_size, world_size, how.zero_stage, how.offload, precision=how.precision))
+    # Here the host's memory is the device's.
+    predicted = parts.states + parts.host * how.offload
+    return Held(name, model.parameters, how, world_size, predicted, measured)
 
 
 def _on_ranks(jobs: Path, out: Path, world_size: int) -> list[float]:

@@ -23,7 +23,9 @@ from slurm.memory import ModelSize, Sharding, peak
 from trainers.scales import KNOWN, Shape
 
 GPU_RESULTS = CHECKOUT / "docs" / "benchmarks"
-GPUS_PER_NODE, MOST_GPUS, HOST_BYTES = 8, 16, 2e12
+GPUS_PER_NODE, MOST_GPUS = 8, 16
+HOST_BYTES = 250e9
+"""Of each rank; nodes of eight GPUs have 2 TB."""
 STEP_TOKENS, LONGEST, MICRO_BATCH_TOKENS = 32 * 128, 512, 1_024
 TRIMMED = 50_000
 """Rows that a stage in fifteen languages keeps of the vocabulary, about."""
@@ -174,8 +176,9 @@ def _held(found: list[Held]) -> list[str]:
     rows = []
     for one in found:
         sizes = (f"{value / one.parameters:.2f}" for value in (one.predicted, one.measured))
+        zero = f"{one.execution.zero_stage}{', offload' * one.execution.offload}"
         rows.append(
-            [one.scale, one.precision, f"{one.zero_stage}", f"{one.world_size}", *sizes, f"{100 * one.error:+.1f} %"]
+            [one.scale, one.execution.precision, zero, f"{one.world_size}", *sizes, f"{100 * one.error:+.1f} %"]
         )
     worst = max(abs(one.error) for one in found)
     return [

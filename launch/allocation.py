@@ -163,8 +163,7 @@ class Steps:
         """What is missing, parents first; what has failed is left to a person, as `retain submit` does."""
         left_out = (*status.SETTLED, "running", "failed", "blocked")
         missing = {one.stage.key for one in status.survey(self.plan, self.store) if one.state not in left_out}
-        ranks = {scale: placement.ranks for scale, placement in self.placements.items()}
-        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), ranks).seconds
+        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
         return make_arrays(self.plan, {key: seconds[key] for key in missing}, {}, BUNDLE_S, len(missing) + 1)
 
     def _written_down(self, array: Array) -> Iterator[Step]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from launch.learned import group_of, learn_memory, learn_time, training_left_s
 from launch.plan import Plan
 from slurm.calibration import Calibration
+from slurm.profile import Placement
 from slurm.sizing import EXPORT_BYTES
 from slurm.timing import CPU_CORE, Clock, Speed, Work, expected_s
 from trainers.data.mirror import Mirror
@@ -43,23 +44,28 @@ class Prediction:
 
 
 def predict(
-    plan: Plan, store: Store, mirror: Mirror, speed: Speed = CPU_CORE, ranks: Mapping[str, int] | None = None
+    plan: Plan,
+    store: Store,
+    mirror: Mirror,
+    speed: Speed = CPU_CORE,
+    placements: Mapping[str, Placement] | None = None,
 ) -> Prediction:
     """Time that each unfinished stage still takes, and disk of all.
 
     Args:
         speed: of one rank.
-        ranks: how many each scale has; one where it says nothing.
+        placements: of each scale; one rank where they say nothing.
     """
     works = {stage.key: work_of(stage, plan, mirror) for stage in plan.stages}
     clock = learn_time(plan, store, works, speed)
 
     def interval(stage: Stage) -> tuple[float, float, float]:
-        work, world_size = works[stage.key], (ranks or {}).get(stage.scale.name, 1)
+        work, placement = works[stage.key], (placements or {}).get(stage.scale.name, Placement())
         left_s = training_left_s(store.entry(stage.key), work.steps)
         if left_s is not None:  # its own pace tells more than that of others
             work = replace(work, training_tokens=0, steps=0)
-        low, middle, high = clock.interval_s(group_of(stage), expected_s(work, speed, world_size))
+        expected = expected_s(work, speed, placement.ranks, placement.activation_checkpointing, placement.offload)
+        low, middle, high = clock.interval_s(group_of(stage), expected)
         return low + (left_s or 0), middle + (left_s or 0), high + (left_s or 0)
 
     intervals = {stage.key: interval(stage) for stage in plan.stages if not store.entry(stage.key).done}

@@ -75,8 +75,7 @@ def forecast(plan: Plan, mirror: Mirror, profile: Profile) -> list[Forecast]:
     """
     store = Store(plan.sweep.store)
     placed = place(plan, profile)
-    ranks = {name: one.placement.ranks for name, one in placed.items()}
-    prediction = predict(plan, store, mirror, speed_of(profile), ranks)
+    prediction = predict(plan, store, mirror, speed_of(profile), {name: one.placement for name, one in placed.items()})
     found = []
     for name, one in placed.items():
         stages = [stage for stage in plan.stages if stage.scale.name == name]
@@ -164,8 +163,8 @@ def _hours(hours: float) -> str:
 
 def _placed(placement: Placement) -> str:
     nodes = f"{placement.nodes} × " if placement.nodes > 1 else ""
-    recomputed = ", checkpointing" if placement.activation_checkpointing else ""
-    return f"{nodes}{placement.ranks_per_node} GPU, ZeRO-{placement.zero_stage}{recomputed}"
+    extras = ", offload" * placement.offload + ", checkpointing" * placement.activation_checkpointing
+    return f"{nodes}{placement.ranks_per_node} GPU, ZeRO-{placement.zero_stage}{extras}"
 
 
 def _start(one: Forecast, plan: Plan, mirror: Mirror, profile: Profile, refusals: dict[str, str]) -> str:

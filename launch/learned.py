@@ -25,8 +25,8 @@ def learn_time(plan: Plan, store: Store, works: Mapping[str, Work], speed: Speed
         if result is None or not _ran_on(speed.device, result):
             continue
         world_size, execution = _carried_out(store, stage.key)
-        recomputing = bool(execution.get("activation_checkpointing"))
-        expected = expected_s(works[stage.key], speed, world_size, recomputing)
+        how = (bool(execution.get(name)) for name in ("activation_checkpointing", "offload"))
+        expected = expected_s(works[stage.key], speed, world_size, *how)
         finished.append(Finished(group_of(stage), expected, max(sum(result["seconds"].values()), 0.01)))
     return Clock.learn(finished)
 
@@ -82,6 +82,7 @@ def predicted_memory(
         world_size=world_size,
         gpus_per_node=world_size,
         zero_stage=execution["zero_stage"],
+        offload=bool(execution.get("offload")) and on_gpu,  # on a CPU all memory is the host's
         activation_checkpointing=execution["activation_checkpointing"],
         micro_batch_tokens=max(1, result["micro_batch_tokens"]),
         precision=precision,

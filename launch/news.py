@@ -10,18 +10,21 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from launch.retries import with_retries
 from launch.status import SETTLED, failure, since_last_attempt
 from slurm.notify import Notifier, changes
 from trainers.files import write_atomically, writing
-from trainers.stage import Frozen
+from trainers.stage import Frozen, Stage
 from trainers.store import StageEntry, Store
 
 
 class News(Frozen):
     """Whom a sweep's news go to."""
 
-    stages: tuple[str, ...]
-    """Keys of all of its stages."""
+    stages: tuple[Stage, ...]
+    """All that were planned, parents first."""
+    retries: int = 0
+    """Attempts that each has after one that diverged."""
     mail: str | None = None
     webhook_file: Path | None = None
     """Holds the URL, which is a secret: it is in no job file."""
@@ -52,7 +55,7 @@ def tell(store: Store, sweep: str) -> list[str]:
         return []
     except (OSError, ValueError) as error:
         return [f"nobody was told: {error}"]
-    after = Counter(_state(store.entry(key)) for key in news.stages)
+    after = Counter(_states(news, store).values())
     change = changes({}, after)
     if change is None or not _first(folder / f"{sweep}.told" / re.sub(r"\W+", "-", change.partition(":")[0])):
         return []
@@ -61,6 +64,16 @@ def tell(store: Store, sweep: str) -> list[str]:
 
 def _url(file: Path | None) -> str | None:
     return file.expanduser().read_text(encoding="utf-8").strip() if file else None
+
+
+def _states(news: News, store: Store) -> dict[str, str]:
+    """Of every stage as the plan stands by now; what waits for one that failed waits for ever."""
+    found: dict[str, str] = {}
+    for stage in with_retries(news.stages, store.outcome, news.retries):
+        state = _state(store.entry(stage.key))
+        hopeless = state == "waiting" and stage.parent is not None and found.get(stage.parent) in ("failed", "blocked")
+        found[stage.key] = "blocked" if hopeless else state
+    return found
 
 
 def _state(entry: StageEntry) -> str:

@@ -91,9 +91,8 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
                 profile.nodes * profile.gpus_per_node,
                 max(map(step_tokens, stages)),
                 max(map(longest_sequence, stages)),
-                host_bytes=(profile.memory_per_rank_gib or 0) * profile.gpus_per_node * GIB or None,
+                host_bytes=profile.memory_per_rank_gib and profile.memory_per_rank_gib * GIB,
                 correction=correction,
-                may_offload=False,
             )
             if isinstance(fit, Misfit):
                 problems.append(f"{name}: {fit.limit}")
@@ -103,6 +102,7 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
                 nodes=shape.nodes,
                 ranks_per_node=min(shape.world_size, profile.gpus_per_node),
                 zero_stage=shape.zero_stage,
+                offload=shape.offload,
                 activation_checkpointing=shape.activation_checkpointing,
                 micro_batch_tokens=shape.micro_batch_tokens,
                 why=str(fit),
@@ -133,6 +133,7 @@ def _peak(plan: Plan, scale: str, stages: Iterable[Stage], profile: Profile, gpu
         world_size=placement.ranks,
         gpus_per_node=max(1, profile.gpus_per_node),
         zero_stage=placement.zero_stage,
+        offload=placement.offload,
         activation_checkpointing=placement.activation_checkpointing,
         micro_batch_tokens=placement.micro_batch_tokens or plan.sweep.execution.micro_batch_tokens,
         precision="bf16" if gpu.bf16 else "fp32",

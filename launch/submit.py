@@ -37,6 +37,8 @@ from trainers.store import Store
 MARGIN = 1.5
 """A job asks for so much more time than is predicted; too little only costs a requeue."""
 START_UP_MIN = 10
+SUBMIT_LIMIT = "SubmitJob"
+"""In SLURM's names for limits of what may be in the queue: QOSMaxSubmitJobPerUserLimit, AssocMaxSubmitJobLimit …"""
 LOST_ANSWER_S = 30.0
 """How long a job whose sbatch did not answer is looked for in the queue."""
 
@@ -86,8 +88,12 @@ class Submitter:
             notes += _let_go(queued)
             arrays = within(missing, self._room(jobs))
             if arrays and (self.profile.mail or self.profile.webhook_file):
-                keys = tuple(stage.key for stage in self.plan.stages)
-                news = News(stages=keys, mail=self.profile.mail, webhook_file=self.profile.webhook_file)
+                news = News(
+                    stages=self.plan.stages,
+                    retries=self.plan.sweep.diverged.retries,
+                    mail=self.profile.mail,
+                    webhook_file=self.profile.webhook_file,
+                )
                 announce(self.store.root, self.plan.sweep.name, news)
             ids: dict[Array, str] = {}
             for array in arrays:
@@ -117,8 +123,7 @@ class Submitter:
                 notes.append(f"{stage.key}  {stage.label} is being run outside this queue")
             elif self._can_start(stage, todo, queued):
                 todo[stage.key] = stage
-        ranks = {scale: placement.ranks for scale, placement in self.placements.items()}
-        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), ranks).seconds
+        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
         elements = {
             stage.key: queued[place].job_id
             for stage in self.plan.stages
@@ -152,6 +157,10 @@ class Submitter:
         except SlurmError as error:
             if error.unsure and (found := _look_for(job.name)):
                 return found
+            if SUBMIT_LIMIT in str(error):
+                raise SlurmError(
+                    f"{error}; write that limit into the cluster file as max_submitted: then what fits is sent"
+                ) from error
             raise
 
     def job(self, array: Array, folder: Path, ids: dict[Array, str]) -> ArrayJob:
@@ -235,6 +244,7 @@ def execution_at(execution: Execution, placement: Placement) -> Execution:
     """How a stage is carried out where it is placed."""
     update: dict[str, object] = {
         "zero_stage": placement.zero_stage,
+        "offload": placement.offload,
         "activation_checkpointing": placement.activation_checkpointing,
     }
     if placement.micro_batch_tokens:

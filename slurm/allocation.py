@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -34,7 +35,8 @@ def job_runs(owner: Mapping[str, Any]) -> bool | None:
     """Whether the job that a claim names still runs as it did when it claimed; None where SLURM cannot tell.
 
     Args:
-        owner: what the claim says; its `scheduler` holds SLURM_JOB_ID and, once requeued, SLURM_RESTART_COUNT.
+        owner: what the claim says; its `scheduler` holds SLURM_JOB_ID and, once requeued, SLURM_RESTART_COUNT; its
+            `user` is a number.
     """
     theirs = owner.get("scheduler", {})
     if "SLURM_JOB_ID" not in theirs:
@@ -42,7 +44,9 @@ def job_runs(owner: Mapping[str, Any]) -> bool | None:
     try:
         facts = job_facts(theirs["SLURM_JOB_ID"])
     except SlurmError as error:
-        return False if "Invalid job id" in str(error) else None
+        # Of others' jobs SLURM says that, too, where it keeps them private (PrivateData=jobs).
+        mine = owner.get("user", os.getuid()) == os.getuid()
+        return False if mine and "Invalid job id" in str(error) else None
     return facts.get("JobState") == "RUNNING" and facts.get("Restarts", "0") == restarts(theirs)
 
 

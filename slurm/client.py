@@ -127,25 +127,6 @@ def queue(name_prefix: str = "") -> list[QueuedJob]:
     return [job for job in jobs if job.name.startswith(name_prefix)]
 
 
-def ended(name: str) -> list[str]:
-    """Ids of jobs of this exact name that accounting knows, the queue or not; [] where there is no accounting."""
-    try:
-        answer = ask(
-            [
-                "sacct",
-                "--noheader",
-                "--parsable2",
-                "--allocations",
-                "--format=JobID",
-                f"--name={name}",
-                "--starttime=now-30days",
-            ]
-        )
-    except SlurmError:
-        return []
-    return [line for line in answer.split() if line]
-
-
 def start_estimate(script: Path) -> str | None:
     """When SLURM would start the job of a script, e.g. `2026-11-23T08:15:00`; nothing is submitted.
 

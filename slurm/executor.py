@@ -44,6 +44,10 @@ class ArrayJob:
         for text in (self.name, str(self.folder), self.dependency, self.comment):
             if text and not text.isprintable():
                 raise ValueError(f"{text!r} must be one line of printable text to stand in a job's script")
+        if "\\" in str(self.folder):
+            raise ValueError(
+                f"{self.folder}: SLURM drops backslashes from the names of logs; give the store another path"
+            )
 
 
 class ArrayExecutor(submitit.SlurmExecutor):
@@ -83,7 +87,7 @@ class ArrayExecutor(submitit.SlurmExecutor):
 
 def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
     placement = job.placement
-    logs = str(job.folder / "log" / "%a.txt")
+    logs = f"{_as_it_is(job.folder)}/log/%a.txt"
     running = f"%{profile.max_running}" if profile.max_running else ""
     memory = profile.memory_per_rank_gib
     wanted = {
@@ -114,6 +118,11 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
         },
     }
     return {name: value for name, value in wanted.items() if value is not None or name == "wckey"}
+
+
+def _as_it_is(path: Path) -> str:
+    """SLURM takes a % in the names of logs for the begin of a symbol: %j is the job's id."""
+    return str(path).replace("%", "%%")
 
 
 def _gpus(placement: Placement, profile: Profile) -> dict[str, str]:
@@ -153,8 +162,8 @@ def srun(placement: Placement, cpus_per_rank: int, logs: Path, command: tuple[st
         f"--ntasks={placement.ranks}",
         f"--ntasks-per-node={placement.ranks_per_node}",
         f"--cpus-per-task={cpus_per_rank}",  # since 22.05 srun does not take it from sbatch
-        f"--output={logs}/rank-%t.txt",
-        f"--error={logs}/rank-%t.txt",
+        f"--output={_as_it_is(logs)}/rank-%t.txt",
+        f"--error={_as_it_is(logs)}/rank-%t.txt",
         "--open-mode=append",
         *command,
     ]

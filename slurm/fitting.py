@@ -9,7 +9,8 @@ What is tried, in this order, ends with the first that fits:
 4. then activation checkpointing.  It computes a third more FLOPs (a second forward pass for every step's forward and
    backward, Korthikanti et al. 2022), a second GPU costs a whole one.  As micro-batches shrink first, it is
    reached only where even the smallest one lacks memory for its activations;
-5. offload at last, on ever more GPUs again: Adam then runs on the host, and every step waits for PCIe.
+5. offload at last, on ever more GPUs again, where the host's memory is known: Adam then runs on the host, and every
+   step waits for PCIe.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ class Fit:
     """One sentence for each lesser sharding that was rejected."""
 
     def __str__(self) -> str:
+        host = f" and {_gb(self.parts.host)} of the host for each rank" if self.sharding.offload else ""
         return (
             f"{self.sharding} on {_place(self.gpu, self.sharding)}: {_gb(self.parts.total)} of "
-            f"{_gb(self.gpu.memory_bytes)}, {self.sharding.accumulation} × {self.sharding.micro_batch_tokens:,} tokens"
+            f"{_gb(self.gpu.memory_bytes)}{host}, "
+            f"{self.sharding.accumulation} × {self.sharding.micro_batch_tokens:,} tokens"
         )
 
 
@@ -64,16 +67,14 @@ def least_sharding(
     longest_sequence: int,
     host_bytes: float | None = None,
     correction: float = 1.0,
-    may_offload: bool = True,
 ) -> Fit | Misfit:
     """The first sharding, in this module's order, whose peak fits into `gpu`.
 
     Args:
         step_tokens: tokens of one optimizer step, over all ranks.
         longest_sequence: tokens of the longest example, which no micro-batch can be smaller than.
-        host_bytes: memory of one node's host; None leaves it unchecked.
+        host_bytes: host memory of one rank; None is not known: it is left unchecked, and nothing is offloaded.
         correction: what the predicted allocation is multiplied by (`calibrate` on measured peaks).
-        may_offload: whether the engine at hand can.
 
     Raises:
         ValueError: a count is below 1.
@@ -92,7 +93,7 @@ def least_sharding(
     precision: Precision = "bf16" if gpu.bf16 else "fp32"
     why: list[str] = []
     least: tuple[float, Sharding, MemoryParts] | None = None
-    for world_size, zero_stage, offload in _ladder(gpus_per_node, max_gpus, may_offload):
+    for world_size, zero_stage, offload in _ladder(gpus_per_node, max_gpus, host_bytes is not None):
         sharding, parts = None, None
         for tokens, checkpointing in _micro_batches(step_tokens, world_size, longest_sequence):
             accumulation = -(-step_tokens // (world_size * tokens))
@@ -114,13 +115,14 @@ def least_sharding(
     if need <= gpu.memory_bytes:
         assert host_bytes is not None
         limit = (
-            f"the hosts are too small: {sharding} on {_place(gpu, sharding)} needs {_gb(parts.host)} on each node, "
-            f"{_gb(host_bytes)} are there; ask for more host memory, or for fewer GPUs a node"
+            f"the hosts are too small: {sharding} on {_place(gpu, sharding)} needs {_gb(parts.host)} for each rank, "
+            f"{_gb(host_bytes)} are there; ask for more host memory a rank, or allow more GPUs"
         )
     else:
+        unknown = ", or say what memory the host has for each rank: Adam may run there" if host_bytes is None else ""
         limit = (
             f"nothing fits into up to {max_gpus}×{gpu.name}: the least, {sharding} on {_place(gpu, sharding)}, needs "
-            f"{_gb(need)} per GPU and {_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones"
+            f"{_gb(need)} per GPU and {_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{unknown}"
         )
     return Misfit(limit, tuple(why))
 
@@ -133,7 +135,7 @@ def _ladder(gpus_per_node: int, max_gpus: int, may_offload: bool) -> Iterator[tu
         yield from ((world_size, stage, False) for stage in ((0,) if world_size == 1 else (1, 2, 3)))
     if may_offload:
         for world_size in worlds:
-            yield from ((world_size, stage, True) for stage in (2, 3))
+            yield world_size, 3, True
 
 
 def world_sizes(gpus_per_node: int, max_gpus: int) -> list[int]:
@@ -168,7 +170,10 @@ def _reason(gpu: Gpu, sharding: Sharding, parts: MemoryParts, correction: float,
     plain = f"ZeRO-{sharding.zero_stage}{' with offload' if sharding.offload else ''} on {_place(gpu, sharding)}"
     if need <= gpu.memory_bytes:
         assert host_bytes is not None
-        return f"{plain} needs {_gb(parts.host)} on each node's host, {_gb(host_bytes)} are there"
+        return f"{plain} needs {_gb(parts.host)} of host memory a rank, {_gb(host_bytes)} are there"
+    if correction * parts.handed_over > gpu.memory_bytes:
+        whole = _gb(correction * parts.handed_over)
+        return f"{plain} needs {whole} for the whole network before it is sharded, {_gb(gpu.memory_bytes)} are there"
     states = correction * parts.states
     held = "weights and gradients" if sharding.offload else "weights, gradients and Adam"
     if states > gpu.memory_bytes:

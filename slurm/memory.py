@@ -11,6 +11,9 @@ The engine (trainers.engine) accumulates gradients in fp32 beside bf16 weights, 
     fp32       1, 2  4        4 / ranks, and more    12 / ranks        the weights stand twice
     fp32       3     4/ranks  4 / ranks              12 / ranks
 
+Before ZeRO-3 shards the weights, each GPU is given all of them (runtime/engine.py, `_configure_distributed_model`).
+With offload, gradients, master and Adam of ZeRO-3 are in the host's memory.
+
 bench/sizing.py measures these on the real engine; docs/benchmarks/sizing.md compares them with the published formulas
 (16 bytes a parameter: Rajbhandari et al. 2020, arXiv 1910.02054), with DeepSpeed's estimators and with Megatron's
 6 + 12 / ranks.
@@ -18,7 +21,7 @@ bench/sizing.py measures these on the real engine; docs/benchmarks/sizing.md com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Precision = Literal["bf16", "fp32"]
@@ -91,7 +94,7 @@ class Sharding:
     gpus_per_node: int = 1
     zero_stage: int = 0
     offload: bool = False
-    """Master weights, Adam states and reduced gradients on the host (ZeRO-Offload, Ren et al. 2021)."""
+    """Master weights, Adam states and reduced gradients on the host (ZeRO-Offload, Ren et al. 2021), under ZeRO-3."""
     activation_checkpointing: bool = False
     micro_batch_tokens: int = 4096
     """Real tokens per micro-batch and rank."""
@@ -105,8 +108,8 @@ class Sharding:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         if self.zero_stage not in range(4):
             raise ValueError(f"ZeRO has the stages 0 to 3, not {self.zero_stage}")
-        if self.offload and self.zero_stage < 2:
-            raise ValueError(f"offload needs ZeRO-2 or ZeRO-3, not stage {self.zero_stage}")
+        if self.offload and self.zero_stage != 3:
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
         if self.precision not in ("bf16", "fp32"):
             raise ValueError(f"the precision is bf16 or fp32, not {self.precision!r}")
 
@@ -124,7 +127,7 @@ class MemoryParts:
     """Bytes of one rank at its peak.
 
     A step has two peaks, and the higher one counts: in the backward pass (activations, logits) and after it, when
-    gradients are reduced and the optimizer steps (copies).
+    gradients are reduced and the optimizer steps (copies).  Before the first one the network is handed over.
     """
 
     weights: float
@@ -137,10 +140,12 @@ class MemoryParts:
     logits: float
     copies: float
     """Of gradients, after the backward pass."""
+    handed_over: float
+    """The whole network's weights, before anything is sharded."""
     reserve: float
     """Beyond what PyTorch allocates: context, collectives, fragmentation."""
     host: float
-    """On each node's host, for all of its ranks."""
+    """In the host's memory, for this rank."""
 
     @property
     def states(self) -> float:
@@ -150,7 +155,7 @@ class MemoryParts:
     @property
     def allocated(self) -> float:
         """What `torch.cuda.max_memory_allocated` should say."""
-        return self.states + max(self.buffers + self.activations + self.logits, self.copies)
+        return max(self.handed_over, self.states + max(self.buffers + self.activations + self.logits, self.copies))
 
     @property
     def total(self) -> float:
@@ -158,7 +163,7 @@ class MemoryParts:
 
 
 def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
-    """Memory of a training step of `model` under `sharding`, per GPU (and per node on the host)."""
+    """Memory of a training step of `model` under `sharding`, per rank."""
     parameters, ranks = model.parameters, sharding.world_size
     width = value_bytes(sharding.precision)
     stage = sharding.zero_stage
@@ -169,7 +174,8 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
     largest_gradient = float((width + 4) * model.embedding_parameters)
     shard = parameters / ranks
 
-    weights, gradients, optimizer = float(width * parameters), 4 * shard, 12 * shard
+    handed_over = weights = float(width * parameters)
+    gradients, optimizer = 4 * shard, 12 * shard
     buffers, copies = float(width * bucket), max(4 * shard, largest_gradient)
     if stage == 3:
         kept = model.persistent_parameters if ranks > 1 else 0
@@ -189,18 +195,19 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
         if stage == 1:
             buffers += 4 * parameters - gradients  # accumulated whole, reduced at the step's end
 
-    ranks_on_node = min(ranks, sharding.gpus_per_node)
-    host = float(HOST_LOAD_BYTES * parameters * ranks_on_node)
+    host = float(HOST_LOAD_BYTES * parameters)
     if sharding.offload:
-        # Adam's states and fp32 gradients, accumulated apart from those handed to Adam, and a bf16 staging buffer.
-        host = max(host, ranks_on_node * (optimizer + 2 * gradients + width * shard))
+        # Adam's states, and fp32 gradients twice: as they are accumulated, and as Adam is handed them.
+        host = max(host, optimizer + 2 * gradients)
         gradients, optimizer = 0.0, 0.0
         copies = largest_gradient
     activations = activation_bytes(model, sharding)
     logits = LOGIT_BYTES * model.logits_per_token * sharding.micro_batch_tokens
-    parts = MemoryParts(weights, gradients, optimizer, buffers, activations, logits, copies, 0.0, host)
+    parts = MemoryParts(
+        weights, gradients, optimizer, buffers, activations, logits, copies, handed_over, reserve=0.0, host=host
+    )
     reserve = CONTEXT_BYTES + COLLECTIVES_BYTES * (ranks > 1) + FRAGMENTATION * parts.allocated
-    return MemoryParts(weights, gradients, optimizer, buffers, activations, logits, copies, reserve, host)
+    return replace(parts, reserve=reserve)
 
 
 def value_bytes(precision: Precision) -> int:

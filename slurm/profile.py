@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slurm.commented import commented
 
@@ -48,12 +48,20 @@ class Placement(_Settings):
     """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
     zero_stage: int = Field(default=0, ge=0, le=3)
     """DeepSpeed ZeRO stage."""
+    offload: bool = False
+    """Adam runs on the host, from the host's memory; needs ZeRO-3."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
     micro_batch_tokens: int | None = Field(default=None, gt=0)
     """Padded tokens per micro-batch and rank; None is the sweep's own."""
     why: str = "set by hand"
     """What `retain plan` says about it."""
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Placement:
+        if self.offload and self.zero_stage != 3:
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
+        return self
 
     @property
     def ranks(self) -> int:

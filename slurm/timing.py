@@ -21,6 +21,8 @@ LAYER_START_S = 1e-3
 ACHIEVED = 0.35
 """Share of a GPU's peak that training reaches: 33 to 46 % for 1 to 8 billion parameters on H100s (llm-foundry's and
 torchtitan's tables)."""
+HOST_BYTES_PER_S = 1e10
+"""Of Adam's traffic, when it runs on the host: a rank's share of the host's memory and of PCIe, a guess."""
 START_S = 30.0
 """Reading data and encoder, and building the engine."""
 RECOMPUTING = 4 / 3
@@ -88,7 +90,9 @@ CPU_CORE = Speed(2e10, 1e10, start_s=1.0)
 """One core; a stage starts in a process that has torch and data already."""
 
 
-def expected_s(work: Work, speed: Speed, world_size: int = 1, activation_checkpointing: bool = False) -> float:
+def expected_s(
+    work: Work, speed: Speed, world_size: int = 1, activation_checkpointing: bool = False, offload: bool = False
+) -> float:
     """Seconds of a stage as the numbers say, uncorrected.
 
     Raises:
@@ -98,7 +102,8 @@ def expected_s(work: Work, speed: Speed, world_size: int = 1, activation_checkpo
         raise ValueError(f"a stage runs on at least 1 rank, not on {world_size}")
     recomputing = RECOMPUTING if activation_checkpointing else 1.0
     flops = work.training_flops * recomputing + work.forward_flops
-    step_s = ADAM_TRAFFIC_BYTES * work.parameters / world_size / speed.bytes_per_s + work.layers * speed.layer_start_s
+    adam_s = ADAM_TRAFFIC_BYTES * work.parameters / world_size / (HOST_BYTES_PER_S if offload else speed.bytes_per_s)
+    step_s = adam_s + work.layers * speed.layer_start_s
     return speed.start_s + work.steps * step_s + flops / (speed.flops_per_s * world_size)
 
 

@@ -80,6 +80,7 @@ class Claim:
         owner = {
             "job": job,
             "host": socket.gethostname(),
+            "user": os.getuid(),
             "pid": os.getpid(),
             "process_started": psutil.Process().create_time(),
             "scheduler": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},

@@ -248,14 +248,20 @@ def deepspeed_config(recipe: Recipe | None, execution: Execution, world_size: in
         # its master weights.  ZeRO-1 shards states over the ranks there are.
         zero_stage = max(1, zero_stage)
     bucket = min(-(-parameters // BUCKET_ALIGNMENT) * BUCKET_ALIGNMENT, LARGEST_BUCKET)
+    zero: dict[str, Any] = {"stage": zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+    if recipe is not None and execution.offload:
+        # Only ZeRO-3 accumulates gradients in fp32 there (ZeRO-2's buffers are bf16).  Not pinned: PyTorch rounds
+        # pinned memory up to powers of two, and the host's is what is short.
+        zero["offload_optimizer"] = {"device": "cpu"}
     return {
         "train_batch_size": world_size,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": recipe.gradient_clipping if recipe is not None and zero_stage else 0.0,
         # DeepSpeed's default buckets of 2 GB would be made for a model of a megabyte, too.
-        "zero_optimization": {"stage": zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # its own Adam for the host needs a compiler
         "bf16": {"enabled": bf16},
         "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": 10**9,

@@ -317,6 +317,8 @@ class Execution(Frozen):
     """auto: bf16 where the device has it, fp32 on a CPU."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage: the least that fits."""
+    offload: bool = False
+    """Keep master weights and Adam's states in the host's memory, and step there: the last resort; needs ZeRO-3."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
     graphs: bool = True
@@ -327,3 +329,9 @@ class Execution(Frozen):
     """Seconds between checkpoints."""
     threads: int | None = Field(default=None, gt=0)
     """CPU threads per process; None leaves torch's choice."""
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Execution:
+        if self.offload and self.zero_stage != 3:
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}: set zero_stage: 3, or offload: false")
+        return self

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from slurm.devcluster.daemons import Daemon, DevClusterError
+from slurm.devcluster.daemons import Daemon, DevClusterError, alone_at
 from slurm.devcluster.node import NAMESPACES, NODE_INIT, Node
 from slurm.devcluster.packages import PATH, install_command, missing_packages
 from slurm.devcluster.settings import Settings, free_ports, short_host
@@ -144,30 +144,32 @@ class DevCluster:
         Args: what `Settings` says of them; nodes are isolated only where this machine allows it.
 
         Raises:
-            DevClusterError: this machine cannot, or a daemon would not start; nothing is left running.
+            DevClusterError: this machine cannot, or a daemon would not start; nothing is left running.  Or another
+                process brings it up or takes it down at this moment.
         """
-        self.check_machine()
-        if self.is_up:
-            return self
-        settings = Settings(
-            root=str(self.root),
-            nodes=nodes,
-            gpus=gpus,
-            cpus=cpus,
-            memory_mb=memory_mb,
-            max_array_size=max_array_size,
-            grace_time_s=grace_time_s,
-            isolated=isolated and has_namespaces(),
-            host=short_host(),
-            first_port=free_ports(nodes + 2),
-        )
-        self.down()
-        try:
-            self._write(settings)
-            self._start()
-        except BaseException:
-            self.down()
-            raise
+        with alone_at(self.root):
+            self.check_machine()
+            if self.is_up:
+                return self
+            settings = Settings(
+                root=str(self.root),
+                nodes=nodes,
+                gpus=gpus,
+                cpus=cpus,
+                memory_mb=memory_mb,
+                max_array_size=max_array_size,
+                grace_time_s=grace_time_s,
+                isolated=isolated and has_namespaces(),
+                host=short_host(),
+                first_port=free_ports(nodes + 2),
+            )
+            self._end()
+            try:
+                self._write(settings)
+                self._start()
+            except BaseException:
+                self._end()
+                raise
         return self
 
     def check_machine(self) -> None:
@@ -184,12 +186,13 @@ class DevCluster:
             raise DevClusterError(f"{self.root} holds other files: give the cluster a folder of its own.")
 
     def down(self) -> None:
-        """Take it down: no process, listener or mount is left.  The folder stays, for its logs, until the next `up`."""
-        if self.settings():
-            for node in self.nodes:
-                node.kill()
-            for daemon in reversed(self.daemons):
-                daemon.stop()
+        """Take it down: no process, listener or mount is left.  The folder stays, for its logs, until the next `up`.
+
+        Raises:
+            DevClusterError: another process brings it up or takes it down at this moment.
+        """
+        with alone_at(self.root):
+            self._end()
 
     def __enter__(self) -> DevCluster:
         return self
@@ -215,6 +218,13 @@ class DevCluster:
 
     # How.
 
+    def _end(self) -> None:
+        if self.settings():
+            for node in self.nodes:
+                node.kill()
+            for daemon in reversed(self.daemons):
+                daemon.stop()
+
     def _settings(self) -> Settings:
         if (settings := self.settings()) is None:
             raise DevClusterError(f"There is no cluster under {self.root}: bring one up first.")
@@ -223,10 +233,11 @@ class DevCluster:
     def _write(self, settings: Settings) -> None:
         if self.root.exists():
             shutil.rmtree(self.root)
+        self.root.mkdir(parents=True)
+        settings.save()  # before anything else: by it the folder is known for a cluster's
         for folder in FOLDERS:
-            (self.root / folder).mkdir(parents=True)
+            (self.root / folder).mkdir()
         self.root.chmod(0o755)
-        settings.save()
         settings.write_files()
         for node in self.nodes:
             node.daemon.folder.mkdir()

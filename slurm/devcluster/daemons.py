@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,26 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = READY_
         if time.monotonic() > end:
             raise DevClusterError(f"Waited {timeout_s:.0f} s in vain for {what}.")
         time.sleep(POLL_S)
+
+
+@contextmanager
+def alone_at(root: Path) -> Iterator[None]:
+    """Two that brought one cluster up at once would overwrite each other's files and lose each other's daemons.
+
+    The kernel holds a name as long as this process lives: one that is killed leaves nothing behind.
+
+    Raises:
+        DevClusterError: another process is at the cluster under this root.
+    """
+    with socket.socket(socket.AF_UNIX) as held:
+        try:
+            held.bind(f"\0retain-devcluster-{hashlib.sha256(os.fsencode(root)).hexdigest()}")
+        except OSError:
+            raise DevClusterError(
+                f"Another process is bringing the cluster under {root} up or taking it down: try again when it is "
+                "done, or give this one another folder, e.g. --root /run/mine."
+            ) from None
+        yield
 
 
 def end(processes: list[psutil.Process]) -> None:

@@ -21,6 +21,7 @@ from launch.operate import let_again
 from launch.records import in_queue
 from launch.snapshot import Snapshot
 from slurm.client import cancel, queue
+from slurm.profile import load_profile
 from tests.cluster.jobs import queued, wait_until
 from tests.cluster.sweeps import CODE, SmallSweep, outcome
 from tests.cluster.test_submission import retain
@@ -153,11 +154,12 @@ def hooked(folder: Path, code: str) -> Snapshot:
     return Snapshot(folder, None, False)
 
 
-SLOW = """
-import time, trainers.engine
+SLOW_AT_FIRST = """
+import os, time, trainers.engine
 whole = trainers.engine.Engine.step
 def step(self, *args, **kwargs):
-    time.sleep(0.6)
+    if "SLURM_RESTART_COUNT" not in os.environ:
+        time.sleep(0.6)
     return whole(self, *args, **kwargs)
 trainers.engine.Engine.step = step
 """
@@ -167,7 +169,7 @@ def test_at_the_time_limit_a_job_saves_and_is_requeued(cluster, sweep, undisturb
     expected = undisturbed(None)
     monkeypatch.setenv("PYTHONPATH", str(CODE))
     one = sweep(**LONG)
-    replace(one.submitter, code=hooked(tmp_path / "hook", SLOW)).submit()
+    replace(one.submitter, code=hooked(tmp_path / "hook", SLOW_AT_FIRST)).submit()
     one.wait_for_step(FIRST, 5)
     cluster.run("scontrol", "update", f"JobId={one.job_of(FIRST)}", "TimeLimit=1")
     assert_nothing_happened(one, expected)
@@ -282,10 +284,12 @@ def test_a_queue_that_cannot_be_asked_is_told_and_the_store_shown(cluster, sweep
     assert "1 completed" in done.stdout
 
 
-def test_status_needs_no_accounting(cluster, sweep):
+def test_no_command_needs_accounting(cluster, sweep, tmp_path):
     one = sweep(targets=["tatoeba"], intermediates=["none"])
     cluster.accounting.stop()
     try:
+        assert retain("init", tmp_path / "found.yaml").returncode == 0
+        assert load_profile(tmp_path / "found.yaml").account is None
         one.submit()
         assert set(one.wait().values()) == {"completed"}, one.logs()
     finally:

@@ -16,7 +16,7 @@ import pytest
 
 from slurm.devcluster import DevCluster, DevClusterError, daemons, packages
 from slurm.devcluster import cluster as cluster_module
-from slurm.devcluster.daemons import Daemon, runs_in
+from slurm.devcluster.daemons import Daemon, alone_at, runs_in
 from slurm.devcluster.settings import EPHEMERAL, free_ports
 from tests.cluster.jobs import sbatch, wait_for_running
 
@@ -174,6 +174,17 @@ def test_a_file_that_is_not_of_a_cluster_is_not_taken_for_one(as_root, tmp_path,
 def test_a_path_that_sockets_cannot_have_is_refused(as_root, root):
     with pytest.raises(DevClusterError, match="absolute path of at most 60 characters"):
         DevCluster(Path(root)).up()
+
+
+def test_while_one_brings_a_cluster_up_another_is_refused(as_root, short_folder):
+    busy = short_folder / "busy"
+    with alone_at(busy):
+        for action in ("up", "down"):
+            refused = retain("devcluster", action, "--root", busy)
+            assert refused.returncode == 2
+            assert "Another process is bringing the cluster under" in refused.stderr
+        assert not busy.exists()
+    assert retain("devcluster", "down", "--root", busy).returncode == 0
 
 
 @pytest.mark.parametrize("size", [{"nodes": 0}, {"nodes": 201}, {"gpus": -1}, {"cpus": 0}], ids=str)

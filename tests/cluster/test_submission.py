@@ -141,6 +141,25 @@ def test_two_sweeps_of_one_store_share_what_both_need(sweep, full, mirror, tmp_p
     assert done.stages == len(other.plan.stages) - len(shared)
 
 
+def test_where_jobs_are_private_slurm_does_not_know_the_living_job_of_another_user(full, cluster):
+    """So `slurm.allocation.job_runs` must not take that word for an end, or the job's stage would be taken over."""
+    conf = cluster.root / "etc/slurm.conf"
+    before = conf.read_text()
+    (job,) = (job.job_id for job in queue() if job.living)
+    try:
+        conf.write_text(f"{before}\nPrivateData=jobs\n")
+        cluster.run("scontrol", "reconfigure")
+        asked = ["scontrol", "show", "job", job]
+        asked_by = {
+            user: subprocess.run(asked, user=user, capture_output=True, text=True) for user in ("root", "nobody")
+        }
+    finally:
+        conf.write_text(before)
+        cluster.run("scontrol", "reconfigure")
+    assert "JobState=RUNNING" in asked_by["root"].stdout
+    assert "Invalid job id" in asked_by["nobody"].stderr
+
+
 @pytest.fixture
 def failing_prolog(cluster):
     """Every node fails in what an administrator has it run before a job; call it to mend them."""
@@ -228,14 +247,27 @@ def test_what_slurm_refuses_is_told_in_its_words(sweep, profile, said):
     assert not stages_in_queue(one)
 
 
+def test_a_qos_that_refuses_more_jobs_is_told_with_the_way_on(sweep, full):
+    one = sweep({"qos": "tiny"})
+    with pytest.raises(SlurmError, match=r"QOSMaxSubmitJobPerUserLimit.*max_submitted"):
+        one.submit()
+    sent = stages_in_queue(one)
+    assert len(set(sent)) == len(sent) < len(one.plan.stages)
+    again = one.under(max_submitted=3).submit()  # the job that takes the nodes counts, too
+    assert again.stages == 0
+    assert again.left == len(one.plan.stages) - len(sent)
+
+
 def test_more_gpus_than_a_node_has_are_refused_before_anything_is_sent(sweep):
     with pytest.raises(ProfileError, match="more GPUs than the 2"):
         sweep({"scales": {"sandbox-s": {"ranks_per_node": 3}}}).submit()
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", 'say "hi"', "$(touch pwned)", "semi;colon", "ünï"])
-def test_a_store_with_any_name_works_and_no_shell_reads_it(sweep, tmp_path, name):
-    one = sweep(intermediates=["none"], targets=["tatoeba"], store=str(tmp_path / name / "store"))
+def test_a_store_with_any_name_works_and_no_shell_reads_it(sweep, tmp_path):
+    folder = tmp_path.joinpath(
+        "a b", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "semi;colon #", "100%j", "ünï"
+    )
+    one = sweep(intermediates=["none"], targets=["tatoeba"], store=str(folder / "store"))
     one.submit()
     assert set(one.wait().values()) == {"completed"}, one.logs()
     assert not list(Path.cwd().glob("pwned")) + list(tmp_path.rglob("pwned"))

@@ -17,6 +17,7 @@ from launch.sizes import model_size
 from launch.sweep import load_sweep
 from slurm.gpus import GPUS
 from slurm.memory import Sharding, peak
+from slurm.profile import Placement
 from slurm.timing import CPU_CORE, Speed, expected_s
 from trainers.files import write_json
 from trainers.stage import Execution
@@ -102,8 +103,11 @@ def test_what_ran_on_a_cpu_teaches_nothing_about_a_gpu(planned):
 def test_each_scale_is_timed_on_its_own_ranks(planned):
     alone = predict(*planned).seconds
     stage = next(stage for stage in planned[0].stages if stage.train)
-    together = predict(*planned, ranks={stage.scale.name: 4}).seconds
-    assert together[stage.key] < alone[stage.key]
+    on_four = Placement(ranks_per_node=4, zero_stage=3)
+    together = predict(*planned, placements={stage.scale.name: on_four}).seconds[stage.key]
+    assert together < alone[stage.key]
+    recomputed = on_four.model_copy(update={"activation_checkpointing": True})
+    assert together < predict(*planned, placements={stage.scale.name: recomputed}).seconds[stage.key]
 
 
 def begin(planned, stage, saved: int | None, step_s: float) -> None:

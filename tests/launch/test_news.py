@@ -46,7 +46,7 @@ def sweep(sweep_file, tmp_path, webhook):
     store = Store(tmp_path / "store")
     secret = tmp_path / "webhook"
     secret.write_text(webhook[0] + "\n")
-    announce(store.root, "small", News(stages=tuple(stage.key for stage in plan.stages), webhook_file=secret))
+    announce(store.root, "small", News(stages=plan.stages, webhook_file=secret))
     return plan, store
 
 
@@ -87,6 +87,37 @@ def test_what_is_left_to_a_person_is_a_failure_though_the_stage_left_no_word(swe
     write_verdict(store.open(plan.stages[1]), Verdict(record=record, decision=decide(record)))
     tell(store, "small")
     assert sum("first failure" in text for text in webhook[1]) == told
+
+
+def test_a_sweep_is_over_when_all_that_is_left_waits_for_what_failed(sweep, webhook):
+    plan, store = sweep
+    intermediate = next(stage for stage in plan.stages if stage.kind == "intermediate")
+    record = ExitRecord(cause=Cause.CRASH, evidence="a line")
+    write_verdict(store.open(intermediate), Verdict(record=record, decision=decide(record)))
+    tell(store, "small")
+    for stage in plan.stages:
+        if stage.parent is None and stage is not intermediate:
+            finish(store, stage)
+    tell(store, "small")
+    assert [text.partition(":")[0] for text in webhook[1]] == [
+        "Sweep small has its first failure",
+        "Sweep small is over",
+    ]
+    assert "blocked" in webhook[1][-1]
+
+
+def test_a_sweep_is_not_over_while_what_diverged_is_tried_again(sweep, webhook):
+    plan, store = sweep
+    told = News.model_validate_json((store.root / "slurm/news/small.json").read_text())
+    announce(store.root, "small", told.model_copy(update={"retries": 1}))
+    diverged = next(stage for stage in plan.stages if stage.train and stage.parent is None and stage.kind == "target")
+    for stage in plan.stages:
+        finish(store, stage, outcome="diverged" if stage is diverged else "completed")
+    tell(store, "small")
+    assert not [text for text in webhook[1] if "is over" in text]
+    finish(store, diverged.model_copy(update={"retry": 1}))
+    tell(store, "small")
+    assert "Sweep small is over" in webhook[1][-1]
 
 
 def test_a_new_submission_may_tell_again(sweep, webhook):

@@ -12,6 +12,7 @@ from launch.loading import load
 from launch.placing import gpu_of, place, placements
 from launch.plan import Plan, make_plan
 from launch.sizes import model_size
+from launch.submit import execution_at
 from slurm.gpus import GIB, GPUS
 from slurm.memory import Sharding, peak
 from slurm.profile import Placement, Profile, ProfileError
@@ -63,6 +64,20 @@ def test_a_placement_set_by_hand_is_judged_by_what_was_measured(tmp_path):
     teach(plan, held=9.0)
     with pytest.raises(ProfileError, match="take it out"):
         place(plan, by_hand)
+
+
+def test_adam_runs_on_the_host_where_nothing_else_fits_and_its_memory_is_known(tmp_path):
+    plan = make_plan(grid(store=tmp_path, scales=("xxl",), intermediates=("none",), targets=("xnli",)))
+    small = PROFILE.model_copy(update={"nodes": 1, "gpus_per_node": 2})
+    with pytest.raises(ProfileError, match="say what memory the host has for each rank"):
+        place(plan, small)
+    known = small.model_copy(update={"memory_per_rank_gib": 240.0})
+    placed = place(plan, known)["xxl"]
+    assert (placed.placement.ranks, placed.placement.zero_stage, placed.placement.offload) == (1, 3, True)
+    execution = execution_at(plan.sweep.execution, placed.placement)
+    assert execution.offload
+    by_hand = known.model_copy(update={"scales": {"xxl": placed.placement}})
+    assert place(plan, by_hand)["xxl"].peak_bytes == pytest.approx(placed.peak_bytes)
 
 
 def gpu(name: str | None, **changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -35,3 +36,19 @@ def test_a_controller_that_is_away_says_nothing_of_the_end(monkeypatch):
 
     monkeypatch.setattr(allocation, "job_facts", away)
     assert allocation.deadline("1") is None
+
+
+@pytest.mark.parametrize(
+    ("user", "error", "runs"),
+    [
+        (os.getuid(), "Invalid job id specified", False),
+        (os.getuid() + 1, "Invalid job id specified", None),  # PrivateData=jobs: it may well run
+        (os.getuid(), "Unable to contact slurm controller", None),
+    ],
+)
+def test_a_job_that_slurm_does_not_show_has_ended_if_it_is_ours(monkeypatch, user, error, runs):
+    def refuse(job_id: str) -> dict[str, str]:
+        raise SlurmError(error)
+
+    monkeypatch.setattr(allocation, "job_facts", refuse)
+    assert allocation.job_runs({"user": user, "scheduler": {"SLURM_JOB_ID": "7"}}) is runs

@@ -82,11 +82,18 @@ def test_a_hostile_command_stays_one_word(tmp_path, word):
     assert shlex.split(body)[-1] == word
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", '"', "$(touch x)", "`x`", "a;b #", "ü", "日本語", "\\", "*"])
+@pytest.mark.parametrize("name", ["a b", "it's", '"', "$(touch x)", "`x`", "a;b #", "ü", "日本語", "100%j", "*"])
 def test_a_hostile_folder_stays_in_its_directive(tmp_path, name):
     text = ArrayExecutor(job(tmp_path / name), PROFILE).text()
     (line,) = (line for line in text.splitlines() if line.startswith("#SBATCH --output="))
-    assert shlex.split(line.removeprefix("#SBATCH ")) == [f"--output={tmp_path}/{name}/log/%a.txt"]
+    as_slurm_reads_it = [f"--output={tmp_path}/{name.replace('%', '%%')}/log/%a.txt"]
+    assert shlex.split(line.removeprefix("#SBATCH ")) == as_slurm_reads_it
+    assert f"--output={tmp_path}/{name.replace('%', '%%')}/rank-%t.txt" in srun(Placement(), 1, tmp_path / name, ())
+
+
+def test_a_folder_whose_name_slurm_would_change_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="SLURM drops backslashes"):
+        job(tmp_path / "a\\b")
 
 
 @pytest.mark.parametrize("bad", ["\n", "\r", "\t", "\0", "\x1b", "\u2028"])

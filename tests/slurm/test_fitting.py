@@ -56,30 +56,44 @@ def test_every_rejected_step_says_what_it_lacks():
 
 
 def test_what_fits_nowhere_names_the_limit():
-    found = fit("xxl", "A100-40", most=2, may_offload=False)
+    found = fit("xxl", "A100-40", most=2)
     assert isinstance(found, Misfit)
     assert "nothing fits into up to 2×A100-40" in found.limit
     assert "ZeRO-3" in found.limit
     assert "42.3 GB are there" in found.limit
+    assert "say what memory the host has for each rank" in found.limit
     assert len(found.why) == 1 + 3
 
 
 def test_offload_comes_last_and_a_small_host_is_named():
-    found = fit("xxl", "A100-80", most=1)
+    found = fit("xxl", "A100-80", most=1, host_bytes=250e9)
     assert isinstance(found, Fit)
     assert found.sharding.offload
-    assert found.sharding.world_size == 1
+    assert (found.sharding.world_size, found.sharding.zero_stage) == (1, 3)
+    assert "and 214.3 GB of the host for each rank" in str(found)
+    assert found.parts.host == pytest.approx(20 * KNOWN["xxl"].shape.parameters, rel=0.01)
     without = fit("xxl", "A100-80", most=1, host_bytes=64e9)
     assert isinstance(without, Misfit)
     assert "the hosts are too small" in without.limit
     assert "64.0 GB are there" in without.limit
-    assert fit("xxl", "A100-80", most=8).sharding.offload is False
+    assert fit("xxl", "A100-80", most=8, host_bytes=250e9).sharding.offload is False
+
+
+def test_nothing_is_offloaded_to_a_host_that_nobody_knows():
+    assert isinstance(fit("xxl", "A100-80", most=1), Misfit)
+
+
+def test_a_gpu_must_hold_the_whole_network_before_it_is_sharded():
+    """In fp32, XXL's 43 GB are more than any V100 has, however many there are."""
+    found = fit("xxl", "V100-32", most=32)
+    assert isinstance(found, Misfit)
+    assert any("42.9 GB for the whole network before it is sharded, 34.0 GB are there" in one for one in found.why)
 
 
 def test_a_host_that_cannot_load_the_encoder_on_each_rank_keeps_ranks_away():
-    found = fit("xxl", "A100-40", host_bytes=200e9)  # eight ranks would read 43 GB each
+    found = fit("xxl", "A100-40", host_bytes=32e9)
     assert isinstance(found, Misfit)
-    assert any("needs 342.8 GB on each node's host" in one for one in found.why)
+    assert any("needs 42.9 GB of host memory a rank, 32.0 GB are there" in one for one in found.why)
 
 
 def test_a_correction_by_measured_peaks_decides():

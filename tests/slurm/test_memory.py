@@ -65,7 +65,7 @@ def test_recomputing_never_takes_more_but_for_a_single_layer(model, sharding):
     assert recomputed <= kept or (model.layers == 1 and recomputed <= kept + layer_input)
 
 
-@given(models, shardings.filter(lambda one: one.zero_stage >= 2))
+@given(models, shardings.filter(lambda one: one.zero_stage == 3))
 def test_offload_moves_states_from_the_gpu_to_the_host(model, sharding):
     here, away = peak(model, sharding), peak(model, replace(sharding, offload=True))
     assert away.states < here.states
@@ -145,7 +145,7 @@ def test_states_of_the_real_engine_are_predicted_within_a_tenth(tmp_path):
     from bench.held import measure
 
     found = measure(tmp_path, world_sizes=(1, 2), scales=("sandbox-s",))
-    assert len(found) == 2 * 2 * 4
+    assert len(found) == 2 * 2 * 5
     for one in found:
         assert abs(one.error) < 0.10, one
 
@@ -179,7 +179,7 @@ def test_every_measured_gpu_peak_is_within_a_tenth():
         ({"world_size": 0}, "world_size must be at least 1, but is 0"),
         ({"micro_batch_tokens": -5}, "micro_batch_tokens must be at least 1, but is -5"),
         ({"zero_stage": 4}, "stages 0 to 3, not 4"),
-        ({"zero_stage": 1, "offload": True}, "offload needs ZeRO-2 or ZeRO-3, not stage 1"),
+        ({"zero_stage": 2, "offload": True}, "offload needs ZeRO-3, not stage 2"),
         ({"precision": "fp16"}, "bf16 or fp32, not 'fp16'"),
     ],
 )

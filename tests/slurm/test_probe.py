@@ -15,7 +15,9 @@ CONFIG = "ClusterName = big\nSelectType = select/cons_tres\nAccountingStorageTyp
 def cluster(monkeypatch):
     """Fakes SLURM's commands: GRES and features of a partition's nodes, and what sacctmgr says."""
 
-    def answers(*nodes: tuple[str, str], associations: str = "nlp||\n", qos: str | SlurmError = "") -> None:
+    def answers(
+        *nodes: tuple[str, str], associations: str = "nlp||\n", qos: str | SlurmError = "", config: str = CONFIG
+    ) -> None:
         def ask(command: list[str]) -> str:
             if command[0] == "sinfo" and command[-1] == "%G|%f":
                 return "".join(f"{gpus}|{features}\n" for gpus, features in nodes)
@@ -24,7 +26,8 @@ def cluster(monkeypatch):
                     f"gpu*|4|{gpus}|32|256000|2-00:00:00\n" for gpus in dict.fromkeys(gpus for gpus, _ in nodes)
                 )
             if command[0] == "scontrol":
-                return CONFIG
+                return config
+            assert "slurmdbd" in config, "where there is no accounting nobody is to be asked"
             if "association" in command:
                 return associations
             if isinstance(qos, SlurmError):
@@ -88,3 +91,10 @@ def test_a_qos_whose_limits_nobody_tells_is_named_all_the_same(cluster):
     assert probe.probe()[1]["qos"] == "sacctmgr: you may name long"
     cluster(("gpu:h100:4", ""), associations="")
     assert probe.probe()[1]["qos"] == "sacctmgr: none found"
+
+
+def test_a_cluster_without_accounting_has_no_account_and_no_limits(cluster):
+    cluster(("gpu:h100:4", ""), config=CONFIG.replace("slurmdbd", "none"))
+    profile, notes = probe.probe()
+    assert (profile.account, profile.max_submitted) == (None, None)
+    assert notes["qos"] == "sacctmgr: none found"

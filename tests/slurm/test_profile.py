@@ -51,6 +51,7 @@ def test_what_init_writes_is_read_back_and_says_what_each_field_is(tmp_path):
         ({"partitoin": "gpu"}, "did you mean 'partition'"),
         ({"scales": {"xl": {"zero_stag": 3}}}, "did you mean 'zero_stage'"),
         ({"scales": {"xl": {"zero_stage": 4}}}, "zero_stage"),
+        ({"scales": {"xl": {"zero_stage": 2, "offload": True}}}, "offload needs ZeRO-3, not stage 2"),
         ({"scales": {"xl": {"ranks_per_node": 5}}}, "more GPUs than the 4"),
         ({"scales": {"xl": {"nodes": 9}}}, "more than the 8"),
     ],

@@ -22,6 +22,13 @@ STILL_EXECUTIONS = {
     "one batch, ZeRO-3": Execution(micro_batch_tokens=8192, zero_stage=3),
 }
 """How the still stages are evaluated on two ranks: in the second way a rank has nothing to do."""
+SHARDINGS = {
+    **{f"zero{stage}": Execution(zero_stage=stage, checkpoint_every_s=1e9) for stage in range(4)},
+    "offload": Execution(zero_stage=3, offload=True, checkpoint_every_s=1e9),
+}
+"""Every way to share the states, by the name that stores have for it."""
+BF16 = ("zero1", "zero3", "offload")
+"""Those that two ranks train in bf16 as well."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -123,18 +130,15 @@ def two_ranks(
     works = [Work(stage, root / "undisturbed", mirror.root) for stage in arm]
     for name, execution in STILL_EXECUTIONS.items():
         works += [Work(stage, root / name, mirror.root, execution) for stage in still_stages]
-    for zero_stage in range(4):
-        execution = Execution(zero_stage=zero_stage, micro_batch_tokens=256, checkpoint_every_s=1e9)
+    for name, sharding in SHARDINGS.items():
+        execution = sharding.model_copy(update={"micro_batch_tokens": 256})
         for layer_norm, stage in found.calm.items():
-            works.append(Work(stage, root / f"zero{zero_stage}-{layer_norm}", mirror.root, execution))
-            stopped = root / f"stopped-zero{zero_stage}-{layer_norm}"
+            works.append(Work(stage, root / f"{name}-{layer_norm}", mirror.root, execution))
+            stopped = root / f"stopped-{name}-{layer_norm}"
             works.append(Work(stage, stopped, mirror.root, execution, stop_at=STEPS // 2))
-    for zero_stage in (1, 3):
-        execution = Execution(zero_stage=zero_stage, precision="bf16", micro_batch_tokens=256, checkpoint_every_s=1e9)
-        works += [
-            Work(found.calm[layer_norm], root / f"bf16-zero{zero_stage}-{layer_norm}", mirror.root, execution)
-            for layer_norm in found.calm
-        ]
+            if name in BF16:
+                bf16 = execution.model_copy(update={"precision": "bf16"})
+                works.append(Work(stage, root / f"bf16-{name}-{layer_norm}", mirror.root, bf16))
     run_on_ranks(root / "ranks", 2, works)
     return found
 
@@ -145,7 +149,7 @@ class TwoRanks:
 
     root: Path
     calm: dict[str, Stage] = field(default_factory=dict)
-    """The stage without dropout that was trained under every ZeRO stage, by LayerNorm placement."""
+    """The stage without dropout that was trained under every sharding, by LayerNorm placement."""
 
     def entry(self, store: str, stage: Stage) -> StageEntry:
         return Store(self.root / store).entry(stage.key)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trainers.conftest import SHARDINGS
 from tests.trainers.stages import (
     STEPS,
     Ranks,
@@ -124,13 +125,13 @@ def test_preempted_probes_of_several_tasks_are_those_of_the_undisturbed_run(tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_preempted_run_resumes_bit_for_bit_under_every_zero_stage_and_precision(
-    tmp_path, mirror, arm, zero_stage, precision
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_preempted_run_resumes_bit_for_bit_under_every_sharding_and_precision(
+    tmp_path, mirror, arm, sharding, precision
 ):
     """bf16: the fp32 master weights and Adam's states are what must come back."""
     stores = Store(tmp_path / "undisturbed"), Store(tmp_path / "preempted")
-    execution = Execution(zero_stage=zero_stage, precision=precision, checkpoint_every_s=1e9)
+    execution = SHARDINGS[sharding].model_copy(update={"precision": precision})
     run_here(arm[0], stores[0], mirror, execution=execution)
     asked = iter(range(STEPS))
     assert run_here(arm[0], stores[1], mirror, execution=execution, should_stop=lambda: next(asked) == 3) == "preempted"
@@ -152,17 +153,17 @@ def test_checkpoints_of_a_finished_stage_are_gone(arm, undisturbed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer_norm", ["post", "pre"])
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_run_stopped_on_two_ranks_goes_on_alone(mirror, two_ranks, zero_stage, layer_norm):
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_run_stopped_on_two_ranks_goes_on_alone(mirror, two_ranks, sharding, layer_norm):
     """Without dropout: it is drawn per micro-batch, and another world size cuts differently."""
     stage = two_ranks.calm[layer_norm]
-    store = Store(two_ranks.root / f"stopped-zero{zero_stage}-{layer_norm}")
+    store = Store(two_ranks.root / f"stopped-{sharding}-{layer_norm}")
     entry = store.entry(stage.key)
     assert entry.events("ended")[-1]["outcome"] == "preempted"
     assert not entry.done
-    run_here(stage, store, mirror, execution=Execution(zero_stage=zero_stage, checkpoint_every_s=1e9))
+    run_here(stage, store, mirror, execution=SHARDINGS[sharding])
     assert entry.events("resumed")[-1]["step"] == STEPS // 2 + 1
-    undisturbed = two_ranks.entry(f"zero{zero_stage}-{layer_norm}", stage)
+    undisturbed = two_ranks.entry(f"{sharding}-{layer_norm}", stage)
     np.testing.assert_allclose(losses(entry), losses(undisturbed), rtol=1e-4)
     ours, theirs = weights(entry), weights(undisturbed)
     for name in theirs:

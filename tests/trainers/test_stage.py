@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.trainers.stages import CHECKOUT, run_here
-from trainers.stage import Evaluation, Frozen, Mixing, Probe, Recipe, ScaleId, Stage, Training, canonical_json
+from trainers.stage import (
+    Evaluation,
+    Execution,
+    Frozen,
+    Mixing,
+    Probe,
+    Recipe,
+    ScaleId,
+    Stage,
+    Training,
+    canonical_json,
+)
 from trainers.tracking import Tracking
 
 RECIPE = {"batch_size": 32, "epochs": 3, "learning_rate": 2e-5, "max_length": 128}
@@ -183,3 +194,9 @@ def test_no_secret_of_the_environment_reaches_the_store(mirror, arm, store, monk
         for name, value in secrets.items():
             assert value.encode() not in content, f"{name} is in {path}"
     assert "WANDB_API_KEY" in os.environ
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2])
+def test_adam_goes_to_the_host_under_zero_3_only(zero_stage):
+    with pytest.raises(ValueError, match=f"offload needs ZeRO-3, not stage {zero_stage}"):
+        Execution(offload=True, zero_stage=zero_stage)

@@ -1,4 +1,4 @@
-"""The engine, whatever its ZeRO stage and number of ranks, trains as forty lines of plain torch do."""
+"""The engine, however its states are shared and on how many ranks, trains as forty lines of plain torch do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trainers.conftest import BF16, SHARDINGS
 from tests.trainers.stages import losses, weights
 from trainers.batches import batch
 from trainers.data.stagedata import StageData
@@ -76,9 +77,9 @@ def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], d
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer_norm", ["post", "pre"])
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_zero_stage_on_two_ranks_agrees_with_plain_torch(two_ranks, plain_torch, zero_stage, layer_norm):
-    entry = two_ranks.entry(f"zero{zero_stage}-{layer_norm}", two_ranks.calm[layer_norm])
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_two_ranks_agree_with_plain_torch(two_ranks, plain_torch, sharding, layer_norm):
+    entry = two_ranks.entry(f"{sharding}-{layer_norm}", two_ranks.calm[layer_norm])
     expected_losses, expected, used = plain_torch(layer_norm)
     np.testing.assert_allclose(losses(entry), expected_losses, rtol=2e-5)
     found = weights(entry)
@@ -89,15 +90,29 @@ def test_zero_stage_on_two_ranks_agrees_with_plain_torch(two_ranks, plain_torch,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_rows_that_no_example_uses_leave_as_they_came(two_ranks, plain_torch, zero_stage):
+@pytest.mark.parametrize("layer_norm", ["post", "pre"])
+@pytest.mark.parametrize("precision", ["", "bf16-"])
+def test_what_the_host_steps_is_what_the_device_would_have(two_ranks, precision, layer_norm):
+    stage = two_ranks.calm[layer_norm]
+    away, here = (two_ranks.entry(f"{precision}{name}-{layer_norm}", stage) for name in ("offload", "zero3"))
+    used = [event["execution"]["offload"] for entry in (away, here) for event in entry.events("attempt")]
+    assert used == [True, False]
+    np.testing.assert_allclose(losses(away), losses(here), rtol=1e-6)
+    ours, theirs = weights(away), weights(here)
+    for name, weight in theirs.items():
+        np.testing.assert_allclose(ours[name], weight, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_rows_that_no_example_uses_leave_as_they_came(two_ranks, plain_torch, sharding):
     """Plain torch decays them; here they are not in the optimizer at all."""
     from safetensors.numpy import load_file
 
     stage = two_ranks.calm["post"]
     *_, used = plain_torch("post")
     before = load_file(Path(stage.scale.source) / "model.safetensors")[WORD_EMBEDDINGS]
-    after = weights(two_ranks.entry(f"zero{zero_stage}-post", stage))[WORD_EMBEDDINGS]
+    after = weights(two_ranks.entry(f"{sharding}-post", stage))[WORD_EMBEDDINGS]
     unused = np.setdiff1d(np.arange(len(before)), [*used, 0, 1, 2, 3])
     assert len(unused) > len(before) // 10
     np.testing.assert_array_equal(after[unused], before[unused])
@@ -105,10 +120,10 @@ def test_rows_that_no_example_uses_leave_as_they_came(two_ranks, plain_torch, ze
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer_norm", ["post", "pre"])
-@pytest.mark.parametrize("zero_stage", [1, 3])
-def test_bf16_stays_near_fp32(two_ranks, plain_torch, zero_stage, layer_norm):
+@pytest.mark.parametrize("sharding", BF16)
+def test_bf16_stays_near_fp32(two_ranks, plain_torch, sharding, layer_norm):
     """bf16 has 8 bits of mantissa; what is exported are the fp32 master weights."""
-    entry = two_ranks.entry(f"bf16-zero{zero_stage}-{layer_norm}", two_ranks.calm[layer_norm])
+    entry = two_ranks.entry(f"bf16-{sharding}-{layer_norm}", two_ranks.calm[layer_norm])
     expected_losses, expected, _ = plain_torch(layer_norm)
     np.testing.assert_allclose(losses(entry), expected_losses, rtol=0.05)
     found = weights(entry)
