@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bench.gpu.page import EAGER
 from bench.held import CHECKOUT, Held, measure
 from bench.measured import measured
 from launch.sizes import model_size
@@ -209,13 +210,17 @@ def gpu_peaks(results: dict[str, Any]) -> Iterable[tuple[str, str, float, float]
     names = {field.name for field in fields(Shape)}
     for scale, found in results["scales"].items():
         models = [attempt["model"] for attempt in found["attempts"] if attempt["model"]]
-        for workload, one in found["workloads"].items():
+        eager = found.get("beside", {}).get(EAGER, {}).get("workloads", {})
+        measured_ones = [(name, one, True) for name, one in found["workloads"].items()]
+        measured_ones += [(f"{name}, no CUDA graphs", one, False) for name, one in eager.items()]
+        for workload, one, graphs in measured_ones:
             if one["memory"]["peak_bytes"]:
                 shape = Shape(**{name: value for name, value in models[0].items() if name in names})
                 sharding = Sharding(
                     zero_stage=one["zero_stage"],
                     activation_checkpointing=one["activation_checkpointing"],
                     micro_batch_tokens=one["memory"]["largest_micro_batch_tokens"],
+                    graphs=graphs,
                 )
                 yield scale, workload, peak(model_size(shape), sharding).allocated, one["memory"]["peak_bytes"]
 

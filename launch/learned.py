@@ -86,6 +86,7 @@ def predicted_memory(
         activation_checkpointing=execution["activation_checkpointing"],
         micro_batch_tokens=max(1, result["micro_batch_tokens"]),
         precision=precision,
+        graphs=bool(execution.get("graphs")) and on_gpu,
     )
     return peak(model_size(shape, result["vocabulary"], language_model), sharding), on_gpu
 

@@ -104,6 +104,7 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
                 zero_stage=shape.zero_stage,
                 offload=shape.offload,
                 activation_checkpointing=shape.activation_checkpointing,
+                graphs=shape.graphs,
                 micro_batch_tokens=shape.micro_batch_tokens,
                 why=str(fit),
             )
@@ -137,6 +138,7 @@ def _peak(plan: Plan, scale: str, stages: Iterable[Stage], profile: Profile, gpu
         activation_checkpointing=placement.activation_checkpointing,
         micro_batch_tokens=placement.micro_batch_tokens or plan.sweep.execution.micro_batch_tokens,
         precision="bf16" if gpu.bf16 else "fp32",
+        graphs=placement.graphs,
     )
     parts = peak(model_size(plan.scales[scale].shape, language_model=_reads_text(stages)), sharding)
     return parts.reserve + correction * parts.allocated

@@ -246,6 +246,7 @@ def execution_at(execution: Execution, placement: Placement) -> Execution:
         "zero_stage": placement.zero_stage,
         "offload": placement.offload,
         "activation_checkpointing": placement.activation_checkpointing,
+        "graphs": execution.graphs and placement.graphs,
     }
     if placement.micro_batch_tokens:
         update["micro_batch_tokens"] = placement.micro_batch_tokens

@@ -95,10 +95,10 @@ def least_sharding(
     least: tuple[float, Sharding, MemoryParts] | None = None
     for world_size, zero_stage, offload in _ladder(gpus_per_node, max_gpus, host_bytes is not None):
         sharding, parts = None, None
-        for tokens, checkpointing in _micro_batches(step_tokens, world_size, longest_sequence):
+        for tokens, checkpointing, graphs in _micro_batches(step_tokens, world_size, longest_sequence):
             accumulation = -(-step_tokens // (world_size * tokens))
             sharding = Sharding(
-                world_size, gpus_per_node, zero_stage, offload, checkpointing, tokens, accumulation, precision
+                world_size, gpus_per_node, zero_stage, offload, checkpointing, tokens, accumulation, precision, graphs
             )
             parts = peak(model, sharding)
             need = parts.reserve + correction * parts.allocated
@@ -151,8 +151,9 @@ def world_sizes(gpus_per_node: int, max_gpus: int) -> list[int]:
     return [size for size in sizes if size <= max_gpus]
 
 
-def _micro_batches(step_tokens: int, world_size: int, longest_sequence: int) -> Iterator[tuple[int, bool]]:
-    """Tokens and activation checkpointing: all sizes without it, largest first, then all with it."""
+def _micro_batches(step_tokens: int, world_size: int, longest_sequence: int) -> Iterator[tuple[int, bool, bool]]:
+    """Tokens, activation checkpointing and CUDA graphs: all sizes with graphs, largest first, then all without, then
+    all with checkpointing."""
     share = max(longest_sequence, -(-step_tokens // world_size))
     largest = max(longest_sequence, min(share, LARGEST_MICRO_BATCH_TOKENS))
     smallest = max(longest_sequence, min(share, SMALLEST_MICRO_BATCH_TOKENS))
@@ -160,8 +161,8 @@ def _micro_batches(step_tokens: int, world_size: int, longest_sequence: int) -> 
     while size > smallest:
         sizes.append(size)
         size //= 2
-    for checkpointing in (False, True):
-        yield from ((size, checkpointing) for size in (*sizes, smallest))
+    for checkpointing, graphs in ((False, True), (False, False), (True, False)):
+        yield from ((size, checkpointing, graphs) for size in (*sizes, smallest))
 
 
 def _reason(gpu: Gpu, sharding: Sharding, parts: MemoryParts, correction: float, host_bytes: float | None) -> str:

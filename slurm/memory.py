@@ -40,6 +40,12 @@ COLLECTIVES_BYTES = 1 << 29
 """NCCL's channels, where there is more than one rank: an estimate."""
 FRAGMENTATION = 0.04
 """Share of the allocated bytes that PyTorch's allocator reserves beyond them: an estimate."""
+GRAPH_FILLING = 17 / 16
+"""Tokens of a micro-batch that is replayed as a CUDA graph (trainers.graphs) over its real ones, at the most."""
+GRAPH_SHAPES = 16
+"""Graphs that a stage records, each with hidden states and their gradient of its own: an estimate."""
+GRAPH_WORKSPACE_BYTES = 1 << 28
+"""cuBLAS's for the streams of recording, measured (docs/benchmarks/gpu-h200)."""
 HOST_LOAD_BYTES = 4
 """Per parameter and rank: every rank reads the whole encoder in fp32 before it is sharded (trainers.encoder)."""
 
@@ -101,6 +107,8 @@ class Sharding:
     accumulation: int = 1
     """Micro-batches per rank and step."""
     precision: Precision = "bf16"
+    graphs: bool = False
+    """Micro-batches are replayed as CUDA graphs where they can be: on one rank, in bf16, nothing recomputed."""
 
     def __post_init__(self) -> None:
         for name in ("world_size", "gpus_per_node", "micro_batch_tokens", "accumulation"):
@@ -112,6 +120,12 @@ class Sharding:
             raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
         if self.precision not in ("bf16", "fp32"):
             raise ValueError(f"the precision is bf16 or fp32, not {self.precision!r}")
+
+    @property
+    def replays(self) -> bool:
+        """Whether micro-batches are replayed."""
+        plain = self.world_size == 1 and self.zero_stage == 0 and not self.activation_checkpointing
+        return self.graphs and plain and self.precision == "bf16"
 
     @property
     def nodes(self) -> int:
@@ -136,6 +150,8 @@ class MemoryParts:
     """fp32 master weights and Adam's two moments."""
     buffers: float
     """Of collectives, held through the backward pass: buckets, and the layers that ZeRO-3 has gathered."""
+    graphs: float
+    """What CUDA graphs hold beside their working memory."""
     activations: float
     logits: float
     copies: float
@@ -143,7 +159,7 @@ class MemoryParts:
     handed_over: float
     """The whole network's weights, before anything is sharded."""
     reserve: float
-    """Beyond what PyTorch allocates: context, collectives, fragmentation."""
+    """Beyond what PyTorch allocates: context, collectives, fragmentation, what graphs keep while one is recorded."""
     host: float
     """In the host's memory, for this rank."""
 
@@ -155,7 +171,12 @@ class MemoryParts:
     @property
     def allocated(self) -> float:
         """What `torch.cuda.max_memory_allocated` should say."""
-        return max(self.handed_over, self.states + max(self.buffers + self.activations + self.logits, self.copies))
+        return max(self.handed_over, self.states + self.graphs + self.working)
+
+    @property
+    def working(self) -> float:
+        """At the higher of the two peaks."""
+        return max(self.buffers + self.activations + self.logits, self.copies)
 
     @property
     def total(self) -> float:
@@ -203,11 +224,16 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
         copies = largest_gradient
     activations = activation_bytes(model, sharding)
     logits = LOGIT_BYTES * model.logits_per_token * sharding.micro_batch_tokens
+    graphs = 0.0
+    if sharding.replays:
+        activations *= GRAPH_FILLING
+        graphs = GRAPH_WORKSPACE_BYTES + GRAPH_SHAPES * 2 * width * model.hidden * sharding.micro_batch_tokens
     parts = MemoryParts(
-        weights, gradients, optimizer, buffers, activations, logits, copies, handed_over, reserve=0.0, host=host
+        weights, gradients, optimizer, buffers, graphs, activations, logits, copies, handed_over, reserve=0.0, host=host
     )
     reserve = CONTEXT_BYTES + COLLECTIVES_BYTES * (ranks > 1) + FRAGMENTATION * parts.allocated
-    return replace(parts, reserve=reserve)
+    # The graphs' memory is their own: a pass that warms a recording up has as much beside it.
+    return replace(parts, reserve=reserve + sharding.replays * parts.working)
 
 
 def value_bytes(precision: Precision) -> int:

@@ -52,6 +52,8 @@ class Placement(_Settings):
     """Adam runs on the host, from the host's memory; needs ZeRO-3."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
+    graphs: bool = True
+    """On one GPU, replay short micro-batches as CUDA graphs; they need the memory of a micro-batch a second time."""
     micro_batch_tokens: int | None = Field(default=None, gt=0)
     """Padded tokens per micro-batch and rank; None is the sweep's own."""
     why: str = "set by hand"

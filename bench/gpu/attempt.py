@@ -222,7 +222,11 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, A
                     "micro_batches": len(pieces),
                 }
             )
-    sharding = Sharding(micro_batch_tokens=largest, activation_checkpointing=job.activation_checkpointing)
+    sharding = Sharding(
+        micro_batch_tokens=largest,
+        activation_checkpointing=job.activation_checkpointing,
+        graphs=engine.model.graphs is not None,
+    )
     predicted = peak(model_size(Shape(**job.shape)), sharding).allocated
     measured = torch.cuda.max_memory_allocated() if gpu else None
     memory = {
