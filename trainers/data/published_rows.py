@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.data.mirror import Mirror
-from trainers.tasks import Files
+from trainers.tasks import TASKS, Files
+from trainers.tasks.languages import ENGLISH
 
 ROWS: dict[str, int] = {
     "facebook/anli plain_text train_r1": 16_946,
@@ -134,16 +135,28 @@ def _config(mirror: Mirror, files: Files, language: str) -> str:
 
 
 def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) -> Iterator[str]:
-    """A sentence for each `<task>/<role>` of which the mirror holds fewer rows than are published."""
+    """A sentence for each `<task>/<role>` of which the mirror holds fewer rows than are published, or more.
+
+    A translation is held against the rows that it translates.
+    """
     for name, (files, languages) in sorted(needed.items()):
-        held = published = 0
+        original, held, published, more = TASKS[name.split("/")[0]].train, 0, 0, False
         for path, (part, one) in {
             mirror.path(part, one): (part, one) for part in files.parts for one in languages
         }.items():
-            whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
+            if name.endswith("/translated") and original is not None:
+                whole: int | None = mirror.count(original, ENGLISH) or None
+            else:
+                whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
             if whole is not None:
                 with suppress(OSError, pa.ArrowInvalid):  # told elsewhere
-                    held += pq.read_metadata(path).num_rows
-                    published += whole
-        if held < published:
+                    rows = pq.read_metadata(path).num_rows
+                    held, published, more = held + rows, published + whole, more or rows > whole
+        if more:
+            yield f"{name}: {held:,} rows, more than the {published:,} that are {_whole(name)}: not the same data"
+        elif held < published:
             yield f"{name}: {held:,} of {published:,} rows: a subset"
+
+
+def _whole(name: str) -> str:
+    return "translated" if name.endswith("/translated") else "published"
