@@ -336,7 +336,7 @@ def test_more_rows_than_were_published_are_noted(sweep_file, mirror_copy):
     path = mirror_copy / "google/xtreme/tatoeba.deu/validation.parquet"
     rewrite(path, lambda frame: pl.concat([frame] * 5).head(1001))
     told = [note for note in notes(sweep_file(mirror=str(mirror_copy))) if note.startswith("tatoeba/test")]
-    assert told == ["tatoeba/test: 1,001 rows, more than the 1,000 that are published: not the same data"]
+    assert told == [f"tatoeba/test: {path} has 1,001 rows, more than the 1,000 that are published: other data"]
 
 
 def test_the_embedded_sandbox_is_no_subset(sweep_file, sandbox):

@@ -140,23 +140,21 @@ def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) ->
     A translation is held against the rows that it translates.
     """
     for name, (files, languages) in sorted(needed.items()):
-        original, held, published, more = TASKS[name.split("/")[0]].train, 0, 0, False
+        translated, held, published = name.endswith("/translated"), 0, 0
         for path, (part, one) in {
             mirror.path(part, one): (part, one) for part in files.parts for one in languages
         }.items():
-            if name.endswith("/translated") and original is not None:
+            original = TASKS[name.split("/")[0]].train
+            if translated and original is not None:
                 whole: int | None = mirror.count(original, ENGLISH) or None
             else:
                 whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
             if whole is not None:
                 with suppress(OSError, pa.ArrowInvalid):  # told elsewhere
                     rows = pq.read_metadata(path).num_rows
-                    held, published, more = held + rows, published + whole, more or rows > whole
-        if more:
-            yield f"{name}: {held:,} rows, more than the {published:,} that are {_whole(name)}: not the same data"
-        elif held < published:
+                    held, published = held + rows, published + whole
+                    if rows > whole:
+                        told = "of which it is a translation" if translated else "that are published"
+                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {told}: other data"
+        if held < published:
             yield f"{name}: {held:,} of {published:,} rows: a subset"
-
-
-def _whole(name: str) -> str:
-    return "translated" if name.endswith("/translated") else "published"
