@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow as pa
 from bench.measured import measured
 from trainers.data.mirror import Mirror
 from trainers.data.tokenise import Lengths, load_tokenizer, rows
-from trainers.tasks import TASKS, Task, choice, family
+from trainers.tasks import TASKS, Task, choice, family, tagging
 from trainers.tasks.languages import ENGLISH
 
 LENGTHS = Lengths(max_length=384, doc_stride=128)
@@ -33,11 +34,12 @@ def main(mirror: Mirror, encoder: Path, count: int) -> None:
     print("\n".join(_heading(encoder)))
     for task in TASKS.values():
         files = task.train or task.test
-        if files is None or task.family == "mining" or not mirror.holds(files, ENGLISH):
+        held = [one for one in (ENGLISH, *task.languages) if files is not None and mirror.holds(files, one)]
+        if files is None or not held:
             continue
-        table = rows(mirror, task, files, ENGLISH, count)
+        table = rows(mirror, task, files, held[0], count)  # of retrieval another language: English is its other side
         if task.family == "tagging" and not task.labels:
-            continue
+            task = replace(task, labels=tagging.classes(task, table))
         alone, whole = [], []
         for _ in range(ROUNDS):
             alone.append(_seconds(lambda table=table, task=task: _tokenizer_alone(task, table, tokenizer)))
@@ -85,9 +87,10 @@ def _tokenizer_alone(task: Task, table: pa.Table, tokenizer: Any) -> None:
         case "span":
             tokenizer.enable_truncation(LENGTHS.max_length, stride=LENGTHS.doc_stride, strategy="only_second")
             tokenizer.encode_batch(list(zip(columns[0], columns[1], strict=True)))
-        case "mlm":
+        case "mlm" | "mining" | "retrieval":
             tokenizer.enable_truncation(LENGTHS.max_length)
-            tokenizer.encode_batch_fast(columns[0])
+            texts = columns[1:] if task.family == "mining" else columns
+            tokenizer.encode_batch_fast([text for column in texts for text in column])
         case _:
             tokenizer.enable_truncation(LENGTHS.max_length, strategy="longest_first")
             tokenizer.encode_batch_fast(list(zip(columns[0], columns[1], strict=True)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -14,10 +14,10 @@ from launch.sweep import Sweep
 from trainers.data.mirror import Mirror
 from trainers.data.published_rows import subsets
 from trainers.data.stagedata import Needed, needed_files
-from trainers.data.tokenise import Lengths, labelled
+from trainers.data.tokenise import Lengths, rows
 from trainers.scales import Scale, has_language_model_head, locate
 from trainers.stage import Evaluation, Probe, Recipe
-from trainers.tasks import TASKS, Files, Task, family
+from trainers.tasks import TASKS, Files, Task, family, mining
 from trainers.tasks.intermediates import MLM
 from trainers.tasks.mining import GOLD_COLUMNS
 from trainers.tasks.span import question_budget
@@ -145,35 +145,41 @@ def data_problems(plan: Plan, mirror: Mirror) -> Iterator[str]:
 
 
 def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> Iterator[str]:
-    for absent in mirror.missing(files, language):
-        if absent.is_file():
-            yield f"{task.name}: {absent} has no rows in the language {language}"
-        else:
+    tables = []
+    for part in files.all_files:
+        path = mirror.path(part, language)
+        try:
+            tables.append(_sound_rows(mirror, task, part, language, part is files.gold))
+        except FileNotFoundError:
             advice = "add it, or leave the language out of `languages:`"
-            yield f"{task.name}: {absent} is missing (language {language}); {advice}"
-    if not mirror.holds(files, language):
-        return
-    path = mirror.path(files, language)
-    try:
-        table = mirror.table(files, language, task.columns)
-        if files.gold is not None:
-            mirror.table(files.gold, language, GOLD_COLUMNS)
-    except KeyError as error:
-        yield f"{task.name}: {error.args[0]}"
-        return
-    except (pa.ArrowInvalid, OSError) as error:
-        yield f"{task.name}: {path} is no readable parquet file ({error})"
-        return
+            yield f"{task.name}: {path} is missing (language {language}); {advice}"
+        except KeyError as error:
+            yield f"{task.name}: {error.args[0]}"
+        except (pa.ArrowException, OSError) as error:
+            yield f"{task.name}: {path} is no readable parquet file ({error})"
+        except ValueError as error:
+            yield f"{task.name}: {path}: {error}"
+    if files.gold is not None and len(tables) == len(files.all_files):  # both sides and what joins them
+        *sides, gold = tables
+        folder = mirror.path(files, language).parent
+        yield from (f"{task.name}: {folder}: {flaw}" for flaw in mining.flaws_of_gold(sides, gold))
+
+
+def _sound_rows(mirror: Mirror, task: Task, part: Files, language: str, is_gold: bool) -> pa.Table:
+    """The rows of one file.
+
+    Raises:
+        ValueError (of which a file that is no parquet gives one of arrow's): something is wrong with them.
+        FileNotFoundError, KeyError: the file is missing, or a column.
+    """
+    read = replace(task, columns=GOLD_COLUMNS) if is_gold else task
+    table = rows(mirror, read, replace(part, joined=(), gold=None), language, None)
+    table.validate(full=True)  # text that is no UTF-8
     if table.num_rows == 0:
-        yield f"{task.name}: {path} has no rows in the language {language}"
-        return
-    label = task.columns[-1]
-    for part in files.parts:
-        names = mirror.class_names(part, language, label)
-        if task.labels and names is not None and names != task.labels:
-            found = mirror.path(part, language)
-            expected = ", ".join(task.labels)
-            yield f"{task.name}: {found} names the classes of {label!r} {', '.join(names)}; expected {expected}"
-            return
-    for flaw in family(task).flaws(task, labelled(task, table)):
-        yield f"{task.name}: {path}: {flaw}"
+        raise ValueError(f"has no rows in the language {language}")
+    names, label = mirror.class_names(part, language, task.columns[-1]), task.columns[-1]
+    if task.labels and names is not None and names != task.labels:
+        raise ValueError(f"names the classes of {label!r} {', '.join(names)}; expected {', '.join(task.labels)}")
+    if flaws := [] if is_gold else family(task).flaws(task, table):
+        raise ValueError("; ".join(flaws))
+    return table

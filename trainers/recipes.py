@@ -29,6 +29,7 @@ _XSTILTS: Book = {
     "intermediate.cosmos_qa": {"batch_size": 4, "epochs": 15},
     "intermediate.commonsense_qa": {"batch_size": 4, "epochs": 10},
     "intermediate.ccg": {"epochs": 15},
+    "intermediate.mlm": {"batch_size": 8},
     "squad": {"max_length": 384},
     "squad_v2": {"max_length": 384},
     "target.squad": {"batch_size": 16},

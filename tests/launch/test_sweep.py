@@ -8,6 +8,7 @@ import pytest
 
 from launch.plan import make_plan
 from launch.sweep import SweepError, load_sweep
+from trainers.tasks import ALL_NINE, TARGETS, TASKS
 
 
 def errors(path) -> str:
@@ -145,6 +146,42 @@ SHIPPED = {
 def test_ready_made_sweeps_plan_as_many_trainings_as_they_say(name):
     plan = make_plan(load_sweep(Path("launch/sweeps") / f"{name}.yaml"))
     assert plan.trainings == SHIPPED[name]
+
+
+PUBLISHED = {
+    "intermediate": {
+        "anli_plus": (24, 2, 256), "mnli": (24, 2, 256), "qqp": (24, 3, 256), "squad": (8, 3, 384),
+        "squad_v2": (8, 3, 384), "hellaswag": (24, 7, 256), "ccg": (24, 15, 256), "cosmos_qa": (4, 15, 256),
+        "commonsense_qa": (4, 10, 256),
+    },
+    "target": {
+        "mnli": (32, 2, 256), "pawsx": (32, 5, 256), "udpos": (32, 10, 256), "panx": (32, 10, 256),
+        "squad": (16, 2, 384), "tydiqa": (16, 2, 384),
+    },
+}  # fmt: skip
+"""Batch, epochs, longest sequence of Phang et al. 2020: targets from jiant's XTREME scripts, intermediates recalled."""
+
+
+def test_the_papers_sweep_trains_each_task_by_the_papers_recipe():
+    """jiant's recipes differ from XTREME's own, so that their baselines are not interchangeable."""
+    plan = make_plan(load_sweep(Path("launch/sweeps/paper.yaml")))
+    assert {stage.scale.name for stage in plan.stages} == {"large"}
+    assert {stage.intermediate for stage in plan.stages} == {"none", "all9", *ALL_NINE}
+    assert {one.task for stage in plan.stages for one in stage.evaluate} == {
+        name for name in TARGETS if TASKS[name].published
+    }
+    found: dict = {"intermediate": {}, "target": {}}
+    for stage in plan.stages:
+        for training in stage.train:
+            recipe = training.recipe
+            assert (recipe.learning_rate, recipe.warmup, recipe.weight_decay) == (1e-5, 0.1, 0.01)
+            assert (recipe.adam_epsilon, recipe.gradient_clipping, recipe.doc_stride) == (1e-8, 1.0, 128)
+            assert (recipe.max_steps, recipe.max_examples) == (None, None)
+            told = (recipe.batch_size, recipe.epochs, recipe.max_length)
+            assert found[stage.kind].setdefault(training.task, told) == told
+        if stage.kind == "retrieval":
+            assert {one.max_length for one in stage.evaluate} == {512}
+    assert found == PUBLISHED
 
 
 @pytest.mark.parametrize(

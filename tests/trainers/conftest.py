@@ -106,7 +106,7 @@ def still_stages(mirror: Mirror, encoder_folder: Callable[..., Path]) -> tuple[S
     """Stages that evaluate everything but in effect learn nothing (their learning rate is lost in rounding), so that
     what they measure can be compared exactly between numbers of ranks."""
     span = plan_stages(mirror, encoder_folder("pre"), "none", "xquad", learning_rate=1e-30, max_steps=2)
-    retrieval = plan_stages(mirror, encoder_folder("pre"), "none", "tatoeba")
+    retrieval = [plan_stages(mirror, encoder_folder("pre"), "none", target)[-1] for target in ("tatoeba", "bucc")]
     probed = plan_stages(mirror, encoder_folder("post"), "mnli+squad+ccg", "pawsx", learning_rate=1e-30, max_steps=2)
     return (*span, *retrieval, *probed)
 

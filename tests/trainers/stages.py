@@ -132,8 +132,8 @@ class Ranks:
         return (self.folder / f"rank-{rank}.log").read_text(encoding="utf-8", errors="replace")[-6000:]
 
 
-def run_on_ranks(folder: Path, world_size: int, works: list[Work]) -> None:
-    Ranks(folder, world_size, works).finish()
+def run_on_ranks(folder: Path, world_size: int, works: list[Work], timeout_s: float = 240) -> None:
+    Ranks(folder, world_size, works).finish(timeout_s)
 
 
 def wait_for_step(entry: StageEntry, step: int, ranks: Ranks, timeout_s: float = 200) -> None:

@@ -24,7 +24,7 @@ from trainers.tasks import TASKS
 def test_results_do_not_depend_on_the_number_of_ranks(mirror, still_stages, two_ranks, tmp_path, name):
     """Zero-shot scores, retrieval at every layer, stored and refit heads, and each example's row."""
     alone = Store(tmp_path)
-    measures = set()
+    measures, retrieved = set(), set()
     for stage in still_stages:
         execution = STILL_EXECUTIONS[name].model_copy(update={"zero_stage": 0, "checkpoint_every_s": 1e9})
         run_here(stage, alone, mirror, execution=execution)
@@ -32,7 +32,14 @@ def test_results_do_not_depend_on_the_number_of_ranks(mirror, still_stages, two_
         assert measurements(ours) == measurements(theirs)
         assert predictions(ours) == predictions(theirs)
         measures |= {measure for _, measure, *_ in measurements(ours)}
+        retrieved |= {found[:3] for found in measurements(ours) if "retrieval" in found[1]}
     assert measures == {"development", "zero_shot", "retrieval", "retrieval_normed", "stored", "refit", "untouched"}
+    assert retrieved == {
+        (layer, measure, task)
+        for layer in range(3)
+        for measure in ("retrieval", "retrieval_normed")
+        for task in ("tatoeba", "bucc")
+    }
 
 
 @pytest.mark.parametrize("layer_norm", ["post", "pre"])

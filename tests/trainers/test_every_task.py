@@ -16,7 +16,7 @@ VARIANTS = ("all9", "mnli+squad", "mnli+mlm", "mnli@de-ru", "mnli@en-de+mlm")
 MIXED = "mnli+squad+mlm"
 SMALL = Execution(micro_batch_tokens=512, checkpoint_every_s=1e9)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def plan(mirror, intermediates, targets, **recipe):
@@ -61,7 +61,7 @@ def two_ranks_did(mirror, still, mixed, tmp_path_factory):
     for zero_stage in range(4):
         execution = SMALL.model_copy(update={"zero_stage": zero_stage})
         works.append(Work(mixed, root / f"mixed-{zero_stage}", mirror.root, execution))
-    run_on_ranks(root / "ranks", 2, works)
+    run_on_ranks(root / "ranks", 2, works, timeout_s=900)
     return root
 
 

@@ -155,7 +155,10 @@ def without(column: str, row: int = 3):
         ),
         (without("premise"), "row 3 has nothing in column 'premise'"),
         (without("label"), "row 3 has nothing in column 'label'"),
-        (lambda table: table.set_column(0, "premise", pa.array(range(len(table)))), "str"),
+        (
+            lambda table: table.set_column(0, "premise", pa.array(range(len(table)))),
+            "column 'premise' holds int64; expected text",
+        ),
         (lambda table: None, "does not exist"),
     ],
     ids=["label outside the classes", "wrong column", "no premise", "no label", "numbers for text", "no file"],

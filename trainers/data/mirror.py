@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from trainers.data.columns import TEXT, refuse_others
 from trainers.tasks import Files, Task
 from trainers.tasks.languages import ENGLISH_NAMES, ISO639_3
 
@@ -66,6 +66,7 @@ class Mirror:
         Raises:
             FileNotFoundError, pa.ArrowInvalid: no such file, or no parquet; the message names it.
             KeyError: a column is missing.
+            ValueError: the column that tells the language is no text, or has nothing in a row.
         """
         return pa.concat_tables(
             [self._part(part, language, columns) for part in files.parts], promote_options="permissive"
@@ -74,37 +75,39 @@ class Mirror:
     def _part(self, files: Files, language: str, columns: tuple[str, ...] | None) -> pa.Table:
         path = self.path(files, language)
         table = pq.read_table(path)
+        by_language = [name for name in (files.language_column, files.language_prefix) if name is not None]
+        missing = [name for name in dict.fromkeys((*(columns or ()), *by_language)) if name not in table.column_names]
+        if missing:
+            raise KeyError(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+        refuse_others(table, by_language, [TEXT] * len(by_language))
         if files.language_column is not None:
             table = table.filter(pc.equal(table[files.language_column], language))
         if files.language_prefix is not None:
             table = table.filter(pc.starts_with(table[files.language_prefix], _prefix(language)))
-        if columns is None:
-            return table
-        missing = [column for column in columns if column not in table.column_names]
-        if missing:
-            raise KeyError(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
-        return table.select(list(columns))
+        return table if columns is None else table.select(list(columns))
 
     def class_names(self, files: Files, language: str, column: str) -> tuple[str, ...] | None:
-        """The names of a ClassLabel column, as `datasets` stores them in the file; None for any other column."""
+        """The names of a column of ClassLabels or of lists of them, as `datasets` stores them; None for any other."""
         metadata = pq.read_schema(self.path(files, language)).metadata or {}
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        names = features.get(column, {}).get("names")
+        feature = features.get(column, {})
+        names = feature.get("feature", feature).get("names")
         return tuple(names) if names else None
 
     def count(self, files: Files, language: str) -> int:
-        """Number of rows; of absent files none."""
+        """Number of rows; of files that are absent or cannot be read none."""
         return sum(self._count(part, language) for part in files.parts)
 
     def _count(self, files: Files, language: str) -> int:
         path = self.path(files, language)
-        if not path.is_file():
+        try:
+            if files.language_column is not None:
+                return _rows_by_language(path, files.language_column, _stamp(path)).get(language, 0)
+            if files.language_prefix is not None:
+                return _rows_by_prefix(path, files.language_prefix, _stamp(path)).get(_prefix(language), 0)
+            return _row_count(path, _stamp(path))
+        except (FileNotFoundError, pa.ArrowException):  # what cannot be read has no rows; `retain check` tells why
             return 0
-        if files.language_column is not None:
-            return _rows_by_language(path, files.language_column, _stamp(path)).get(language, 0)
-        if files.language_prefix is not None:
-            return _rows_by_prefix(path, files.language_prefix, _stamp(path)).get(_prefix(language), 0)
-        return _row_count(path, _stamp(path))
 
     def fingerprint(self, files: Files, languages: tuple[str, ...]) -> str:
         """Hash of the content of the split's files; `absent` where one is missing."""
@@ -141,7 +144,8 @@ def _rows_by_language(path: Path, column: str, _stamp: tuple[int, int]) -> dict[
 @cache
 def _rows_by_prefix(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
     names = pq.read_table(path, columns=[column])[column]
-    return dict(Counter(f"{name.split('-')[0]}-" for name in names.to_pylist()))
+    counted = pc.list_element(pc.split_pattern(names, "-", max_splits=1), 0).value_counts()
+    return {f"{row['values']}-": row["counts"] for row in counted.to_pylist()}
 
 
 def _prefix(language: str) -> str:

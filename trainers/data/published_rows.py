@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.data.mirror import Mirror
-from trainers.tasks import Files
+from trainers.tasks import TASKS, Files
+from trainers.tasks.languages import ENGLISH
 
 ROWS: dict[str, int] = {
     "facebook/anli plain_text train_r1": 16_946,
@@ -134,16 +135,26 @@ def _config(mirror: Mirror, files: Files, language: str) -> str:
 
 
 def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) -> Iterator[str]:
-    """A sentence for each `<task>/<role>` of which the mirror holds fewer rows than are published."""
+    """A sentence for each `<task>/<role>` of which the mirror holds fewer rows than are published, or more.
+
+    A translation is held against the rows that it translates.
+    """
     for name, (files, languages) in sorted(needed.items()):
-        held = published = 0
+        translated, held, published = name.endswith("/translated"), 0, 0
         for path, (part, one) in {
             mirror.path(part, one): (part, one) for part in files.parts for one in languages
         }.items():
-            whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
+            original = TASKS[name.split("/")[0]].train
+            if translated and original is not None:
+                whole: int | None = mirror.count(original, ENGLISH) or None
+            else:
+                whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
             if whole is not None:
                 with suppress(OSError, pa.ArrowInvalid):  # told elsewhere
-                    held += pq.read_metadata(path).num_rows
-                    published += whole
+                    rows = pq.read_metadata(path).num_rows
+                    held, published = held + rows, published + whole
+                    if rows > whole:
+                        told = "of which it is a translation" if translated else "that are published"
+                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {told}: other data"
         if held < published:
             yield f"{name}: {held:,} of {published:,} rows: a subset"

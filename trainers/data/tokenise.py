@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainers.data.columns import is_text, refuse_others
 from trainers.data.mirror import Mirror
 from trainers.files import writing
 from trainers.stage import Overflow, digest
@@ -183,12 +184,10 @@ def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | N
     """The task's columns of the chosen rows; rows without a gold label are dropped first.
 
     Raises:
-        ValueError: a value is missing.
+        ValueError: a column is of another type than the family reads, or a value is missing.
     """
     table = mirror.table(files, language, task.columns)
-    for column in task.columns:
-        if table[column].null_count:
-            raise ValueError(f"row {table[column].is_null().to_pylist().index(True)} has nothing in column {column!r}")
+    refuse_others(table, task.columns, family(task).kinds(task))
     table = labelled(task, table)
     return table.take(chosen_rows(table.num_rows, limit))
 
@@ -204,7 +203,7 @@ def labelled(task: Task, table: pa.Table) -> pa.Table:
 
 
 def _fits(value: object, kind: pa.DataType) -> bool:
-    return isinstance(value, str) == (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return isinstance(value, str) == is_text(kind)
 
 
 def tokenised(

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.data.columns import LABEL, TEXT_OR_TEXTS, Kind
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Choice, Task
 
@@ -15,15 +16,26 @@ if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
 
 
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return (*[TEXT_OR_TEXTS] * (len(task.columns) - 1), LABEL)
+
+
 def questions(task: Task, table: pa.Table) -> list[Choice]:
     """The rows as multiple-choice questions.
 
     Raises:
-        ValueError: a row has another number of choices than the task, or a label that is none of them.
+        ValueError: a row cannot be read, has another number of choices than the task, or a label that is none of them.
     """
     assert task.read is not None
-    found = [task.read(row) for row in table.to_pylist()]
-    for row, question in enumerate(found):
+    found = []
+    for row, values in enumerate(table.to_pylist()):
+        try:
+            question = task.read(values)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ValueError(f"{task.name}: row {row} is no multiple-choice question ({error!r})") from error
+        if not all(isinstance(text, str) for text in (question.prompt, *question.choices)):
+            raise ValueError(f"{task.name}: row {row} has a prompt or a choice that is no text")
         if len(question.choices) != task.options:
             raise ValueError(f"{task.name}: row {row} has {len(question.choices)} choices; expected {task.options}")
         if not 0 <= question.label < task.options:
@@ -31,6 +43,7 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
             raise ValueError(
                 f"{task.name}: row {row} has the label {label!r}, which is none of its {task.options} choices"
             )
+        found.append(question)
     return found
 
 

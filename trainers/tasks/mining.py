@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.data.columns import TEXT, Kind
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task, margin
 from trainers.tasks.languages import ENGLISH
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
 
 GOLD_COLUMNS = ("source_id", "target_id")
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT
 
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
@@ -92,9 +98,16 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     found = []
     if len(set(ids)) < len(ids):
         found.append(f"{len(ids) - len(set(ids))} ids occur more than once")
-    english = sum(one.startswith(f"{ENGLISH}-") for one in ids)
-    if not 0 < english < len(ids):
-        found.append(f"{english} of {len(ids)} ids begin with en-; expected sentences of both sides")
     if empty := sum(not sentence.strip() for sentence in sentences):
         found.append(f"{empty} sentences are empty")
     return found
+
+
+def flaws_of_gold(sides: list[pa.Table], gold: pa.Table) -> list[str]:
+    """What a person must mend about the pairs to find, given the sentences of both sides."""
+    known = {one for side in sides for one in side["id"].to_pylist()}
+    english = sum(one.startswith(f"{ENGLISH}-") for one in known)
+    if not 0 < english < len(known):
+        return [f"{english} of {len(known)} ids begin with en-; expected sentences of both sides"]
+    absent = [one for column in GOLD_COLUMNS for one in gold[column].to_pylist() if one not in known]
+    return [f"{len(absent)} gold ids are of no sentence, e.g. {one!r}: are they another split's?" for one in absent[:1]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from trainers.data.columns import TEXT, Kind
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
 
@@ -15,6 +16,11 @@ CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
 SPECIAL_IDS = 4
 """`<s>`, `<pad>`, `</s>`, `<unk>` come first in XLM-R's vocabulary and are never masked."""
 _STREAM = 2**62  # keeps these draws apart from others of the same seed
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return (TEXT,)
 
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:

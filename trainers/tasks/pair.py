@@ -8,11 +8,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.data.columns import LABEL, TEXT, Kind
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
 
 if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT, LABEL
 
 
 def labels_of(task: Task, table: pa.Table) -> np.ndarray:

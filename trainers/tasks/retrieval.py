@@ -8,11 +8,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.data.columns import TEXT, Kind
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
 
 if TYPE_CHECKING:
     from trainers.data.stagedata import LabelledSet
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT
 
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
@@ -55,5 +61,5 @@ def score_layer(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[dict[str
 
 def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these rows can be scored."""
-    empty = sum(not (text or "").strip() for column in task.columns for text in table[column].to_pylist())
+    empty = sum(not text.strip() for column in task.columns for text in table[column].to_pylist())
     return [f"{empty} sentences are empty"] if empty else []

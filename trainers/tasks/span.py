@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.data.columns import ANSWERS, TEXT, Kind
 from trainers.data.tokenise import BEGIN, END, Lengths, TokenisedSet
 from trainers.tasks import Task, answers
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 MAX_QUESTION_TOKENS = 64
 _NO_SPACES = re.compile(r"\S*")
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT, ANSWERS
 
 
 def locate_answer(context: str, text: str, start: int) -> int | None:
@@ -184,10 +190,12 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these rows can be trained on or scored."""
     _, contexts, answers = (table[column].to_pylist() for column in task.columns)
     for row, gold in enumerate(answers):
-        if not isinstance(gold, dict) or not {"text", "answer_start"} <= set(gold):
+        if len(gold["text"]) != len(gold["answer_start"]):
             return [
-                f"row {row} has {gold!r} in column {task.columns[2]!r}; expected {{text: [...], answer_start: [...]}}"
+                f"row {row} has {len(gold['text'])} answers and {len(gold['answer_start'])} places where they start"
             ]
+        if not (gold["text"] or task.unanswerable):
+            return [f"row {row} has no answer; every question of {task.name} has one"]
     lost = [
         row
         for row, (context, gold) in enumerate(zip(contexts, answers, strict=True))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.data.columns import LABELS, TEXTS, Kind
 from trainers.data.tokenise import BEGIN, END, UNKNOWN, Lengths, TokenisedSet, ranges
 from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task, chunks
@@ -25,6 +26,11 @@ NO_CLASS = -1
 """Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
 DEFAULT_CLASSES = ("O", "X")
 """What a word is called that no sequence holds: outside any name, or of no part of speech."""
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXTS, LABELS
 
 
 def classes(task: Task, table: pa.Table) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from trainers.tasks import Choice, Task, english, register
 
 def hellaswag(row: dict[str, Any]) -> Choice:
     """The label is a string, "0" to "3"; a choice begins with the sentence that it ends."""
-    endings = tuple(f"{row['ctx_b']} {ending}".strip() for ending in row["endings"])
+    endings = tuple(" ".join((row["ctx_b"], ending)).strip() for ending in row["endings"])
     return Choice(row["ctx_a"], endings, _index(row["label"], len(endings)))
 
 
 def cosmos_qa(row: dict[str, Any]) -> Choice:
     answers = tuple(row[f"answer{number}"] for number in range(4))
-    return Choice(f"{row['context']} {row['question']}", answers, _index(row["label"], len(answers)))
+    return Choice(" ".join((row["context"], row["question"])), answers, _index(row["label"], len(answers)))
 
 
 def commonsense_qa(row: dict[str, Any]) -> Choice:
