@@ -24,6 +24,7 @@ from analysis.wandb_files import (
     read_runs,
 )
 from tests.analysis import fakes
+from tests.frames import assert_same
 from trainers import tracking
 from trainers.files import write_json
 from trainers.recorder import Recorder
@@ -112,12 +113,12 @@ def test_store_and_wandb_give_the_same_frame(tracked):
     assert set(store["outcome"]) == {"completed", "running"}
     assert store["metric"].n_unique() == 3
     assert set(store["variant"]) == {"", "adam_betas=(0.9, 0.98) · target.learning_rate=1e-05"}
-    assert store.equals(wandb)
+    assert_same(store, wandb)
 
 
 def test_the_same_stages_can_be_chosen(tracked):
     keys = set(gather_store(tracked)["key"].unique().to_list()[:2])
-    assert gather_store(tracked, keys).equals(gather_wandb_files(tracked / "wandb", keys))
+    assert_same(gather_store(tracked, keys), gather_wandb_files(tracked / "wandb", keys))
 
 
 def test_a_torn_file_is_read_as_far_as_it_goes(tracked, tmp_path):

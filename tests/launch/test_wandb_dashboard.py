@@ -11,6 +11,7 @@ from analysis.gather import gather_store, gather_wandb_server
 from analysis.wandb_api import Place
 from launch import wandb_cli
 from launch.commands import Wandb
+from tests.frames import assert_same
 from tests.launch.conftest import Ran
 
 PNG = b"\x89PNG"
@@ -57,7 +58,7 @@ def test_it_shows_the_gains_as_heat_maps_and_draws_them_anew(ran, wandb_server, 
     assert panel["viewType"] == "Media Browser"
     assert panel["config"]["mediaKeys"] == [name]
     # The run is none of the sweep's stages.
-    assert gather_store(ran.store.root).equals(gather_wandb_server(Place("us", "retain", "small"), tmp_path))
+    assert_same(gather_store(ran.store.root), gather_wandb_server(Place("us", "retain", "small"), tmp_path))
     assert not wandb_server.refused
 
 
