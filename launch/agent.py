@@ -22,7 +22,6 @@ from launch.job import REQUEUE
 from launch.records import ArrayFolder
 from launch.trials import TEMPLATE, AgentsFolder, Trial
 from launch.wandb_agent import ask, follow, is_over
-from slurm.allocation import job_runs
 from slurm.causes import Cause
 from trainers.stage import digest
 
@@ -79,7 +78,7 @@ class Agent:
         """What is to be done now, and who tells W&B of it."""
         self.folder.take_noted()
         for mine in self.folder.trials():
-            if self.folder.agent_of(mine) == self.runner.name and not self._settled(mine):
+            if self.folder.agent_of(mine) == self.runner.name and not self._settled(mine) and self._take(mine):
                 return self._with_follower(mine)
         trial, follower = (self._waiting(), None) if self.folder.agents.broker else self._ask()
         if trial is None and not self.runner.stopping and (left := self._left()):
@@ -89,18 +88,21 @@ class Agent:
     def _with_follower(self, trial: Trial) -> tuple[Trial, Follower]:
         return trial, None if self.folder.agents.broker else follow(self.folder, trial.run)
 
+    def _take(self, trial: Trial) -> bool:
+        """Whether it is ours to carry out, or only to be told of."""
+        return self.folder.result(trial.run) is not None or self.folder.claim(trial.run, self.runner.name)
+
     def _settled(self, trial: Trial) -> bool:
         if self.folder.agents.broker:
             return self.folder.result(trial.run) is not None
         return self.folder.is_reported(trial.run)
 
     def _waiting(self) -> Trial | None:
-        """A trial that the broker leased; None when there will be no more."""
+        """A trial that the broker leased and nobody carries out; None when there will be no more."""
         while not self.runner.stopping:
             closed = self.folder.closed  # before looking: what comes between is seen
-            for trial in self.folder.trials():
-                if self.folder.agent_of(trial) is None and self.folder.claim(trial.run, self.runner.name):
-                    return trial
+            if trial := self._free():
+                return trial
             if closed:
                 break
             time.sleep(LOOK_EVERY_S)
@@ -116,7 +118,7 @@ class Agent:
             agent = ask(self.folder, self.runner.name)
             while agent.poll() is None and not self.runner.stopping:
                 for trial in self.folder.trials():
-                    if trial.run not in known and trial.agent == self.runner.name:
+                    if trial.run not in known and trial.agent == self.runner.name and self._take(trial):
                         return trial, agent
                 time.sleep(LOOK_EVERY_S)
             if self.runner.stopping:
@@ -134,18 +136,23 @@ class Agent:
             time.sleep(ASK_AGAIN_S)
         return None, None
 
-    def _left(self) -> Trial | None:
-        """What nobody works on: its agent was cancelled, or died between being served and noting it."""
+    def _free(self) -> Trial | None:
+        """A trial taken that nobody carried out: it waited for an agent, or its agent was cancelled or died."""
         for trial in self.folder.trials():
-            if self.folder.result(trial.run) is None and not any(
-                self.folder.store.entry(stage.key).claimant(job_runs) for stage in trial.stages
-            ):
+            if self.folder.result(trial.run) is None and self.folder.claim(trial.run, self.runner.name):
                 return trial
+        return None
+
+    def _left(self) -> Trial | None:
+        """What others left: trials, and what W&B served to an agent that died before it could note it."""
+        if trial := self._free():
+            return trial
         if not self.folder.agents.broker and self.folder.forgotten():
             time.sleep(GRACE_S)  # it may be on its way
             for assignment in self.folder.forgotten():
                 run = digest({"sweep": self.folder.agents.id, **assignment})[:16]
-                return self.folder.take(run, assignment, self.runner.name)
+                if self._take(trial := self.folder.take(run, assignment, self.runner.name)):
+                    return trial
         return None
 
 

@@ -20,17 +20,19 @@ OVER = ("FINISHED", "CANCELED", "CANCELLED", "STOPPED", "CRASHED", "FAILED")
 def sweep_config(sweep: Sweep, method: Method, runs: int | None) -> dict[str, Any]:
     """A study as W&B's sweep: its arms, and the axes of its search.
 
-    A grid tries the values of `search:`; random and bayes draw between the smallest and the largest.
+    A grid tries the values of `search:`; random and bayes draw between the smallest and the largest.  Its name says
+    which scale, intermediate and seed, where it has one: sweeps of single arms stand side by side.
     """
     parameters: dict[str, dict[str, Any]] = {
         "scale": {"values": list(sweep.scales)},
         "intermediate": {"values": list(sweep.intermediates)},
         "seed": {"values": list(sweep.seeds)},
     }
+    fixed = [str(one["values"][0]) for one in parameters.values() if len(one["values"]) == 1]
     for axis, values in sweep.search.items():
         parameters[axis] = {"values": list(values)} if method == "grid" else between(values)
     config = {
-        "name": sweep.name,
+        "name": " · ".join([sweep.name, *fixed]),
         "method": method,
         "metric": {"name": OBJECTIVE, "goal": "maximize"},
         "parameters": parameters,
