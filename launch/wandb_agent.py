@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any, Literal
 
+from analysis.wandb_api import SERVICE
 from launch.sweep import Sweep
 from launch.trial import AGENT, FOLDER, PARENT
 from launch.trials import OBJECTIVE, AgentsFolder
@@ -95,7 +96,7 @@ def _start(folder: AgentsFolder, agent: str | None, words: list[str], **given: s
     """In a session of its own: a signal that ends a job's training must not end what reports it."""
     logs = folder.folder / "log"
     logs.mkdir(exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if name not in (AGENT, "WANDB_RUN_ID")}
+    environment = {name: value for name, value in os.environ.items() if name not in (AGENT, SERVICE, "WANDB_RUN_ID")}
     environment |= {
         "RETAIN_PYTHON": sys.executable,
         FOLDER: str(folder.folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from launch.commands import Agents
 from launch.job import REQUEUE
 from launch.trial import note
 from launch.trials import AgentsFolder, arms
-from launch.wandb_agent import between
+from launch.wandb_agent import ask, between, follow, is_over
 from tests.launch.conftest import Ran
 from tests.wandb_server import WandbServer
 from trainers.store import Store
@@ -69,11 +70,24 @@ def test_agents_try_every_point_of_a_grid_once(wandb_server: WandbServer, sweep_
     assert not wandb_server.refused
 
 
+STARTED: list[subprocess.Popen] = []
+
+
 def start(folder: AgentsFolder, name: str, *before: str) -> subprocess.Popen:
     """An agent as `retain agents` starts it."""
-    return subprocess.Popen(
-        [*before, sys.executable, "-P", "-m", "launch.agent", str(folder.folder), name], start_new_session=True
-    )
+    command = [*before, sys.executable, "-P", "-m", "launch.agent", str(folder.folder), name]
+    STARTED.append(subprocess.Popen(command, start_new_session=True))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _no_agent_left_behind():
+    """An agent that a failed test leaves would ask for half an hour."""
+    yield
+    while STARTED:
+        if (agent := STARTED.pop()).poll() is None:
+            kill_with_children(agent)
+            agent.wait()
 
 
 @pytest.fixture
@@ -258,6 +272,22 @@ def test_the_broker_finishes_a_bayesian_sweep_for_agents_without_a_network(regis
     assert len(list((folder.store.root / "wandb").glob("offline-run-*"))) == len(
         {stage.key for trial in folder.trials() for stage in trial.stages}
     )
+
+
+def test_no_process_is_told_of_anothers_helper(registered, wandb_server, monkeypatch):
+    """W&B's client would hand it down to jobs, on whichever machine, where nothing answers."""
+    folder = registered()
+    assert wandb_server.asked["UpsertSweep"]
+    assert "WANDB_SERVICE" not in os.environ  # what `retain agents` hands to sbatch, and to agents of this machine
+    is_over(folder)
+    assert "WANDB_SERVICE" not in os.environ
+    monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/tmp/nobody")
+    told = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: told.append(env))
+    ask(folder, "one")
+    follow(folder, "run0")
+    assert len(told) == 2
+    assert not any("WANDB_SERVICE" in env for env in told)
 
 
 def test_the_same_command_goes_on_with_the_same_sweep(registered, wandb_server):
