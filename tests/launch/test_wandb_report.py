@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,18 @@ def test_what_people_put_in_the_same_group_is_passed_over(wandb_server, tmp_path
     for name, config in {"one": {"stage": "pilot"}, "two": {"stage": {"of": 3}}, "three": {"rate": 1}}.items():
         put(tmp_path, name, config)
     assert gather_wandb_server(PLACE, tmp_path / "cache").is_empty()
+
+
+def test_many_runs_are_read_by_pages_and_a_bar_says_how_far(wandb_server, tmp_path, monkeypatch, capsys):
+    put(tmp_path, "one", {"rate": 1})
+    (one,) = wandb_server.runs
+    for name in map(str, range(100)):
+        wandb_server.state.runs[one.entity, one.project, name] = replace(one, name=name)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    assert gather_wandb_server(PLACE, tmp_path / "cache").is_empty()
+    assert wandb_server.asked["Runs"] == 2
+    assert "100%" in capsys.readouterr().err
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 101
 
 
 def test_a_run_of_another_version_is_named(wandb_server, tmp_path):
