@@ -27,10 +27,12 @@ from trainers.stage import digest
 
 LOOK_EVERY_S = 0.5
 ASK_AGAIN_S = 10.0
+ASK_SLURM_EVERY_S = 30.0
+"""Whether the jobs of others still run."""
 PATIENCE_S = 1800.0
 """How long a W&B that does not answer is asked again; nothing is lost by giving up."""
 REPORT_S = 150.0
-"""For W&B to be told of an end; it is told again before more is asked for."""
+"""For W&B to be told of an end; it is told again before more is asked for, as long as it is asked for more."""
 GRACE_S = 20.0
 """From being served to being noted, at the longest."""
 Follower = subprocess.Popen[bytes] | None
@@ -70,9 +72,26 @@ class Agent:
                 if end == "stopped":
                     break
                 self.folder.end(trial, why)
-            if follower is not None:
-                _wait(follower, REPORT_S)
+            if follower is not None and not self._told(trial, follower):
+                return 1
         return self.runner.leave()
+
+    def _told(self, trial: Trial, follower: subprocess.Popen[bytes]) -> bool:
+        """Whether W&B knows how a trial ended, or will by whoever has this agent's name next."""
+        end = time.monotonic() + PATIENCE_S
+        _wait(follower, REPORT_S)
+        while not self.folder.is_reported(trial.run) and not self.runner.stopping:
+            if time.monotonic() > end:
+                print(
+                    f"W&B was not told how {trial.run} ended: {self.folder.folder / 'log'} says why. The same command "
+                    "tells it later; the store has everything.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                return False
+            time.sleep(ASK_AGAIN_S)
+            _wait(follow(self.folder, trial.run), REPORT_S)
+        return True
 
     def _next(self) -> tuple[Trial | None, Follower]:
         """What is to be done now, and who tells W&B of it."""
@@ -99,9 +118,12 @@ class Agent:
 
     def _waiting(self) -> Trial | None:
         """A trial that the broker leased and nobody carries out; None when there will be no more."""
+        look_at_all = 0.0
         while not self.runner.stopping:
             closed = self.folder.closed  # before looking: what comes between is seen
-            if trial := self._free():
+            if among_all := time.monotonic() >= look_at_all:
+                look_at_all = time.monotonic() + ASK_SLURM_EVERY_S
+            if trial := self._free(among_all):
                 return trial
             if closed:
                 break
@@ -136,10 +158,15 @@ class Agent:
             time.sleep(ASK_AGAIN_S)
         return None, None
 
-    def _free(self) -> Trial | None:
-        """A trial taken that nobody carried out: it waited for an agent, or its agent was cancelled or died."""
+    def _free(self, among_all: bool = True) -> Trial | None:
+        """A trial that nobody carried out, or told W&B the end of, now taken.
+
+        Args:
+            among_all: also those of agents that were cancelled or died, and not only what waited for an agent.
+        """
         for trial in self.folder.trials():
-            if self.folder.result(trial.run) is None and self.folder.claim(trial.run, self.runner.name):
+            waits = not self._settled(trial) and (among_all or self.folder.agent_of(trial) is None)
+            if waits and self.folder.claim(trial.run, self.runner.name):
                 return trial
         return None
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from launch import agents_cli
+from launch import agent, agents_cli
 from launch.broker import Broker
 from launch.commands import Agents
 from launch.job import REQUEUE
@@ -25,6 +25,7 @@ from launch.trials import AgentsFolder, arms
 from launch.wandb_agent import ask, between, follow, is_over
 from tests.launch.conftest import Ran
 from tests.wandb_server import WandbServer
+from trainers import claims
 from trainers.store import Store
 
 STUDY = {
@@ -68,6 +69,8 @@ def test_agents_try_every_point_of_a_grid_once(wandb_server: WandbServer, sweep_
         assert stage.train[0].recipe.learning_rate == trial.assignment["target.learning_rate"]
         assert len(Store(tmp_path / "store").entry(stage.key).events("attempt")) == 1
     assert not wandb_server.refused
+    secret = wandb_server.key.encode()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
 
 
 STARTED: list[subprocess.Popen] = []
@@ -294,6 +297,42 @@ def test_the_same_command_goes_on_with_the_same_sweep(registered, wandb_server):
     first = registered()
     assert registered().agents == first.agents
     assert len(wandb_server.state.sweeps) == 1
+
+
+def test_an_agent_that_cannot_tell_wandb_of_an_end_does_not_hold_its_job_for_ever(registered, monkeypatch, capsys):
+    """And the next agent, whatever its name, tells it."""
+    folder = registered()
+    folder.end(folder.take("run0", {**ARM, "target.learning_rate": 1e-4}, "lost"))
+    monkeypatch.setattr(agent, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(agent, "ask", lambda *_: subprocess.Popen(["true"]))  # W&B has nothing more
+    monkeypatch.setattr(agent, "is_over", lambda _: True)
+    monkeypatch.setattr(agent, "follow", lambda *_: subprocess.Popen(["false"]))
+    assert agent.Agent(folder, Idle("one")).work() == 1
+    assert "W&B was not told how run0 ended" in capsys.readouterr().err
+    idle = Idle("two")
+
+    def tells(_folder: AgentsFolder, run: str) -> subprocess.Popen:
+        folder.mark_reported(run)
+        idle.stopping = True
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(agent, "follow", tells)
+    monkeypatch.setattr(claims, "_alive", lambda *_: False)  # the first agent was in this process
+    assert agent.Agent(folder, idle).work() == REQUEUE
+    assert folder.is_reported("run0")
+
+
+class Idle:
+    """A runner that is given nothing to carry out."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.stopping = name, False
+
+    def run(self, trial):
+        raise AssertionError(trial)
+
+    def leave(self) -> int:
+        return REQUEUE
 
 
 def test_a_search_without_an_end_is_refused(sweep_file):
