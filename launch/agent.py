@@ -108,8 +108,8 @@ class Agent:
         return trial, None if self.folder.agents.broker else follow(self.folder, trial.run)
 
     def _take(self, trial: Trial) -> bool:
-        """Whether it is ours to carry out, or only to be told of."""
-        return self.folder.result(trial.run) is not None or self.folder.claim(trial.run, self.runner.name)
+        """Whether it is ours: to carry out, or only to tell the end of."""
+        return self.folder.claim(trial.run, self.runner.name)
 
     def _settled(self, trial: Trial) -> bool:
         if self.folder.agents.broker:
@@ -166,7 +166,7 @@ class Agent:
         """
         for trial in self.folder.trials():
             waits = not self._settled(trial) and (among_all or self.folder.agent_of(trial) is None)
-            if waits and self.folder.claim(trial.run, self.runner.name):
+            if waits and self._take(trial):
                 return trial
         return None
 
