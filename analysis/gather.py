@@ -143,7 +143,7 @@ def wandb_records(folder: Path, keys: Set[str] | None = None) -> list[Record]:
     return [
         _wandb_record(fragments)
         for key, fragments in runs.items()
-        if (keys is None or key in keys) and any("stage" in fragment.config for fragment in fragments)
+        if (keys is None or key in keys) and any(_of_a_stage(fragment) for fragment in fragments)
     ]
 
 
@@ -167,7 +167,13 @@ def wandb_server_records(place: Place, cache: Path, keys: Set[str] | None = None
     screen = Console(stderr=True)
     shown = track(sorted(runs, key=lambda run: run.id), "W&B", console=screen, disable=not screen.is_terminal)
     fragments = [read_measured(run, cache / place.entity / place.project) for run in shown]
-    return [_wandb_record([fragment]) for fragment in fragments if "stage" in fragment.config]
+    return [_wandb_record([fragment]) for fragment in fragments if _of_a_stage(fragment)]
+
+
+def _of_a_stage(fragment: Fragment) -> bool:
+    """Whether a run is a stage's: people's own runs may lie beside, and call anything a stage."""
+    stage = fragment.config.get("stage")
+    return isinstance(stage, dict) and "schema_version" in stage
 
 
 def _wandb_record(fragments: list[Fragment]) -> Record:
@@ -178,7 +184,10 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
         config.update(fragment.config)
         curves.update(fragment.config.get("curves", {}))
         summary.update(fragment.summary)
-    stage = Stage.model_validate(config["stage"])
+    try:
+        stage = Stage.model_validate(config["stage"])
+    except ValueError as error:
+        raise ValueError(f"W&B's run {fragments[0].run_id} is not a stage of this version: {error}") from error
     axis = step_axis(stage)
     measured: list[tuple[Any, ...]] = []
     for row in (row for fragment in fragments for row in fragment.history):
@@ -186,4 +195,5 @@ def _wandb_record(fragments: list[Fragment]) -> Record:
             measure, task, language, metric = name.split("/", 3)
             measured.append((row[axis], *Score(measure, task, language, metric, float(row[name]), **curves[name])))
     values = pl.DataFrame(measured, schema=MEASURED, orient="row")
-    return Record(stage, config["scale"], summary if "outcome" in summary else None, values)
+    # W&B keeps no empty objects: of a stage that no attempt has reached there is no scale.
+    return Record(stage, config.get("scale", {}), summary if "outcome" in summary else None, values)

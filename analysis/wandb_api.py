@@ -24,6 +24,9 @@ PATIENCE_S = 60
 SETTLES_S = 0.5
 """An abandoned request's end in wandb-core. Torn down within milliseconds of it, the client's process misses the
 word to end, and whoever waits for it waits for ever (wandb 0.31)."""
+SERVICE = "WANDB_SERVICE"
+"""Where the client tells processes to come which helper process (wandb-core) to use: this one's.  Agents must not be
+told: they may be on other machines, and a run that one of them gave up on would be held there until it ends."""
 PLACE = re.compile(r"wandb://(?P<entity>[^/]+)/(?P<project>[^/]+)/(?P<sweep>[^/]+)")
 
 
@@ -57,7 +60,7 @@ class Place:
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """What the client raises becomes one sentence.
+    """What the client raises becomes one sentence; processes started later have a helper process of their own.
 
     Raises:
         WandbError: of whatever went wrong.
@@ -78,6 +81,8 @@ def told_in_words() -> Iterator[None]:
             advice = "Check the network and WANDB_BASE_URL, and run the same command again: the store has everything."
         key = os.environ.get("WANDB_API_KEY")
         raise WandbError(f"W&B: {said.replace(key, '…') if key else said}\n{advice}") from None
+    finally:
+        os.environ.pop(SERVICE, None)
 
 
 def connect() -> Any:

@@ -22,16 +22,17 @@ from launch.job import REQUEUE
 from launch.records import ArrayFolder
 from launch.trials import TEMPLATE, AgentsFolder, Trial
 from launch.wandb_agent import ask, follow, is_over
-from slurm.allocation import job_runs
 from slurm.causes import Cause
 from trainers.stage import digest
 
 LOOK_EVERY_S = 0.5
 ASK_AGAIN_S = 10.0
+ASK_SLURM_EVERY_S = 30.0
+"""Whether the jobs of others still run."""
 PATIENCE_S = 1800.0
 """How long a W&B that does not answer is asked again; nothing is lost by giving up."""
 REPORT_S = 150.0
-"""For W&B to be told of an end; it is told again before more is asked for."""
+"""For W&B to be told of an end; it is told again before more is asked for, as long as it is asked for more."""
 GRACE_S = 20.0
 """From being served to being noted, at the longest."""
 Follower = subprocess.Popen[bytes] | None
@@ -71,15 +72,32 @@ class Agent:
                 if end == "stopped":
                     break
                 self.folder.end(trial, why)
-            if follower is not None:
-                _wait(follower, REPORT_S)
+            if follower is not None and not self._told(trial, follower):
+                return 1
         return self.runner.leave()
+
+    def _told(self, trial: Trial, follower: subprocess.Popen[bytes]) -> bool:
+        """Whether W&B knows how a trial ended, or will by whoever has this agent's name next."""
+        end = time.monotonic() + PATIENCE_S
+        _wait(follower, REPORT_S)
+        while not self.folder.is_reported(trial.run) and not self.runner.stopping:
+            if time.monotonic() > end:
+                print(
+                    f"W&B was not told how {trial.run} ended: {self.folder.folder / 'log'} says why. The same command "
+                    "tells it later; the store has everything.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                return False
+            time.sleep(ASK_AGAIN_S)
+            _wait(follow(self.folder, trial.run), REPORT_S)
+        return True
 
     def _next(self) -> tuple[Trial | None, Follower]:
         """What is to be done now, and who tells W&B of it."""
         self.folder.take_noted()
         for mine in self.folder.trials():
-            if self.folder.agent_of(mine) == self.runner.name and not self._settled(mine):
+            if self.folder.agent_of(mine) == self.runner.name and not self._settled(mine) and self._take(mine):
                 return self._with_follower(mine)
         trial, follower = (self._waiting(), None) if self.folder.agents.broker else self._ask()
         if trial is None and not self.runner.stopping and (left := self._left()):
@@ -89,18 +107,24 @@ class Agent:
     def _with_follower(self, trial: Trial) -> tuple[Trial, Follower]:
         return trial, None if self.folder.agents.broker else follow(self.folder, trial.run)
 
+    def _take(self, trial: Trial) -> bool:
+        """Whether it is ours: to carry out, or only to tell the end of."""
+        return self.folder.claim(trial.run, self.runner.name)
+
     def _settled(self, trial: Trial) -> bool:
         if self.folder.agents.broker:
             return self.folder.result(trial.run) is not None
         return self.folder.is_reported(trial.run)
 
     def _waiting(self) -> Trial | None:
-        """A trial that the broker leased; None when there will be no more."""
+        """A trial that the broker leased and nobody carries out; None when there will be no more."""
+        look_at_all = 0.0
         while not self.runner.stopping:
             closed = self.folder.closed  # before looking: what comes between is seen
-            for trial in self.folder.trials():
-                if self.folder.agent_of(trial) is None and self.folder.claim(trial.run, self.runner.name):
-                    return trial
+            if among_all := time.monotonic() >= look_at_all:
+                look_at_all = time.monotonic() + ASK_SLURM_EVERY_S
+            if trial := self._free(among_all):
+                return trial
             if closed:
                 break
             time.sleep(LOOK_EVERY_S)
@@ -116,7 +140,7 @@ class Agent:
             agent = ask(self.folder, self.runner.name)
             while agent.poll() is None and not self.runner.stopping:
                 for trial in self.folder.trials():
-                    if trial.run not in known and trial.agent == self.runner.name:
+                    if trial.run not in known and trial.agent == self.runner.name and self._take(trial):
                         return trial, agent
                 time.sleep(LOOK_EVERY_S)
             if self.runner.stopping:
@@ -134,18 +158,28 @@ class Agent:
             time.sleep(ASK_AGAIN_S)
         return None, None
 
-    def _left(self) -> Trial | None:
-        """What nobody works on: its agent was cancelled, or died between being served and noting it."""
+    def _free(self, among_all: bool = True) -> Trial | None:
+        """A trial that nobody carried out, or told W&B the end of, now taken.
+
+        Args:
+            among_all: also those of agents that were cancelled or died, and not only what waited for an agent.
+        """
         for trial in self.folder.trials():
-            if self.folder.result(trial.run) is None and not any(
-                self.folder.store.entry(stage.key).claimant(job_runs) for stage in trial.stages
-            ):
+            waits = not self._settled(trial) and (among_all or self.folder.agent_of(trial) is None)
+            if waits and self._take(trial):
                 return trial
+        return None
+
+    def _left(self) -> Trial | None:
+        """What others left: trials, and what W&B served to an agent that died before it could note it."""
+        if trial := self._free():
+            return trial
         if not self.folder.agents.broker and self.folder.forgotten():
             time.sleep(GRACE_S)  # it may be on its way
             for assignment in self.folder.forgotten():
                 run = digest({"sweep": self.folder.agents.id, **assignment})[:16]
-                return self.folder.take(run, assignment, self.runner.name)
+                if self._take(trial := self.folder.take(run, assignment, self.runner.name)):
+                    return trial
         return None
 
 

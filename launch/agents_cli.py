@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.commands import Agents as Chosen
 from launch.loading import checked_plan, load
@@ -29,6 +29,13 @@ def agents(chosen: Chosen) -> int:
     if chosen.method != "grid" and not chosen.runs:
         raise SweepError(f"--method {chosen.method} has no end of its own: say how many trials with --runs")
     sweep, mirror = load(chosen)
+    sweep = narrowed(sweep, chosen)
+    if chosen.method == "bayes" and (several := [name for name, values in arms_of(sweep).items() if len(values) > 1]):
+        raise SweepError(
+            f"--method bayes searches one arm, and this sweep has several {' and '.join(several)}: it would draw the "
+            "best of them ever more often, and not look for the best point of each. Give one with --scale, "
+            "--intermediate and --seed, and repeat the command for each arm."
+        )
     plan = checked_plan(sweep, mirror)
     try:
         folder = _registered(chosen, sweep)
@@ -42,6 +49,27 @@ def agents(chosen: Chosen) -> int:
             _broker(folder, chosen.count)
         return 0
     return _here(chosen, plan, mirror, folder)
+
+
+def arms_of(sweep: Sweep) -> dict[str, tuple[Any, ...]]:
+    """What arms are made of."""
+    return {name: getattr(sweep, name) for name in ("scales", "intermediates", "seeds")}
+
+
+def narrowed(sweep: Sweep, chosen: Chosen) -> Sweep:
+    """The sweep's arms that were asked for.
+
+    Raises:
+        SweepError: it has none of them.
+    """
+    from launch.sweep import SweepError
+
+    wanted = {"scales": chosen.scale, "intermediates": chosen.intermediate, "seeds": chosen.seed}
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    for name, value in asked.items():
+        if value not in (there := arms_of(sweep)[name]):
+            raise SweepError(f"{value} is none of the sweep's {name}: {', '.join(map(str, there))}")
+    return sweep.model_copy(update={name: (value,) for name, value in asked.items()})
 
 
 def _registered(chosen: Chosen, sweep: Sweep) -> AgentsFolder:

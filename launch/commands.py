@@ -220,6 +220,13 @@ class Agents(Common):
     """A grid tries the values of `search:`; the others draw between the smallest and the largest of each axis."""
     runs: int | None = None
     """Trials in all; needed by random and bayes, which have no end of their own."""
+    scale: str | None = None
+    """Only this one of the sweep's scales; None is all."""
+    intermediate: str | None = None
+    """Only this one of the sweep's intermediates; None is all."""
+    seed: int | None = None
+    """Only this one of the sweep's seeds; None is all.  `--method bayes` wants one arm: of several it would draw the
+    best one ever more often, and not look for the best point of each."""
     broker: bool = False
     """Jobs have no network: ask W&B from here, as long as this command runs."""
     cluster: Path = Path("cluster.yaml")

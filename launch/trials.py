@@ -2,7 +2,8 @@
 
     agents/<name>/agents.json           the study, and where its W&B sweep is
                   trials/<run>.given    what W&B served, word for word, and to which agent
-                  trials/<run>.json     one assignment: the arm, its point, its stages, and the agent that took it
+                  trials/<run>.json     one assignment: the arm, its point, its stages, and the agent it was served to
+                  trials/<run>.claims/  who carries it out (`trainers.claims`)
                   trials/<run>.result.json   how it ended, and the objective
                   trials/<run>.reported      W&B knows
                   closed                the sweep has nothing more to give
@@ -13,6 +14,7 @@ on the store says whether it is done, and W&B is told.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import uuid
@@ -25,6 +27,8 @@ from launch.plan import Plan, plan_arm
 from launch.retries import with_retries
 from launch.search import Point, points, sound_values
 from launch.sweep import Sweep
+from slurm.allocation import job_runs
+from trainers import claims
 from trainers.files import write_atomically, write_json, writing
 from trainers.recipes import PHASES
 from trainers.stage import Frozen, Stage
@@ -65,7 +69,7 @@ class Trial(Frozen):
     stages: tuple[Stage, ...]
     """Parents before children."""
     agent: str | None
-    """Who took it; None where it waits for one."""
+    """To whom it was served; None where the broker leased it for whoever comes first."""
 
 
 class TrialResult(Frozen):
@@ -133,13 +137,9 @@ class AgentsFolder:
         """Points of a grid that W&B served to a process which died before it could note them."""
         if not self.agents.grid:
             return []
-        known = [trial.assignment for trial in self.trials()]
-        grid = [
-            {**dict(zip(ARM, arm, strict=True)), **point}
-            for arm in arms(self.agents.sweep)
-            for point in points(self.agents.sweep.search)
-        ]
-        return [assignment for assignment in grid if assignment not in known]
+        known = [arm_and_point(trial.assignment) for trial in self.trials()]
+        grid = itertools.product(arms(self.agents.sweep), points(self.agents.sweep.search))
+        return [{**dict(zip(ARM, arm, strict=True)), **point} for arm, point in grid if (arm, point) not in known]
 
     def plan_of(self, assignment: Mapping[str, Any]) -> Plan:
         """The arm and the point that an assignment names.
@@ -147,12 +147,11 @@ class AgentsFolder:
         Raises:
             ValueError: it names none of this study.
         """
-        sweep, rest = self.agents.sweep, dict(assignment)
-        scale, intermediate, seed = (rest.pop(name) for name in ARM)
-        point: Point = {axis: sound_values(axis, [value])[0] for axis, value in rest.items()}
-        if (scale, intermediate, seed, set(point)) not in [(*arm, set(sweep.search)) for arm in arms(sweep)]:
+        sweep = self.agents.sweep
+        arm, point = arm_and_point(assignment)
+        if arm not in arms(sweep) or set(point) != set(sweep.search):
             raise ValueError(f"{dict(assignment)} is no arm and point of the sweep {sweep.name}")
-        return plan_arm(sweep, scale, intermediate, seed, point)
+        return plan_arm(sweep, *arm, point)
 
     def trial(self, run: str) -> Trial:
         return Trial.model_validate_json(self._path(run).read_text(encoding="utf-8"))
@@ -163,13 +162,16 @@ class AgentsFolder:
         return [self.trial(path.stem) for path in sorted(paths, key=lambda path: (path.stat().st_mtime, path.name))]
 
     def claim(self, run: str, agent: str) -> bool:
-        """Take a trial that waits for an agent; False where another was first."""
-        return _create(self._path(run).with_suffix(".taken"), agent)
+        """Take a trial for this process, also from one that is gone; False where a living one has it."""
+        try:
+            claims.claim(self._claims(run), agent, job_runs)
+        except claims.StageInUse:
+            return False
+        return True
 
     def agent_of(self, trial: Trial) -> str | None:
-        """Who works on a trial, or is to."""
-        taken = self._path(trial.run).with_suffix(".taken")
-        return trial.agent or (taken.read_text(encoding="utf-8") if taken.exists() else None)
+        """Who carries out a trial, or is to when it is back."""
+        return claims.last_holder(self._claims(trial.run)) or trial.agent
 
     def result(self, run: str) -> TrialResult | None:
         path = self._path(run).with_suffix(".result.json")
@@ -212,6 +214,9 @@ class AgentsFolder:
     def _path(self, run: str) -> Path:
         return self.folder / "trials" / f"{run}.json"
 
+    def _claims(self, run: str) -> Path:
+        return self._path(run).with_suffix(".claims")
+
 
 def _create(path: Path, text: str) -> bool:
     """Write a new file whole; False where another process was first.  Exclusive on NFS, too."""
@@ -230,6 +235,18 @@ def _create(path: Path, text: str) -> bool:
 def arms(sweep: Sweep) -> list[tuple[str, str, int]]:
     """Scale, intermediate and seed of every arm."""
     return [(scale, name, seed) for scale in sweep.scales for name in sweep.intermediates for seed in sweep.seeds]
+
+
+def arm_and_point(assignment: Mapping[str, Any]) -> tuple[tuple[str, str, int], Point]:
+    """What an assignment names, its values as a recipe holds them: W&B gives pairs as lists, and some numbers as text.
+
+    Raises:
+        ValueError: a part of the arm is missing, or a value is none of its axis.
+    """
+    rest = dict(assignment)
+    scale, intermediate, seed = (rest.pop(name, None) for name in ARM)
+    point: Point = {axis: sound_values(axis, [value])[0] for axis, value in rest.items()}
+    return (scale, intermediate, seed), point
 
 
 def objective(stages: tuple[Stage, ...], store: Store) -> float | None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any, Literal
 
+from analysis.wandb_api import SERVICE
 from launch.sweep import Sweep
 from launch.trial import AGENT, FOLDER, PARENT
 from launch.trials import OBJECTIVE, AgentsFolder
@@ -20,17 +21,19 @@ OVER = ("FINISHED", "CANCELED", "CANCELLED", "STOPPED", "CRASHED", "FAILED")
 def sweep_config(sweep: Sweep, method: Method, runs: int | None) -> dict[str, Any]:
     """A study as W&B's sweep: its arms, and the axes of its search.
 
-    A grid tries the values of `search:`; random and bayes draw between the smallest and the largest.
+    A grid tries the values of `search:`; random and bayes draw between the smallest and the largest.  Its name says
+    which scale, intermediate and seed, where it has one: sweeps of single arms stand side by side.
     """
     parameters: dict[str, dict[str, Any]] = {
         "scale": {"values": list(sweep.scales)},
         "intermediate": {"values": list(sweep.intermediates)},
         "seed": {"values": list(sweep.seeds)},
     }
+    fixed = [str(one["values"][0]) for one in parameters.values() if len(one["values"]) == 1]
     for axis, values in sweep.search.items():
         parameters[axis] = {"values": list(values)} if method == "grid" else between(values)
     config = {
-        "name": sweep.name,
+        "name": " · ".join([sweep.name, *fixed]),
         "method": method,
         "metric": {"name": OBJECTIVE, "goal": "maximize"},
         "parameters": parameters,
@@ -93,7 +96,7 @@ def _start(folder: AgentsFolder, agent: str | None, words: list[str], **given: s
     """In a session of its own: a signal that ends a job's training must not end what reports it."""
     logs = folder.folder / "log"
     logs.mkdir(exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if name not in (AGENT, "WANDB_RUN_ID")}
+    environment = {name: value for name, value in os.environ.items() if name not in (AGENT, SERVICE, "WANDB_RUN_ID")}
     environment |= {
         "RETAIN_PYTHON": sys.executable,
         FOLDER: str(folder.folder),

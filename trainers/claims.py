@@ -64,6 +64,12 @@ def living_holder(folder: Path, judge: Judge = nobody_knows) -> dict[str, Any] |
     return _claimant(path) if held and _alive(path, judge) else None
 
 
+def last_holder(folder: Path) -> str | None:
+    """The job that took it last, living or not; None where nobody has."""
+    held = _highest(folder) if folder.is_dir() else 0
+    return _claimant(folder / f"{held:06d}").get("job")
+
+
 class Claim:
     """A numbered claim; the number is the fencing token."""
 

@@ -26,6 +26,8 @@ ROOM_BYTES = 1 << 16
 """On a disk with less, the client's files were cut short: it writes blocks of half of that."""
 LONGEST_TAG = 64
 """W&B refuses longer ones."""
+LONGEST_NAME = 110
+"""W&B refuses names of more than 128; it may count bytes, of which `·` and `→` take several."""
 REPAIR = "the store has everything, and `retain wandb sync` sends what is missing"
 
 
@@ -51,6 +53,12 @@ def tags_of(stage: Stage) -> list[str]:
     """What a stage's run can be found by."""
     tags = [stage.scale.name, stage.intermediate, *(evaluation.task for evaluation in stage.evaluate), *stage.settings]
     return [tag[:LONGEST_TAG] for tag in tags]
+
+
+def name_of(stage: Stage) -> str:
+    """What a stage's run is called: its label, of a long one the beginning and the end, which says the seed."""
+    label = stage.label
+    return label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 31]}…{label[-30:]}"
 
 
 class Patience:
@@ -158,7 +166,7 @@ def start(stage: Stage, config: dict[str, Any], tracking: Tracking, folder: Path
     logging.getLogger("wandb").addFilter(_is_error)
     run = wandb.init(
         id=stage.key,
-        name=stage.label,
+        name=name_of(stage),
         group=tracking.group,
         job_type=stage.kind,
         config=config,

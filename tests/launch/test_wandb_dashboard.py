@@ -6,12 +6,15 @@ import json
 import sys
 
 import pytest
+import wandb as client
 
 from analysis.gather import gather_store, gather_wandb_server
 from analysis.wandb_api import Place
 from launch import wandb_cli
 from launch.commands import Wandb
+from tests.frames import assert_same
 from tests.launch.conftest import Ran
+from trainers.tracking import quiet
 
 PNG = b"\x89PNG"
 
@@ -57,7 +60,7 @@ def test_it_shows_the_gains_as_heat_maps_and_draws_them_anew(ran, wandb_server, 
     assert panel["viewType"] == "Media Browser"
     assert panel["config"]["mediaKeys"] == [name]
     # The run is none of the sweep's stages.
-    assert gather_store(ran.store.root).equals(gather_wandb_server(Place("us", "retain", "small"), tmp_path))
+    assert_same(gather_store(ran.store.root), gather_wandb_server(Place("us", "retain", "small"), tmp_path))
     assert not wandb_server.refused
 
 
@@ -69,6 +72,23 @@ def test_where_nothing_can_be_compared_it_says_so(wandb_server, sandbox, tmp_pat
     (report,) = wandb_server.state.views.values()
     assert "No gains yet" in report["spec"]
     assert not wandb_server.runs_of_kind("figures")
+
+
+def test_each_project_has_its_own_report_which_is_found_among_many(wandb_server, sweep_file, tmp_path):
+    pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
+    reports = wandb_server.state.views
+    for project in ("retain", "copy"):
+        client.init(project=project, dir=tmp_path, reinit="create_new", settings=quiet()).finish()
+        here = {"id": "p", "name": project, "entityName": "us"}
+        for number in range(60):  # W&B shows 50 a page
+            about = {"name": "pilot", "displayName": f"pilot {number}", "spec": "{}", "type": "runs"}
+            reports[f"{project} {number}"] = {"id": f"{project} {number}", **about, "project": here}
+    for project in ("retain", "copy", "retain", "copy"):
+        assert wandb_cli.wandb(Wandb("dashboard", sweep_file(), project=project)) == 0
+    ours = [one["project"]["name"] for one in reports.values() if one["displayName"] == "retain: small"]
+    assert sorted(ours) == ["copy", "retain"]
+    assert len(reports) == 2 * 60 + 2
+    assert not wandb_server.refused
 
 
 def test_where_nothing_was_sent_it_says_what_to_do(wandb_server, sweep_file, capsys):

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb as client
 
-from analysis.gather import gather_store, gather_wandb_server
+from analysis.frame import stage_table, tidy
+from analysis.gather import gather_store, gather_wandb_server, store_records, wandb_server_records
 from analysis.wandb_api import Place, WandbError
 from launch import analysis_cli, wandb_cli
 from launch.commands import Report, Wandb
+from launch.loading import load, planned
+from tests.frames import assert_same
+from trainers.store import Store
+from trainers.tracking import quiet
 
 PLACE = Place("us", "retain", "small")
 
@@ -26,9 +34,9 @@ def served(ran, wandb_server):
 def test_store_and_server_give_the_same_frame_and_a_second_reading_asks_for_no_history(ran, served, tmp_path):
     store = gather_store(ran.store.root)
     assert set(store["measure"]) >= {"stored", "refit", "development", "zero_shot", "retrieval"}
-    assert store.equals(gather_wandb_server(PLACE, tmp_path))
+    assert_same(store, gather_wandb_server(PLACE, tmp_path))
     assert served.asked["HistoryPage"] == store["key"].n_unique()
-    assert store.equals(gather_wandb_server(PLACE, tmp_path))
+    assert_same(store, gather_wandb_server(PLACE, tmp_path))
     assert served.asked["HistoryPage"] == store["key"].n_unique()
 
 
@@ -49,12 +57,56 @@ def test_a_stage_of_another_sweeps_group_is_found_by_its_key(ran, served, tmp_pa
     served.runs[0].group = "another"
     store = gather_store(ran.store.root)
     assert gather_wandb_server(PLACE, tmp_path).height < store.height
-    assert store.equals(gather_wandb_server(PLACE, tmp_path, set(store["key"])))
+    assert_same(store, gather_wandb_server(PLACE, tmp_path, set(store["key"])))
+
+
+def test_a_stage_that_no_attempt_has_reached_is_read_as_from_the_store(wandb_server, sweep_file, tmp_path):
+    """As one that a W&B sweep has served, whose job waits: its scale's facts are an empty object, which W&B drops."""
+    chosen = Wandb("sync", sweep_file())
+    sweep, _ = load(chosen)
+    stage = planned(sweep).stages[0]
+    Store(sweep.store).open(stage)
+    assert wandb_cli.wandb(chosen) == 0
+    assert "scale" not in wandb_server.run(stage.key).settings
+    told, shown = store_records(sweep.store), wandb_server_records(PLACE, tmp_path / "cache")
+    assert_same(stage_table(told), stage_table(shown))
+    assert tidy(told).is_empty()
+    assert tidy(shown).is_empty()
+
+
+def test_what_people_put_in_the_same_group_is_passed_over(wandb_server, tmp_path):
+    for name, config in {"one": {"stage": "pilot"}, "two": {"stage": {"of": 3}}, "three": {"rate": 1}}.items():
+        put(tmp_path, name, config)
+    assert gather_wandb_server(PLACE, tmp_path / "cache").is_empty()
+
+
+def test_many_runs_are_read_by_pages_and_a_bar_says_how_far(wandb_server, tmp_path, monkeypatch, capsys):
+    put(tmp_path, "one", {"rate": 1})
+    (one,) = wandb_server.runs
+    for name in map(str, range(100)):
+        wandb_server.state.runs[one.entity, one.project, name] = replace(one, name=name)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    assert gather_wandb_server(PLACE, tmp_path / "cache").is_empty()
+    assert wandb_server.asked["Runs"] == 2
+    assert "100%" in capsys.readouterr().err
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 101
+
+
+def test_a_run_of_another_version_is_named(wandb_server, tmp_path):
+    put(tmp_path, "older", {"stage": {"kind": "target", "schema_version": 1}, "scale": {}})
+    with pytest.raises(ValueError, match=r"W&B's run older is not a stage of this version:(.|\n)*it is of version 1"):
+        gather_wandb_server(PLACE, tmp_path / "cache")
+
+
+def put(folder: Path, name: str, config: dict[str, Any]) -> None:
+    """A run that the real client logs to."""
+    place = {"project": PLACE.project, "group": PLACE.sweep, "dir": folder, "reinit": "create_new"}
+    client.init(id=name, config=config, settings=quiet(), **place).finish()
 
 
 def test_answers_of_429_and_500_are_asked_again(ran, served, tmp_path):
     served.errors = [429, 500]
-    assert gather_store(ran.store.root).equals(gather_wandb_server(PLACE, tmp_path))
+    assert_same(gather_store(ran.store.root), gather_wandb_server(PLACE, tmp_path))
     assert (served.asked["error 429"], served.asked["error 500"]) == (1, 1)
 
 

@@ -14,6 +14,7 @@ from analysis.wandb_api import Place
 from launch import wandb_cli
 from launch.commands import Wandb
 from launch.loading import load
+from tests.frames import assert_same
 from tests.launch.conftest import Ran
 from trainers.context import Context
 from trainers.run import run
@@ -31,8 +32,8 @@ def test_offline_then_synced_by_wandbs_own_command_gives_the_stores_frame(ran, w
     subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=tmp_path)
     frame = gather_store(store.root)
     assert set(frame["measure"]) >= {"stored", "refit", "development", "zero_shot", "retrieval"}
-    assert frame.equals(gather_wandb_files(store.root / "wandb"))
-    assert frame.equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert_same(frame, gather_wandb_files(store.root / "wandb"))
+    assert_same(frame, gather_wandb_server(PLACE, tmp_path / "cache"))
     assert not wandb_server.refused
     assert wandb_cli.wandb(Wandb("sync", ran.file, store=store.root)) == 0
     assert f"0 stages sent to us/retain, {len(ran.stages)} already there" in capsys.readouterr().out
@@ -40,7 +41,7 @@ def test_offline_then_synced_by_wandbs_own_command_gives_the_stores_frame(ran, w
 
 def test_online_gives_the_stores_frame_and_lacks_nothing(wandb_server, sandbox, tmp_path, capsys):
     ran = Ran.here(tmp_path, sandbox, tracking=ONLINE)
-    assert gather_store(ran.store.root).equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert_same(gather_store(ran.store.root), gather_wandb_server(PLACE, tmp_path / "cache"))
     assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
     assert f"0 stages sent to us/retain, {len(ran.stages)} already there" in capsys.readouterr().out
     assert not wandb_server.refused
@@ -81,9 +82,9 @@ def test_a_stage_that_was_interrupted_goes_on_in_its_own_run(mode, wandb_server,
     assert shown.name == stage.key
     assert [row["target_step"] for row in shown.rows if "train/loss" in row] == [1, 2, 3, 4]
     frame = gather_store(again.root)
-    assert frame.equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert_same(frame, gather_wandb_server(PLACE, tmp_path / "cache"))
     undisturbed = gather_store(ran.store.root)
-    assert frame.select("key", "measure", "at", "value").equals(undisturbed.select("key", "measure", "at", "value"))
+    assert_same(frame.select("key", "measure", "at", "value"), undisturbed.select("key", "measure", "at", "value"))
 
 
 def test_an_outage_in_mid_run_is_repaired_by_a_sync(wandb_server, sandbox, tmp_path, monkeypatch, capfd):
@@ -105,5 +106,5 @@ def test_an_outage_in_mid_run_is_repaired_by_a_sync(wandb_server, sandbox, tmp_p
     wandb_server.heal()
     client.teardown()
     assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
-    assert gather_store(ran.store.root).equals(gather_wandb_server(PLACE, tmp_path / "cache"))
+    assert_same(gather_store(ran.store.root), gather_wandb_server(PLACE, tmp_path / "cache"))
     assert len(wandb_server.runs) == len(ran.stages)

@@ -147,11 +147,14 @@ def test_the_point_of_a_search_is_a_tag_that_wandb_accepts(stage, tmp_path, monk
         raise RuntimeError("this is all we wanted to know")
 
     monkeypatch.setattr(wandb, "init", init)
-    variant = {"target.learning_rate": 1e-5, "intermediate.commonsense_qa.gradient_clipping": 1 / 3000}
+    long = "intermediate.commonsense_qa"
+    variant = {"target.learning_rate": 1e-5, f"{long}.gradient_clipping": 1 / 3000, f"{long}.warmup": 1 / 70}
     tracker = tracking.Tracker(stage.model_copy(update={"variant": variant}), {}, OFFLINE, tmp_path, Patience())
     tracker._thread.join()
     assert "target.learning_rate=1e-05" in asked["tags"]
-    assert "target.learning_rate=1e-05" in asked["name"]
+    assert asked["name"].startswith("tiny-post · mnli · intermediate.commonsense_qa.gradient_clipping=")
+    assert asked["name"].endswith(f" · seed {stage.seed}")
+    assert len(asked["name"].encode()) <= 128  # W&B refuses a run whose name is longer
     assert max(map(len, asked["tags"])) == 64
 
 

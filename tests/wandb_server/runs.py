@@ -167,6 +167,10 @@ class Runs(Sweeps):
             matching = [self._run(run) for run in found if _matches(run, json.loads(filters))]
             return _page(matching, first, after)
 
+        def views(_info: Any, first: int = 50, after: str | None = None, **_: Any) -> dict[str, Any]:
+            here = {"id": "p", "name": project["name"], "entityName": entity}
+            return _page([view for view in self.views.values() if view["project"] == here], first, after)
+
         project: dict[str, Any] = {
             "id": _id("Project", name, entity),
             "internalId": "1",
@@ -177,7 +181,7 @@ class Runs(Sweeps):
             "user": _user(),
             "readOnly": False,
             "entity": _entity(entity),
-            "allViews": lambda _info, **_: _page(list(self.views.values()), 50, None),
+            "allViews": views,
             "run": one,
             "bucket": one,
             "runs": several,
