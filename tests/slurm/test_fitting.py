@@ -109,12 +109,23 @@ def test_activations_shrink_before_anything_is_recomputed():
     tight = replace(
         GPUS["A100-80"],
         memory_bytes=int(
-            peak(model_size(KNOWN["xl"].shape), replace(found.sharding, micro_batch_tokens=8_192)).total - 1e8
+            peak(model_size(KNOWN["xl"].shape), replace(found.sharding, micro_batch_tokens=8_192, graphs=False)).total
+            - 1e8
         ),
     )
     again = least_sharding(model_size(KNOWN["xl"].shape), tight, 8, 16, step_tokens=65_536, longest_sequence=8_192)
     assert again.sharding.activation_checkpointing
     assert again.sharding.world_size == 1
+
+
+def test_graphs_are_left_out_where_their_memory_is_not_there():
+    found = fit("xl", "A100-80")
+    assert found.sharding.replays
+    small = replace(GPUS["A100-80"], memory_bytes=int(found.parts.total - 2e9))
+    again = least_sharding(model_size(KNOWN["xl"].shape), small, 8, 16, **STEP)
+    assert again.sharding.world_size == 1
+    assert not again.sharding.graphs
+    assert not fit("xxl", "A100-80").sharding.replays  # on several ranks nothing is replayed
 
 
 cards = st.builds(Gpu, st.just("card"), st.integers(10**9, 2 * 10**11), st.just(1e14), st.just(1e12), st.booleans())
