@@ -94,13 +94,16 @@ class Attempt:
         """The node of the rank that failed first, by its position (None where none did), and what its log tells."""
         if not any(self._unfinished()):
             return None, Finding(Cause.COMPLETED, "every stage has its result", 0)
+        told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
+        late = state is None and deadline is not None and time.time() > deadline - told
         if state is None and status == REQUEUE:
-            told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
-            late = deadline is not None and time.time() > deadline - told
             cause, why = (Cause.TIMEOUT, "time limit") if late else (Cause.PREEMPTED, "signal")
             return None, Finding(cause, f"told to stop ({why}), and saved", 0)
         findings = [classify(exit_code=status, stderr_tail=self._tail(log), slurm_state=state) for log in self._logs()]
         first = most_telling(findings)
+        if late and findings[first].cause == Cause.PREEMPTED:
+            # Told before it could listen.  Taken for a preemption, a job too short to start would be requeued for ever.
+            return None, findings[first]._replace(cause=Cause.TIMEOUT)
         # The batch step's own log is the first of all; what SLURM says in it is of no rank.
         node = (first - 1) // self.folder.record.placement.ranks_per_node if first else None
         return node, findings[first]

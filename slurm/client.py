@@ -106,7 +106,8 @@ def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, both: bool = False
         raise SlurmError(f"`{shown} …` did not answer within {timeout_s:.0f} s", unsure=True) from error
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
-        unsure = any(words in said.lower() for words in LOST_ANSWERS)
+        # Ended by a signal, SIGPIPE where slurmctld hung up: nobody knows how far it came.
+        unsure = done.returncode < 0 or any(words in said.lower() for words in LOST_ANSWERS)
         raise SlurmError(f"`{shown} …` failed with {done.returncode}: {said}", unsure=unsure)
     return done.stdout + done.stderr if both else done.stdout
 

@@ -171,7 +171,10 @@ def test_at_the_time_limit_a_job_saves_and_is_requeued(cluster, sweep, undisturb
     one = sweep(**LONG)
     replace(one.submitter, code=hooked(tmp_path / "hook", SLOW_AT_FIRST)).submit()
     one.wait_for_step(FIRST, 5)
-    cluster.run("scontrol", "update", f"JobId={one.job_of(FIRST)}", "TimeLimit=1")
+    job = one.job_of(FIRST)
+    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    wait_until(one.decisions, "the time limit to be judged", 180)
+    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=60")  # a busy machine may take a minute to start
     assert_nothing_happened(one, expected)
     assert one.decisions()[0]["record"]["cause"] == "timeout"
 

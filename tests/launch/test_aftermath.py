@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,8 +56,8 @@ class Sent:
         """One job of the element: it begins some stages, says something, and ends.
 
         Args:
-            how: `state` of SLURM; `saved`, a step of the last stage begun; `ended`, own words of the stages by label;
-                `host` that it ran on.
+            how: `state` of SLURM; `deadline`; `saved`, a step of the last stage begun; `ended`, own words of the stages
+                by label; `host` that it ran on.
         """
         self.restarts += 1
         for name, value in {**self.scheduler, "SLURM_JOB_NODELIST": how.get("host", "n1")}.items():
@@ -74,7 +75,7 @@ class Sent:
         logs.mkdir(parents=True, exist_ok=True)
         with (logs / "rank-0.txt").open("a", encoding="utf-8") as file:
             file.write(said + "\n")
-        return attempt.judge(status, how.get("state"), None)
+        return attempt.judge(status, how.get("state"), how.get("deadline"))
 
 
 @dataclass
@@ -268,3 +269,15 @@ def test_the_next_attempt_of_what_diverged_is_judged_and_its_steps_are_progress(
     (verdict,) = verdicts(cluster.store.entry(second_attempt.key))
     assert verdict.record.steps_gained == 7
     assert not verdicts(entry)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "cause", "action"), [(20, Cause.TIMEOUT, "stop"), (3600, Cause.PREEMPTED, "requeue")]
+)
+def test_a_job_that_is_told_to_stop_before_it_can_listen_was_out_of_time_if_its_time_is_over(
+    cluster, stages, left_s, cause, action
+):
+    """SIGUSR2 ends a process that has not yet said what to do with it: 128 + 12."""
+    decision = cluster.send(*stages).job(status=140, deadline=time.time() + left_s)
+    assert (decision.cause, decision.action) == (cause, action)
+    assert "killed by SIGUSR2" in decision.because

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.client import SlurmError
+from slurm.client import SlurmError, ask
 from slurm.executor import ArrayExecutor, ArrayJob, ranges, srun
 from slurm.profile import Placement, Profile
 
@@ -146,3 +146,10 @@ def test_an_answer_that_names_no_job_tells_whether_there_may_be_one(tmp_path, mo
     with pytest.raises(SlurmError, match=said) as error:
         ArrayExecutor(job(tmp_path), PROFILE).send()
     assert error.value.unsure is unsure
+
+
+@pytest.mark.parametrize(("script", "unsure"), [("kill -PIPE $$", True), ("echo refused >&2; exit 1", False)])
+def test_a_command_that_was_killed_may_have_done_its_work(script, unsure):
+    with pytest.raises(SlurmError) as caught:
+        ask(["sh", "-c", script])
+    assert caught.value.unsure is unsure
