@@ -87,7 +87,7 @@ def test_where_no_seed_has_a_part_the_interval_is_that_of_the_examples_and_of_on
     assert math.isnan(one.low)
     assert not one.differs_from_zero
     assert math.isnan(p_value(scores.mean(), samples, 1))
-    assert math.isnan(strap.greatest(0.1, np.array([0.1]), samples[:, :1], 1).low)
+    assert math.isnan(strap.greatest(0.1, np.array([0.1]), samples[:, None], 1).low)
 
 
 def test_pairing_narrows_the_interval_of_a_difference():
