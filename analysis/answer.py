@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analysis.effects import CannotTell, Effect, Gains, mean
 from analysis.findings import listed, number, said, tally, verdict
-from analysis.statistics import Bootstrap
+from analysis.statistics import FEWEST_SEEDS, Bootstrap
 from analysis.study import Study
 from analysis.trends import different_task, pooled_trends
 
@@ -32,6 +32,11 @@ def _retained(study: Study, head: str) -> str:
             "another task than the intermediate’s."
         )
     own = pooled_trends(study.trends, head)
+    if min(trend.seeds for trend in own) < FEWEST_SEEDS:
+        return (
+            f"Whether larger encoders retain more {READ_THROUGH[head]}, the data cannot tell: an arm has fewer than "
+            f"{FEWEST_SEEDS} seeds."
+        )
     others = sum(different_task(trend, head) for trend in study.trends) - len(own)
     left_out = f" ({number(others, 'trend')} over fewer scales left out)" if others else ""
     trainings = len({trend.smallest.training for trend in own})

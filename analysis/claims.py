@@ -24,9 +24,9 @@ from typing import Literal
 import numpy as np
 
 from analysis.curves import HEADS
-from analysis.effects import FEWEST_SEEDS, MANY, CannotTell, Effect, Gains, mean, same_seeds
+from analysis.effects import MANY, CannotTell, Effect, Gains, mean, same_seeds
 from analysis.published import PHANG_ABSTRACT, PHANG_RECALLED
-from analysis.statistics import SIGNIFICANT, UNDEFINED, Bootstrap, Estimate, Examples, p_value
+from analysis.statistics import FEWEST_SEEDS, SIGNIFICANT, UNDEFINED, Bootstrap, Estimate, Examples, p_value
 from analysis.study import Study
 from analysis.trends import pooled_trends
 from trainers.tasks import ALL_NINE, TASKS

@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis import decay, retention
 from analysis.measurements import Arm, Measurements, path
-from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
+from analysis.statistics import FEWEST_SEEDS, UNDEFINED, Bootstrap, Estimate, Floats
 from trainers.tasks.languages import ENGLISH
 
 HEADS = ("stored", "refit")
@@ -152,7 +152,9 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
 
     total = by_seed.mean(axis=0)
     what = "A(0) − c" if head == "stored" else "P(0) − P_base"
-    denominator = bootstrap.estimate(total[0] - base.mean(), samples[:, 0] - base_samples, len(keys))
+    # Whether these runs had anything to retain their examples can tell, even of one seed.
+    several = len(keys) if len(keys) >= FEWEST_SEEDS else None
+    denominator = bootstrap.estimate(total[0] - base.mean(), samples[:, 0] - base_samples, several)
     undefined = (
         f"{what} is unknown: the untouched encoder was not probed"
         if np.isnan(base).any()

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics import Bootstrap, Estimate, Floats
+from analysis.statistics import FEWEST_SEEDS, Bootstrap, Estimate, Floats
 from analysis.study import Study
 from analysis.transfer import lacking
 from trainers.tasks import ALL_NINE
 from trainers.tasks.intermediates import NONE
 
-FEWEST_SEEDS = 2
 MANY = 3
 """From so many intermediates on, a mean over them is about intermediates."""
 

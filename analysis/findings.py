@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from analysis.search import PointScore, numbers, training
-from analysis.statistics import FEW_SEEDS, SIGNIFICANT, Estimate
+from analysis.statistics import FEW_SEEDS, FEWEST_SEEDS, SIGNIFICANT, Estimate
 from analysis.study import Study
 
 FEW_INTERMEDIATES = 3
@@ -147,7 +147,12 @@ def _multilinguality(study: Study) -> Iterator[str]:
 
 
 def _reservations(study: Study) -> Iterator[str]:
-    if study.arms and study.fewest_seeds < FEW_SEEDS:
+    if study.arms and study.fewest_seeds < FEWEST_SEEDS:
+        yield (
+            "Some cells have one seed, which tells nothing of others: what it shows has no interval, and nothing is "
+            "concluded from it."
+        )
+    elif study.arms and study.fewest_seeds < FEW_SEEDS:
         yield (
             f"Some cells have fewer than {FEW_SEEDS} seeds: their intervals say little about other seeds, and every "
             "sentence here is provisional."

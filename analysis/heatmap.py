@@ -18,6 +18,8 @@ from trainers.tasks.intermediates import NONE
 
 COLOURS = "PuOr"
 """Diverging, and told apart with every common colour blindness."""
+SHOWN = 0.1
+"""Points of 100: what is less reads 0.0 and has no colour."""
 CELL_WIDTH, CELL_HEIGHT = 0.62, 0.27
 """Inches."""
 
@@ -38,7 +40,7 @@ def gain_heat_map(study: Study, sweep: str) -> list[Drawing]:
         figure, axes = panels(1, len(SIDES), height=CELL_HEIGHT * len(intermediates) + 0.8, sharey=True)
         figure.set_figwidth(len(SIDES) * width + 2.2)
         values = [abs(100 * gain.value) for grid in grids for gain in grid.values()]
-        largest = max([*values, 1e-6])
+        largest = max([*values, SHOWN])
         for panel, side, grid in zip(axes[0], SIDES, grids, strict=True):
             drawn = _panel(panel, grid, intermediates, targets, largest)
             panel.set_title(side)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from scipy import special
 
-from analysis.statistics import Estimate, Floats
+from analysis.statistics import FEWEST_SEEDS, Estimate, Floats
 
 UNSEEN = 0.02
 """Variance that is added as if tasks went together: where nearly all is won, few losses hide how they cluster."""
@@ -41,7 +41,7 @@ def improvement_interval(via: Floats, without: Floats, confidence: float = 0.95)
         confidence: how often the interval is to cover the truth; with few seeds it does more often.
     """
     value, seeds = probability_of_improvement(via, without), len(via)
-    if seeds < 2 or math.isnan(value):
+    if seeds < FEWEST_SEEDS or math.isnan(value):
         return Estimate(value)
     wins = _wins(via, without)
     by_seed = wins.mean(axis=0) + wins.mean(axis=1)

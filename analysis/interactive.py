@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.cost import priced
 from analysis.findings import listed
-from analysis.heatmap import axes_of
+from analysis.heatmap import SHOWN, axes_of
 from analysis.plotting import OKABE_ITO, distinct
 from analysis.resources import CC100_GIB, by_resource
 from analysis.statistics import SIGNIFICANT, Estimate
@@ -160,7 +160,7 @@ def gain_heat_map(study: Study) -> View | None:
     ]
     if not rows:
         return None
-    largest = max(abs(row["v"]) for row in rows) or 1.0
+    largest = max(SHOWN, *(abs(row["v"]) for row in rows))
     intermediates, targets = axes_of(study)
     x = {"field": "t", "type": "nominal", "title": "target", "axis": {"labelAngle": -40}, "scale": {"domain": targets}}
     y = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"domain": intermediates}}
@@ -168,7 +168,8 @@ def gain_heat_map(study: Study) -> View | None:
         "field": "v",
         "type": "quantitative",
         "title": "points",
-        "scale": {"scheme": "purpleorange", "domain": [-largest, largest], "domainMid": 0},
+        # Reversed: from orange to purple, as the files' PuOr.
+        "scale": {"scheme": "purpleorange", "reverse": True, "domain": [-largest, largest], "domainMid": 0},
     }
     names = {"i": "intermediate", "t": "target", "v": "points", "l": "low", "u": "high"}
     return View(

@@ -10,6 +10,7 @@ import numpy as np
 from analysis import retention
 from analysis.measurements import Arm, Measurements
 from analysis.statistics import UNDEFINED, Bootstrap, Estimate, Floats
+from trainers.tasks.intermediates import NONE
 
 PLAIN, NORMED = "retrieval", "retrieval_normed"
 """On the hidden states as they are; and after the final LayerNorm, where the encoder has one (pre-LN: XL, XXL)."""
@@ -75,7 +76,7 @@ def _curve(
         value,
         np.full_like(value, np.nan),
         compared,
-        bootstrap.estimate(by_seed.mean(), samples, len(arm.seeds)),
+        bootstrap.estimate(by_seed.mean(), samples, None if arm.intermediate == NONE else len(arm.seeds)),
     )
     if before is None or before is arm:
         return curve

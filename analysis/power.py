@@ -45,7 +45,7 @@ class Outlook:
     trainings: int
     """From so many the variances are pooled."""
     seeds: int
-    """In common, of the training that has most; 0 where none has two, or where nothing varied over them."""
+    """In common, of the training that has most; 0 where nothing is foretold."""
     by_seed: float = math.nan
     """σ: standard deviation of the difference over seeds."""
     by_examples: float = math.nan
@@ -56,6 +56,8 @@ class Outlook:
     """The same from the upper limit of σ."""
     visible: float = math.nan
     """The least difference that the seeds so far would show with the wanted power."""
+    not_enough: str = ""
+    """Why nothing is foretold; empty where something is."""
 
 
 def outlooks(study: Study, difference: float, wanted: float = ENOUGH) -> list[Outlook]:
@@ -174,13 +176,13 @@ def _outlook(
 ) -> Outlook:
     usable = [(by_seed, v) for by_seed, v in pairs if len(by_seed) > 1 and np.isfinite([*by_seed, v]).all()]
     if not usable:
-        return Outlook(measure, smaller, larger, 0, 0)
+        return Outlook(measure, smaller, larger, 0, 0, not_enough="no training with two seeds in common")
     freedoms = [len(by_seed) - 1 for by_seed, _ in usable]
     own = [float(by_seed.var(ddof=1)) for by_seed, _ in usable]
     by_seed = math.sqrt(np.average(own, weights=freedoms))
     by_examples = math.sqrt(np.mean([v for _, v in usable]))
-    if math.hypot(by_seed, by_examples) <= ROUNDING:  # what never varied foretells nothing
-        return Outlook(measure, smaller, larger, 0, 0)
+    if math.hypot(by_seed, by_examples) <= ROUNDING:
+        return Outlook(measure, smaller, larger, 0, 0, not_enough="nothing varied over seeds or examples")
     seeds = max(freedoms) + 1
     # Trainings share seeds, so that their variances are not independent: the degrees of freedom are those of one.
     cautious = upper_limit(by_seed, max(freedoms))

@@ -40,9 +40,9 @@ class Replicated:
     """Interquartile mean over targets, languages and seeds."""
     improvement: Estimate
     """Probability that a run through the intermediate scores more in a target than a run without."""
-    raised: int
-    lowered: int
-    """In how many targets the mean gain replicates, at SIGNIFICANT / 2 in each direction."""
+    raised: int | None
+    lowered: int | None
+    """In how many targets the mean gain replicates, at SIGNIFICANT / 2 in each direction; None where untestable."""
 
 
 def replicated(cells: Sequence[Cell], bootstrap: Bootstrap) -> list[Replicated]:
@@ -82,9 +82,14 @@ def _replicated(
         gain,
         gain_iqm,
         improvement,
-        raised=replicability([_one_sided(*test, sign=1) for test in tests], SIGNIFICANT / 2),
-        lowered=replicability([_one_sided(*test, sign=-1) for test in tests], SIGNIFICANT / 2),
+        raised=_replicates(tests, sign=1),
+        lowered=_replicates(tests, sign=-1),
     )
+
+
+def _replicates(tests: Sequence[tuple[float, Floats, int]], sign: int) -> int | None:
+    p = [_one_sided(*test, sign=sign) for test in tests]
+    return None if np.isnan(p).all() else replicability(p, SIGNIFICANT / 2)
 
 
 def _improvement(cells: Sequence[Cell], seeds: Sequence[int]) -> Estimate:

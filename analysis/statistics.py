@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 RESAMPLES = 1200
 SIGNIFICANT = 0.05
 """Below such a corrected p, a difference is called one."""
+FEWEST_SEEDS = 2
+"""One seed tells nothing of others: what it shows is told, without an interval, and nothing is concluded from it."""
 FEW_SEEDS = 3
 """Below so many seeds an interval says little about other seeds; figures and tables then say so."""
 ROUNDING = 1e-12
@@ -135,21 +137,19 @@ class Bootstrap:
             found[:, alike] = self.means(Examples(scores, weights))
         return found
 
-    def estimate(self, value: float | Floats, samples: Floats, seeds: int) -> Estimate:
+    def estimate(self, value: float | Floats, samples: Floats, seeds: int | None) -> Estimate:
         """`value` with its interval.
 
         Args:
             samples: [B], the value in every resample.
-            seeds: on how many the value rests; of several arms, those of the arm with the fewest.
+            seeds: on how many the value rests; of several arms, those of the arm with the fewest.  None where examples
+                alone are asked about: the pretrained encoder has no seed.
         """
         low, high = self.interval(np.asarray(value, dtype=np.float64), samples, seeds)
         return Estimate(float(value), float(low), float(high))
 
-    def interval(self, values: Floats, samples: Floats, seeds: int) -> tuple[Floats, Floats]:
-        """Student's t interval about each value: [...], [B, ...] → two of [...]; NaN where nothing varied.
-
-        One seed's covers examples only.
-        """
+    def interval(self, values: Floats, samples: Floats, seeds: int | None) -> tuple[Floats, Floats]:
+        """Student's t interval about each value: [...], [B, ...] → two of [...]; NaN where `spread` is."""
         error, freedom = spread(samples, seeds)
         half_width = special.stdtrit(freedom, (1 + self.confidence) / 2) * error
         return values - half_width, values + half_width
@@ -187,10 +187,11 @@ class Bootstrap:
         return self._weights[level, count]
 
 
-def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
+def spread(samples: Floats, seeds: int | None) -> tuple[Floats, Floats]:
     """Standard error of a value and its degrees of freedom: [B, ...] → two of [...].
 
-    NaN where no resample differs: two seeds that happen to agree say nothing about a third.
+    The error is NaN of fewer than FEWEST_SEEDS (None: no seed has a part in the value), and where no resample differs:
+    two seeds that happen to agree say nothing about a third.
 
     The variance over seeds has one degree of freedom less than there are seeds, that over examples any number.  Joined,
     Satterthwaite (1946) divides the former by the squared share of seeds in the variance; with two or three seeds that
@@ -199,8 +200,9 @@ def spread(samples: Floats, seeds: int) -> tuple[Floats, Floats]:
     of_seeds, of_examples = variances(samples)
     variance = of_seeds + of_examples
     share = of_seeds / np.where(variance == 0, 1, variance)
-    freedom = np.where(share > 0, max(seeds - 1, 1) / np.where(share > 0, share, 1), np.inf)
-    return np.sqrt(np.where(variance > ROUNDING**2, variance, np.nan)), freedom
+    freedom = np.where(share > 0, max((seeds or 1) - 1, 1) / np.where(share > 0, share, 1), np.inf)
+    told = (variance > ROUNDING**2) & (seeds is None or seeds >= FEWEST_SEEDS)
+    return np.sqrt(np.where(told, variance, np.nan)), freedom
 
 
 def variances(samples: Floats) -> tuple[Floats, Floats]:
@@ -230,7 +232,7 @@ def p_value(value: float, samples: Floats, seeds: int) -> float:
         seeds: on how many it rests.
 
     Returns:
-        NaN (not testable) where nothing varied; but 1 of arms that are the same in everything.
+        NaN (not testable) where nothing varied or of one seed; but 1 of arms that are the same in everything.
     """
     error, freedom = spread(samples, seeds)
     if math.isnan(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import polars as pl
@@ -248,5 +249,7 @@ def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: 
     return count(averaged), count(diverged + completed - averaged), count(running + missing)
 
 
-def _share(targets: int, of: int) -> Number:
-    return Number(f"{targets} of {of}", {"": targets, " of": of})
+def _share(targets: int | None, of: int) -> Number:
+    """A dash where nothing could be tested."""
+    told = DASH if targets is None else f"{targets} of {of}"
+    return Number(told, {"": math.nan if targets is None else targets, " of": of})

@@ -111,8 +111,8 @@ def power(chosen: Power) -> int:
         table.add_column(column, justify="left" if column in ("measure", "scales") else "right")
     for one in found:
         scales = f"{one.smaller} → {one.larger}"
-        if not one.trainings:
-            table.add_row(one.measure, scales, "not enough: no training with two seeds in common", *[""] * 5)
+        if one.not_enough:
+            table.add_row(one.measure, scales, f"not enough: {one.not_enough}", *[""] * 5)
             continue
         seeds = [f"{count:.0f}" if math.isfinite(count) else f"> {MOST_SEEDS}" for count in (one.needed, one.cautious)]
         table.add_row(

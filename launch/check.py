@@ -44,7 +44,9 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     plan = make_plan(sweep) if len(scales) == len(sweep.scales) else None
     problems += [*length_problems(plan), *language_model_problems(plan)] if plan else []
     if not mirror.root.is_dir():
-        problems.append(f"mirror: {mirror.root} is no folder; name the data folder by `mirror:` or --mirror")
+        problems.append(
+            f"mirror: {mirror.root} is no folder; `retain fetch` fills it, or name the data by `mirror:` or --mirror"
+        )
     elif plan is not None:
         problems += list(data_problems(plan, mirror))
     notes = list(plan.notes) if plan else []
@@ -72,7 +74,7 @@ def encoder_problems(scale: Scale) -> list[str]:
     if scale.folder is None:
         return [
             f"scales: {scale.name} is not on this machine; put {scale.hub_id} into the mirror as "
-            f"<mirror>/{scale.hub_id} (config.json, tokenizer.json, *.safetensors)"
+            f"<mirror>/{scale.hub_id} (config.json, tokenizer.json, *.safetensors), as `retain fetch` does"
         ]
     problems = []
     if not (scale.folder / "tokenizer.json").is_file():

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 
 def init(chosen: Init) -> int:
+    from slurm.client import SlurmError
     from slurm.probe import probe
     from slurm.profile import ProfileError, commented_yaml
 
-    profile, notes = probe(chosen.partition)
+    try:
+        profile, notes = probe(chosen.partition)
+    except SlurmError as error:
+        advice = "run this on a login node of the cluster, or write the file by hand (docs/adding-a-cluster.md)"
+        raise ProfileError(f"{error}\n{advice}") from error
     try:
         with chosen.out.open("x", encoding="utf-8") as file:
             file.write(commented_yaml(profile, notes))

@@ -143,7 +143,8 @@ def scheduler() -> Iterator[Finding]:
         found = ask(["sbatch", "--version"]).strip()
         yield Finding("SLURM", "fine", f"{found}, {len(queue())} jobs in the queue")
     except SlurmError as error:
-        yield Finding("SLURM", "problem", str(error), "ask the cluster's operators whether slurmctld is up")
+        advice = "`retain run` needs none; on a cluster ask its operators whether slurmctld is up"
+        yield Finding("SLURM", "problem", str(error), advice)
         return
     try:
         ask(["sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=Cluster"])

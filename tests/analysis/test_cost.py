@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.cost import Priced, priced
@@ -51,6 +53,25 @@ def test_the_hours_are_the_mean_intermediate_and_the_mean_target_and_no_retrieva
     gain = Estimate(0.05, 0.01, 0.09)
     (found,) = priced(study(built, hours, {("base", "mnli"): gain}))
     assert found == Priced("base", "mnli", pytest.approx(3.0), gain, ("pawsx", "xnli", "xquad"))
+
+
+times = st.lists(st.sampled_from([0.5, 1.0, 4.0, None]), min_size=1, max_size=4)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(times, times, st.randoms())
+def test_the_hours_know_no_order_of_stages_and_grow_with_the_unit(built, first, second, random):
+    def hours(unit: float, shuffled: bool) -> list[float]:
+        told = {("base", "mnli", "intermediate"): list(first), ("base", "mnli", "target"): list(second)}
+        for several in told.values():
+            several[:] = [None if one is None else unit * one for one in several]
+            if shuffled:
+                random.shuffle(several)
+        return [one.hours for one in priced(study(built, told, {("base", "mnli"): Estimate(0.05)}))]
+
+    found = hours(1.0, shuffled=False)
+    assert len(found) == any(one is not None for one in (*first, *second))
+    assert hours(3.0, shuffled=True) == pytest.approx([3 * one for one in found])
 
 
 def test_what_has_no_gain_or_no_time_is_left_out(built):

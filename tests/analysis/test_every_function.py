@@ -20,7 +20,18 @@ STATISTICAL = (
     *("statistics", "retention", "curves", "decay", "transfer", "differences", "replication", "power", "claims"),
     *("multilinguality", "search", "measurements", "xtreme", "verify", "published", "exports", "resources", "frame"),
     *("findings", "answer", "improvement", "effects", "trends", "study", "basis", "submission", "wandb_files"),
+    *("cost", "tabular", "formats", "examples", "gather"),
 )
+PRESENTED = {
+    "reading": "opens a store or W&B and hands on what other modules make of it",
+    "tables": "rows of numbers that other modules computed, written by `tabular`",
+    "retention_tables": "the same",
+    "figures": "drawings of numbers that other modules computed: tests read the drawings",
+    **dict.fromkeys(("retention_figures", "heatmap", "cost_figure", "search_figure"), "the same"),
+    "pieces": "spreads what other modules compute over processes",
+    "report": "writes the files",
+}
+"""Modules whose functions have known answers and no law of their own, and why."""
 SEEN_WHOLE = {
     "plotting": "what the figures are drawn with: their tests read the drawings",
     "interactive": "the figures of the page: a browser draws each of `FIGURES`",
@@ -40,7 +51,12 @@ WITHOUT_PROPERTY = {
     ("claims", "judged"): "asks each claim at each scale; judging one has properties",
     ("findings", "findings"): "sentences",
     ("findings", "by_intermediate"): "sentences",
+    ("formats", "write_tables"): "writes files; the texts in them have properties",
     ("frame", "uncollected"): "a switch of the interpreter",
+    ("gather", "wandb_records"): "the records of `wandb_files`, which has properties",
+    ("gather", "wandb_server_records"): "asks a server",
+    ("gather", "gather_wandb_files"): "their table",
+    ("gather", "gather_wandb_server"): "their table",
     ("measurements", "path"): "joins names",
     ("submission", "write_submission"): "writes files; the texts in them have properties",
     ("verify", "verify"): "reads a store; `judge` has properties",
@@ -114,6 +130,11 @@ def test_every_public_function_is_called_by_a_test():
     assert len(every) > 100
     called = set().union(*(one.called() for one in files()))
     assert every - called == WITHIN.keys()
+
+
+def test_every_module_computes_or_presents():
+    modules = sorted(path.stem for path in (ROOT / "analysis").glob("[!_]*.py"))
+    assert sorted([*STATISTICAL, *PRESENTED, *SEEN_WHOLE]) == modules
 
 
 def test_every_public_function_that_computes_has_a_property():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.differences import SIDES
-from analysis.heatmap import gain_heat_map
+from analysis.heatmap import SHOWN, gain_heat_map
 from tests.analysis import fakes
 
 INTERMEDIATES = ["mnli", "squad"]
@@ -36,3 +36,12 @@ def test_cells_without_a_gain_are_empty_and_no_others(figure):
         values = np.ma.filled(panel.images[0].get_array(), np.nan)
         expected = [[row == "mnli" and column in measured for column in TARGETS] for row in INTERMEDIATES]
         assert (~np.isnan(values)).tolist() == expected
+
+
+def test_gains_that_read_zero_have_no_colour(built):
+    """All scales gain alike, but for rounding: a colour bar of 1e-15 would show noise as a finding."""
+    drawings = {drawing.name: drawing.figure for drawing in gain_heat_map(built.study, "sweep")}
+    for panel in drawings["gain-heat-map-large-minus-small"].axes[: len(SIDES)]:
+        (image,) = panel.images
+        assert (image.norm.vmin, image.norm.vmax) == (-SHOWN, SHOWN)
+        assert np.abs(image.get_array()).max() < SHOWN / 100

@@ -6,8 +6,10 @@ import json
 import re
 
 import pytest
+from matplotlib import colormaps
 from PIL import Image
 
+from analysis.heatmap import COLOURS
 from analysis.interactive import FIGURES, _colour_of_name
 from tests.analysis import fakes
 from tests.analysis.browser import needs_chromium, opened
@@ -53,6 +55,16 @@ def test_a_menu_filters_the_figure(page):
     after = figure(opened(page, choose), "gain-heat-map")
     assert "+5.0" in after
     assert "+10.0" not in after
+
+
+@needs_chromium
+def test_a_gain_has_the_same_colour_on_the_page_as_in_the_files(page):
+    """All English gains are +10, the largest there is: purple, and not orange."""
+    cells = re.findall(r'aria-label="[^"]*points: 10[^"]*"[^>]*fill="rgb\((\d+), (\d+), (\d+)\)"', opened(page))
+    assert len(cells) == 6
+    red, _, blue, _ = colormaps[COLOURS](1.0)
+    assert blue > red
+    assert all(int(blue) > int(red) for red, _, blue in cells)
 
 
 @needs_chromium

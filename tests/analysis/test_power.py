@@ -73,7 +73,7 @@ def test_one_seed_tells_nothing(tmp_path):
     for stage in fakes.stages((0,), ("none", "mnli")):
         fakes.write_stage(tmp_path, stage)
     for one in power.outlooks(fakes.study_of(tmp_path), 0.1):
-        assert (one.trainings, one.seeds) == (0, 0)
+        assert (one.trainings, one.seeds, one.not_enough) == (0, 0, "no training with two seeds in common")
         assert math.isnan(one.needed)
         assert math.isnan(one.visible)
 
@@ -83,7 +83,7 @@ def test_seeds_that_happen_to_agree_tell_nothing(monkeypatch):
     monkeypatch.setattr(power, "_values", lambda study, measure: equal_values())
     study = SimpleNamespace(scales=["small", "large"])
     for one in power.outlooks(study, 0.1):
-        assert (one.trainings, one.seeds) == (0, 0)
+        assert (one.trainings, one.seeds, one.not_enough) == (0, 0, "nothing varied over seeds or examples")
         assert math.isnan(one.needed)
         assert math.isnan(one.visible)
 

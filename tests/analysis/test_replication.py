@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.cost import priced
-from analysis.findings import findings
+from analysis.findings import by_intermediate, findings
 from analysis.replication import Replicated, replicated
 from analysis.retention_tables import trend_table
 from analysis.tables import replication_table
@@ -38,11 +38,31 @@ def test_without_a_gain_nothing_replicates(tmp_path, monkeypatch):
         assert one.improvement.value == pytest.approx(0.5)
 
 
-def test_one_seed_has_no_interval_of_improvement(tmp_path):
+def test_from_one_seed_nothing_is_concluded_however_many_its_examples(tmp_path):
     for stage in fakes.stages((0,), ("none", "mnli")):
         fakes.write_stage(tmp_path, stage)
-    for one in fakes.study_of(tmp_path).replicated:
-        assert math.isnan(one.improvement.low)
+    study = fakes.study_of(tmp_path)
+    assert study.has_examples
+    assert not any(curve.undefined for curve in study.curves), "whether there is anything to retain its examples tell"
+    shown = [curve.final for curve in study.curves] + [trend.overall for trend in study.trends]
+    shown += [one.gain for one in study.grids] + [
+        one for mean in study.mean_gains for one in (mean.english, mean.others)
+    ]
+    shown += [one.gain for one in study.replicated] + [one.improvement for one in study.replicated]
+    for estimate in shown:
+        assert not math.isnan(estimate.value)
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)
+    for cell in study.cells:
+        assert math.isnan(cell.gain_retention.value)
+        assert all(math.isnan(gain.p) and math.isnan(gain.p_holm) for gain in cell.gains)
+    assert [row[6:8] for row in replication_table(study).rows] == [("–", "–")] * 3
+    told = " ".join(findings(study) + by_intermediate(study))
+    assert "one seed, which tells nothing of others" in told
+    assert "the data cannot tell whether the head or the encoder lost it" in told
+    before = [curve for curve in study.layers if curve.arm.intermediate == "none"]
+    assert all(curve.compared.above_zero for curve in before), "no seed has a part in the pretrained encoder"
+    assert all(math.isnan(curve.change.low) for curve in study.layers)
 
 
 def test_the_slope_at_equal_placement_is_in_the_answer_and_in_the_table(built):

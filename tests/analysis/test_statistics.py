@@ -76,11 +76,18 @@ def test_of_seeds_alone_the_interval_is_students(seeds, seed):
     assert found.high - found.low == pytest.approx(high - low, rel=0.05)
 
 
-def test_of_one_seed_the_interval_is_that_of_its_examples():
+def test_where_no_seed_has_a_part_the_interval_is_that_of_the_examples_and_of_one_seed_there_is_none():
     scores = np.random.default_rng(1).random((1, 200))
     strap = bootstrap(resamples=20_000)
-    found = strap.estimate(scores.mean(), strap.means(Examples.alike(scores)), 1)
+    samples = strap.means(Examples.alike(scores))
+    found = strap.estimate(scores.mean(), samples, None)
     assert found.high - found.low == pytest.approx(2 * 1.96 * stats.sem(scores[0]), rel=0.05)
+    one = strap.estimate(scores.mean(), samples, 1)
+    assert one.value == found.value
+    assert math.isnan(one.low)
+    assert not one.differs_from_zero
+    assert math.isnan(p_value(scores.mean(), samples, 1))
+    assert math.isnan(strap.greatest(0.1, np.array([0.1]), samples[:, None], 1).low)
 
 
 def test_pairing_narrows_the_interval_of_a_difference():

@@ -58,6 +58,15 @@ def test_numbers_are_shown_to_people_and_kept_for_programs():
     assert (count(3), count(3).parts, count(0), count(0).parts) == ("3", {"": 3}, DASH, {"": 0})
 
 
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_numbers_and_counts_are_read_back_from_what_is_shown(thousandths, of):
+    shown = number(thousandths / 1000, "+.3f")
+    assert float(shown) == shown.parts[""] == thousandths / 1000
+    assert number(-thousandths / 1000, ".3f").replace("−", "").lstrip("-") == f"{thousandths / 1000:.3f}"
+    assert count(of) == (str(of) if of else DASH)
+    assert count(of).parts == {"": of}
+
+
 @pytest.mark.parametrize("shown", [estimated(UNDEFINED), number(math.nan, ".3f")])
 def test_what_is_undefined_is_a_dash_and_no_number(shown):
     assert shown == DASH

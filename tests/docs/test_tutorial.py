@@ -80,3 +80,17 @@ def test_the_study_on_real_data_is_sound_before_anything_is_fetched(steps, shell
     assert {line.split()[1] for line in typed} >= {"new", "fetch", "check", "run", "report"}
     said = shell("\n".join(line for line in typed if line.split()[1] in ("new", "plan")))
     assert "0 done" in said
+
+
+def test_the_dry_run_of_the_readme_needs_neither_cluster_nor_data(shell):
+    (typed,) = re.findall(r"^```\n(printf .*?)^```$", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    said = shell(typed)
+    assert "#SBATCH --array=" in said
+    assert "aftercorr" in said
+
+
+def test_init_without_a_cluster_says_where_to_run_it_and_what_to_do_instead(shell):
+    said = shell("retain init other.yaml 2>&1 || echo $?")
+    assert "run this on a login node of the cluster, or write the file by hand (docs/adding-a-cluster.md)" in said
+    assert said.endswith("2\n")
+    assert not (shell.folder / "other.yaml").exists()

@@ -28,8 +28,13 @@ def test_power_is_told_as_a_table_and_as_json(study, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "seeds to see a difference of 0.3 with power 80%" in text
     assert "small → medium" in text
+    assert "not enough: nothing varied over seeds or examples" in text  # gains, which this study has alike everywhere
     assert analysis_cli.power(Power(Path("sweep.yaml"), delta=1e-4, json=True)) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["measure"] for row in rows} == {"stored", "refit", "gain"}
-    assert all(row["seeds"] == 2 for row in rows)
+    assert {row["measure"]: (row["seeds"], row["not_enough"]) for row in rows} == {
+        "stored": (2, ""),
+        "refit": (2, ""),
+        "gain": (0, "nothing varied over seeds or examples"),
+    }
     assert rows[0]["needed"] == "inf"  # JSON knows no infinity
