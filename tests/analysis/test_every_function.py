@@ -41,7 +41,6 @@ SEEN_WHOLE = {
 """Modules whose functions need not be called by a test, and why."""
 WITHIN = {
     ("gather", "wandb_records"): "`gather_wandb_files` is its table",
-    ("gather", "wandb_server_records"): "`gather_wandb_server` is its table",
     ("heatmap", "axes_of"): "the rows and columns of the heat maps, which tests read",
     ("pieces", "measure_all"): "the body of `study.analyse`",
     ("report", "draw_figures"): "the figures of `write_report`",
