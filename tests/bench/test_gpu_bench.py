@@ -234,3 +234,12 @@ def test_full_size_models_have_the_published_sizes():
         "large": 559,
         "xl": 3476,
     }
+
+
+@pytest.mark.slow
+def test_the_kernels_of_a_step_are_told():
+    from bench.gpu.kernels import kernels
+
+    page = kernels(Shape(layers=1, hidden=32, heads=2, feed_forward=64, vocabulary=300, layer_norm="post"), graphs=True)
+    assert "with CUDA graphs: " in page
+    assert "AdamW.step" in page
