@@ -165,8 +165,8 @@ def _published() -> list[str]:
         "## Against published numbers: weights, gradients and Adam, GB a GPU",
         "",
         "The paper's 16 bytes a parameter count bf16 gradients. This engine accumulates them in fp32, so that a step "
-        "of many micro-batches loses nothing, and under ZeRO-0 and -1 DeepSpeed's bf16 optimizer keeps the bf16 ones "
-        "beside them: 8 + 12 / ranks; under ZeRO-2 it is 2 + 16 / ranks, under ZeRO-3 18 / ranks. DeepSpeed's own "
+        "of many micro-batches loses nothing: 18 on one GPU; under ZeRO-1 DeepSpeed's bf16 optimizer keeps the bf16 "
+        "ones beside them, 8 + 12 / ranks; under ZeRO-2 it is 2 + 16 / ranks, under ZeRO-3 18 / ranks. DeepSpeed's own "
         "estimators count 2 + 18 / ranks and 18 / ranks with the largest layer twice, which here is among the buffers.",
         "",
         *_table(["scale", "", "published", "the paper's formula", "peers' estimators", "this model"], rows),
