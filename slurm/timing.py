@@ -17,7 +17,8 @@ from slurm.gpus import Gpu
 ADAM_TRAFFIC_BYTES = 30
 """Per parameter and step: gradients, master weights and two moments are read and all but the first written; weights."""
 LAYER_START_S = 1e-3
-"""Starting one layer's kernels, forward and backward: a guess for a GPU, fed from Python."""
+"""Starting one layer's kernels, forward and backward, before a cluster's own stages tell.  Of Large on one H200 it was
+0.5 ms replayed as CUDA graphs, and 4 fed from Python by a slow processor (docs/benchmarks/gpu-h200)."""
 ACHIEVED = 0.35
 """Share of a GPU's peak that training reaches: 33 to 46 % for 1 to 8 billion parameters on H100s (llm-foundry's and
 torchtitan's tables)."""
