@@ -109,7 +109,7 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
             whole = steps / (1 - stage.mixing.mlm_share * (MLM in stage.trained))
             capped = min(whole, stage.mixing.max_steps or whole)
             training, steps = int(training * capped / steps), int(capped)
-        probings = steps.bit_length() + 2 if stage.kind == "target" else 2
+        probings = steps.bit_length() * stage.probings_per_doubling + 2 if stage.kind == "target" else 2
         for probe in stage.probes:
             elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English
             forward += int(

@@ -29,6 +29,7 @@ class Parts:
         self.training = cache(self._training)
         self.evaluation = cache(self._evaluation)
         self.probe = cache(self._probe)
+        self.during_target = cache(self._during_target)
         self.data = cache(self._data)
 
     @property
@@ -71,6 +72,10 @@ class Parts:
             doc_stride=recipe.doc_stride,
             overflow=recipe.overflow,
         )
+
+    def _during_target(self, probe: Probe) -> Probe:
+        """An intermediate's probe as it is made during target training: as often as the sweep says."""
+        return probe.model_copy(update={"per_doubling": self.sweep.probe.per_doubling})
 
     def _data(
         self, train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], probes: tuple[Probe, ...]

@@ -166,9 +166,8 @@ class _Planner:
     ) -> Stage:
         evaluate = tuple(self.parts.evaluation(target) for target in targets)
         train = (self.parts.training("target", training_task),)
-        return self._stage(
-            "target", scale, intermediate, seed, parent, train, evaluate, parent.probes if parent else ()
-        )
+        probes = tuple(map(self.parts.during_target, parent.probes)) if parent else ()
+        return self._stage("target", scale, intermediate, seed, parent, train, evaluate, probes)
 
     def _retrieval(self, scale: Scale, intermediate: str, seed: int, parent: Stage | None, target: str) -> Stage:
         evaluate = (self.parts.evaluation(target),)

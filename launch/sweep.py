@@ -57,6 +57,8 @@ class ProbeSettings(ProbeSizes):
     that P compares with P(0) and P_base of the same arm, and not with another arm's P.
     """
 
+    per_doubling: int = Field(default=1, gt=0, le=16)
+    """Probings of a target training from one step to twice that step: 1 is at steps 0, 1, 2, 4, 8 … T."""
     by_task: dict[str, ProbeSizes] = Field(default_factory=dict)
     """Sizes for one intermediate task: a question with its document costs as much as several sentence pairs."""
 

@@ -29,18 +29,19 @@ RIDGE = 1e-3
 REFIT_ITERATIONS = 16
 
 
-def probe_steps(total_steps: int) -> list[int]:
-    """0, 1, 2, 4, 8 … and the last step T."""
-    powers = [1 << exponent for exponent in range(max(1, total_steps).bit_length())]
-    return sorted({0, total_steps, *(step for step in powers if step < total_steps)})
+def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
+    """0, so many steps a doubling (one: 1, 2, 4, 8 …), and the last step T: densest where most is forgotten."""
+    exponents = range(max(1, total_steps).bit_length() * per_doubling)
+    between = (round(2 ** (exponent / per_doubling)) for exponent in exponents)
+    return sorted({0, total_steps, *(step for step in between if step < total_steps)})
 
 
-def all_language_steps(total_steps: int) -> set[int]:
+def all_language_steps(total_steps: int, per_doubling: int = 1) -> set[int]:
     """Every other probed step, and the last: there all languages are probed, elsewhere English alone.
 
     A short training could not afford more: probing is to cost at most a tenth of a stage.
     """
-    return {*probe_steps(total_steps)[::2], total_steps}
+    return {*probe_steps(total_steps, per_doubling)[::2], total_steps}
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ class _Attempt:
     def _train(self, done: int) -> Outcome:
         stage, engine, batches = self.stage, self.parts.engine, self.parts.batches
         total = batches.total_steps
-        probed = probe_steps(total) if stage.kind == "target" else []
+        often = stage.probings_per_doubling
+        probed = probe_steps(total, often) if stage.kind == "target" else []
         saved_at = time.monotonic()
         if done == 0:
             self._probe_start()
@@ -165,7 +166,7 @@ class _Attempt:
                     self.saver.wait()
                     return self._write_result("diverged", f"the loss is {report.loss} at step {done}")
                 if done in probed:
-                    self._probe(done, all_languages=done in all_language_steps(total))
+                    self._probe(done, all_languages=done in all_language_steps(total, often))
                 self.saver.look()
                 stop, save = report.votes
                 if stop or (save and done < total):

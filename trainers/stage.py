@@ -182,9 +182,19 @@ class Probe(Frozen):
     """The same for each language other than English."""
     refit_examples: int = Field(default=500, gt=1)
     """English training examples to which the refit head is fitted."""
+    per_doubling: int = Field(default=1, gt=0)
+    """Probings from one step to twice that step."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
     overflow: Overflow = "split"
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result; of one probing a doubling those from before there could be more."""
+        identity = {**super().identity}
+        if self.per_doubling == 1:
+            del identity["per_doubling"]
+        return identity
 
 
 class Evaluation(Frozen):
@@ -284,6 +294,11 @@ class Stage(Frozen):
     def recipe(self) -> Recipe | None:
         """The recipe of a stage of one task; of several the first's, for what they share (`SHARED_BY_TASKS`)."""
         return self.train[0].recipe if self.train else None
+
+    @property
+    def probings_per_doubling(self) -> int:
+        """How often the stage is probed: its tasks at the same steps."""
+        return max((probe.per_doubling for probe in self.probes), default=1)
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_every_task_of_an_intermediate_is_probed_in_its_own_stage_and_in_its_tar
     plan = make_plan(grid(intermediates=(intermediate,), targets=("pawsx",)))
     for stage in plan.stages:
         assert [probe.task for probe in stage.probes] == probed
+
+
+def test_targets_are_probed_as_often_as_the_sweep_says_and_intermediates_stay_the_same():
+    once, thrice = (
+        make_plan(grid(intermediates=("none", "mnli"), targets=("pawsx",), probe={"per_doubling": often}))
+        for often in (1, 3)
+    )
+    assert [stage.probings_per_doubling for stage in thrice.stages if stage.probes] == [1, 3]
+    assert {(stage.kind, stage.intermediate) for stage in thrice.stages if stage.key not in keys(once)} == {
+        ("target", "mnli")
+    }
+    assert "per_doubling" not in json.dumps([stage.identity for stage in once.stages])
 
 
 def test_tasks_of_one_intermediate_share_the_sizes_of_its_probes():

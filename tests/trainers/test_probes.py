@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -35,7 +36,20 @@ def test_probes_are_made_at_0_powers_of_two_and_the_end(total):
     assert len(steps) <= math.log2(total) + 3
 
 
+@given(total=st.integers(1, 100_000), per_doubling=st.integers(1, 16))
+def test_more_probes_a_doubling_are_made_between_the_others(total, per_doubling):
+    steps = probe_steps(total, per_doubling)
+    assert set(probe_steps(total)) <= set(steps)
+    assert steps == sorted(set(steps))
+    assert steps[-1] == total
+    assert len(steps) <= per_doubling * (math.log2(total) + 1) + 2
+    for one, other in itertools.pairwise(steps):  # as near as asked, to rounding of both
+        assert other <= one * 2 ** (1 / per_doubling) + 1.5
+    assert {0, total} <= all_language_steps(total, per_doubling) <= set(steps)
+
+
 def test_probe_steps_of_an_example():
+    assert probe_steps(20, per_doubling=3) == [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20]
     assert probe_steps(10) == [0, 1, 2, 4, 8, 10]
     assert probe_steps(8) == [0, 1, 2, 4, 8]
     assert probe_steps(1) == [0, 1]
