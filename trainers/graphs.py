@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainers.attention import FIRST_POSITION, PAD_ID, Packing
-from trainers.masters import Masters, ids
+from trainers.masters import Masters, identities
 
 GRAIN_TOKENS = 256
 """A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of them …"""
@@ -64,7 +64,7 @@ class Graphs:
     def __init__(self, encoder: Any, masters: Masters) -> None:
         self.encoder, self.masters = encoder, masters
         self.parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-        self.ids = ids(self.parameters)
+        self.identities = identities(self.parameters)
         config = encoder.config
         self.longest = config.max_position_embeddings - FIRST_POSITION
         layer = config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
@@ -89,7 +89,7 @@ class Graphs:
         tokens, sequences = len(packing.places), len(packing.lengths)
         grain = max(GRAIN_TOKENS, 2 ** (tokens.bit_length() - 5))
         filling = _whole(tokens, grain), _whole(sequences + -(-grain // self.longest), GRAIN_SEQUENCES)
-        shape = (*filling, self.masters.are_old(self.ids))
+        shape = (*filling, self.masters.are_old(self.identities))
         if shape not in self._recordings:
             self._recordings[shape] = self._record(*shape)
         self._recordings[shape].fill(ids, packing)
@@ -141,7 +141,7 @@ class _Replay(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
         ctx.recording.gradient.copy_(gradient)
         ctx.recording.backward.replay()
-        ctx.graphs.masters.have_come(ctx.graphs.ids)
+        ctx.graphs.masters.have_come(ctx.graphs.identities)
         return None, None, None
 
 

@@ -37,7 +37,7 @@ class Masters:
         for are_old in (True, False):
             alike = [parameter for parameter in found if (id(parameter) in self._old) == are_old]
             self.add(alike, [parameter.grad for parameter in alike if parameter.grad is not None], are_old)
-        self.have_come(ids(found))
+        self.have_come(identities(found))
         for parameter in found:
             parameter.grad = None
 
@@ -63,6 +63,6 @@ class Masters:
         self._old = set(self._of)
 
 
-def ids(parameters: Iterable[nn.Parameter]) -> frozenset[int]:
+def identities(parameters: Iterable[nn.Parameter]) -> frozenset[int]:
     """By which `Masters` knows parameters."""
     return frozenset(map(id, parameters))
