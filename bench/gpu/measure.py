@@ -116,7 +116,7 @@ def _peers(*letters: str) -> tuple[str, ...]:
 
 def tiny_jobs() -> list[Job]:
     """The same names, architectures and workloads, small enough for a CPU; XL starts with checkpointing on."""
-    peers = {"base": "ac", "large": "", "xl": "d"}
+    parts = {"base": (EAGER, *_peers("a", "c")), "large": (), "xl": _peers("d")}
     sizes = {"base": (2, 32, 2, "post"), "large": (3, 48, 3, "post"), "xl": (4, 64, 4, "pre")}
     workloads = (replace(RECIPE, micro_batch_tokens=512), Workload(FULL.name, 2 * 1024 // MEAN_TOKENS, 1024))
     return [
@@ -137,7 +137,7 @@ def tiny_jobs() -> list[Job]:
             matmul_size=256,
             activation_checkpointing=name == "xl",
             needs_gpu=False,
-            beside=(CHECKS, EAGER, *_peers(*peers[name])),
+            beside=(CHECKS, *parts[name]),
             resumes=True,
         )
         for name, (layers, hidden, heads, layer_norm) in sizes.items()
