@@ -36,7 +36,7 @@ PARTS = {
     "steps: recording": ("trainers/recorder.py", "step"),
     "steps: telling": ("trainers/progress.py", "step"),
     "steps": ("trainers/engine.py", "step"),
-    "… collating": ("trainers/engine.py", "collate"),
+    "… collating": ("trainers/model.py", "collate"),
     "… backward": ("deepspeed/runtime/engine.py", "backward"),
     "… clipping and optimizer": ("deepspeed/runtime/engine.py", "step"),
     "probes": ("trainers/run.py", "_probe"),
