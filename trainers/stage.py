@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from trainers.tasks.languages import ENGLISH
 
@@ -20,11 +21,17 @@ SCHEMA_VERSION = 3
 KEY_DIGITS = 16
 
 _COSMETIC = "cosmetic"
+_LATER = "later"
 
 
 def Cosmetic(**kwargs: Any) -> Any:
     """A field that a person reads but that does not decide the result, and so stays out of the key."""
     return Field(json_schema_extra={_COSMETIC: True}, **kwargs)
+
+
+def Later(default: Any, **kwargs: Any) -> Any:
+    """A field that came when stages had keys: at its default, which is what was done before, it stays out of them."""
+    return Field(default=default, json_schema_extra={_LATER: True}, **kwargs)
 
 
 class Frozen(BaseModel):
@@ -38,7 +45,7 @@ class Frozen(BaseModel):
         return {
             name: _plain(getattr(self, name))
             for name, field in type(self).model_fields.items()
-            if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(_COSMETIC))
+            if not _left_out(field, getattr(self, name))
         }
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -47,6 +54,12 @@ class Frozen(BaseModel):
         for computed in copy.__dict__.keys() - type(self).model_fields.keys():
             del copy.__dict__[computed]
         return copy
+
+
+def _left_out(field: FieldInfo, value: Any) -> bool:
+    """Whether a field stays out of the key."""
+    said = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return bool(said.get(_COSMETIC) or (said.get(_LATER) and value == field.default))
 
 
 def _plain(value: Any) -> Any:
@@ -182,19 +195,11 @@ class Probe(Frozen):
     """The same for each language other than English."""
     refit_examples: int = Field(default=500, gt=1)
     """English training examples to which the refit head is fitted."""
-    per_doubling: int = Field(default=1, gt=0)
+    per_doubling: int = Later(1, gt=0)
     """Probings from one step to twice that step."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
     overflow: Overflow = "split"
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """The fields that decide the result; of one probing a doubling those from before there could be more."""
-        identity = {**super().identity}
-        if self.per_doubling == 1:
-            del identity["per_doubling"]
-        return identity
 
 
 class Evaluation(Frozen):
@@ -231,7 +236,7 @@ class Stage(Frozen):
     data: dict[str, str]
     """Fingerprint of each split that is read: `<task>/<train|development|test>` → hash."""
     schema_version: int = SCHEMA_VERSION
-    retry: int = Field(default=0, ge=0)
+    retry: int = Later(0, ge=0)
     """0 for the first attempt; n for the n-th repetition after attempts that diverged, with other random numbers."""
     intermediate: str = Cosmetic()
     """The arm that this stage belongs to: the intermediate's name, or `none`."""
@@ -266,14 +271,6 @@ class Stage(Frozen):
         if self.kind != "retrieval" and not self.train:
             raise ValueError(f"stage of kind {self.kind} names no task to train on")
         return self
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """The fields that decide the result; a first attempt's are those from before there were retries."""
-        identity = {**super().identity}
-        if not self.retry:
-            del identity["retry"]
-        return identity
 
     @cached_property
     def key(self) -> str:
