@@ -5,7 +5,8 @@ What is tried, in this order, ends with the first that fits:
 1. fewer GPUs before more, within a node before beyond it: a sweep has many stages, and a GPU that one of them does not
    take trains another; a step of a thousand tokens does not divide well, and networks are slower than NVLink;
 2. no ZeRO before ZeRO-1, -2 and -3: each stage communicates more;
-3. large micro-batches before small ones: accumulation costs no FLOPs;
+3. large micro-batches before small ones: accumulation costs no FLOPs; on one GPU first with CUDA graphs, which take
+   more memory and much less time;
 4. then activation checkpointing.  It computes a third more FLOPs (a second forward pass for every step's forward and
    backward, Korthikanti et al. 2022), a second GPU costs a whole one.  As micro-batches shrink first, it is
    reached only where even the smallest one lacks memory for its activations;
@@ -100,6 +101,8 @@ def least_sharding(
             sharding = Sharding(
                 world_size, gpus_per_node, zero_stage, offload, checkpointing, tokens, accumulation, precision, graphs
             )
+            if graphs and not sharding.replays:
+                continue  # the same without comes later
             parts = peak(model, sharding)
             need = parts.reserve + correction * parts.allocated
             host_fits = host_bytes is None or parts.host <= host_bytes
