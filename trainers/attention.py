@@ -148,7 +148,7 @@ class FlashAttention(torch.autograd.Function):
     """FlashAttention's kernel for sequences of different lengths: [N, heads, d] queries, keys, values → the same.
 
     The public `varlen_attn` has no dropout, which the recipes have.  And where torch only warns of operations that are
-    not deterministic, as stages let it (trainers.run), this backward pass would not be, so that it asks for errors.
+    not deterministic, as stages let it (trainers.engine), this backward pass would not be, so that it asks for errors.
     """
 
     @staticmethod

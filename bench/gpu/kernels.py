@@ -34,8 +34,9 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, help="embedding rows kept; all by default")
     chosen = parser.parse_args()
     shape = KNOWN[chosen.scale].shape
-    print(kernels(replace(shape, vocabulary=chosen.vocabulary or shape.vocabulary), graphs=True))
-    print(kernels(replace(shape, vocabulary=chosen.vocabulary or shape.vocabulary), graphs=False))
+    shape = replace(shape, vocabulary=chosen.vocabulary or shape.vocabulary)
+    for graphs in (True, False):
+        print(kernels(shape, graphs))
 
 
 def kernels(shape: Shape, graphs: bool) -> str:

@@ -257,7 +257,7 @@ def run_attempt(job: Job, seconds_left: float) -> Report:
     with tempfile.TemporaryDirectory() as scratch:
         asked, answered = Path(scratch) / "job.json", Path(scratch) / "report.json"
         asked.write_text(json.dumps(asdict(job)))
-        # Set before CUDA starts, as trainers.run sets it for every stage.
+        # Set before CUDA starts, as trainers.engine sets it for every stage.
         environment = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", **os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), environment.get("PYTHONPATH")]))
         if not job.needs_gpu:  # tiny matrices do not divide among threads
