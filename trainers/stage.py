@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
 
 from trainers.tasks.languages import ENGLISH
 
@@ -43,9 +42,7 @@ class Frozen(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, nested models included, as plain JSON values; not to be changed."""
         return {
-            name: _plain(getattr(self, name))
-            for name, field in type(self).model_fields.items()
-            if not _left_out(field, getattr(self, name))
+            name: _plain(value) for name, ignored in _deciding(type(self)) if (value := getattr(self, name)) != ignored
         }
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -56,10 +53,15 @@ class Frozen(BaseModel):
         return copy
 
 
-def _left_out(field: FieldInfo, value: Any) -> bool:
-    """Whether a field stays out of the key."""
-    said = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return bool(said.get(_COSMETIC) or (said.get(_LATER) and value == field.default))
+@cache
+def _deciding(model: type[Frozen]) -> tuple[tuple[str, Any], ...]:
+    """Names of the fields that may decide the result, each with the value at which it does not (`...`: none)."""
+    found = []
+    for name, field in model.model_fields.items():
+        said = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if not said.get(_COSMETIC):
+            found.append((name, field.default if said.get(_LATER) else ...))
+    return tuple(found)
 
 
 def _plain(value: Any) -> Any:
