@@ -1,6 +1,6 @@
 """One attempt of the GPU benchmark, in its own process: build one scale, train, time, and write what was found.
 
-python bench/gpu/attempt.py JOB.json REPORT.json        # measure.py does this
+python -m bench.gpu.attempt JOB.json REPORT.json        # measure.py does this
 """
 
 from __future__ import annotations

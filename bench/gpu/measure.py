@@ -246,7 +246,7 @@ def climb(job: Job, attempt: Attempt, deadline: float) -> Report:
 
 
 def run_attempt(job: Job, seconds_left: float) -> Report:
-    """Run attempt.py on a job; a process that dies or hangs becomes an `error` beside what it had measured."""
+    """Run `bench.gpu.attempt` on a job; a process that dies or hangs becomes an `error` beside what it had measured."""
     if seconds_left < LEAST_S:
         return {"error": {"kind": "no_time", "message": "no time was left to measure this scale"}}
     print(
@@ -262,7 +262,7 @@ def run_attempt(job: Job, seconds_left: float) -> Report:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), environment.get("PYTHONPATH")]))
         if not job.needs_gpu:  # tiny matrices do not divide among threads
             environment.setdefault("OMP_NUM_THREADS", "1")
-        command = [sys.executable, str(Path(__file__).with_name("attempt.py")), str(asked), str(answered)]
+        command = [sys.executable, "-P", "-m", "bench.gpu.attempt", str(asked), str(answered)]
         error = None
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds_left)

@@ -10,4 +10,5 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python3}" "$root/bench/gpu/measure.py" "$@"
+# -P: no folder but these is looked in for modules, so that no script here is taken for a library of its name.
+exec "${PYTHON:-python3}" -P -m bench.gpu.measure "$@"

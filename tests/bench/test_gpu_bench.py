@@ -173,7 +173,7 @@ def test_a_scale_that_crashes_is_reported_and_loses_nothing_else(tmp_path):
 
 
 def out_of_memory_unless(fits) -> measure.Attempt:
-    """An attempt that measures workloads in turn, as attempt.py does, until one does not fit."""
+    """An attempt that measures workloads in turn, as bench.gpu.attempt does, until one does not fit."""
 
     def attempt(job: measure.Job, seconds_left: float) -> measure.Report:
         report: measure.Report = {"workloads": {}, "error": None}

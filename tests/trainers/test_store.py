@@ -17,6 +17,7 @@ import pytest
 
 from tests.trainers.stages import CHECKOUT, losses, run_here
 from trainers import claims as claims_module
+from trainers.checkpoint import unfinished
 from trainers.claims import Claim, ClaimLost, StageInUse
 from trainers.files import StoreError, write_json
 from trainers.stage import Execution, Stage
@@ -209,14 +210,19 @@ def test_stage_that_runs_cannot_be_run_a_second_time(store, stage, mirror):
 
 
 def test_holder_whose_stage_was_taken_over_writes_nothing_more(store, stage, mirror):
-    left: dict[str, bytes] = {}
+    folder, checkpoints = store.entry(stage.key).folder, store.entry(stage.key).checkpoints
+    left: dict[Path, bytes] = {}
     asked = iter(range(100))
+
+    def files() -> dict[Path, bytes]:
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def taken_over() -> bool:
         if next(asked) == 4:
-            folder = store.entry(stage.key).folder
+            while unfinished(checkpoints):  # the one that was under way may end
+                time.sleep(0.01)
             write_json(folder / "claims" / "000002", {"host": "elsewhere", "pid": 1, "job": "thief"})
-            left.update({path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+            left.update(files())
         return False
 
     with pytest.raises(ClaimLost, match="taken over"):
@@ -224,9 +230,9 @@ def test_holder_whose_stage_was_taken_over_writes_nothing_more(store, stage, mir
     entry = store.entry(stage.key)
     assert not entry.done
     assert not entry.events("ended")
-    now = {path.name: path.read_bytes() for path in entry.folder.rglob("*") if path.is_file()}
-    changed = {name for name in now if now[name] != left.get(name)}
-    assert changed <= {"events.jsonl", "000001"}, "the step that was under way, and its own claim, at the most"
+    now = files()
+    changed = {str(path) for path in now.keys() | left.keys() if now.get(path) != left.get(path)}
+    assert changed <= {"events.jsonl", "claims/000001"}, "the step that was under way, and its own claim, at the most"
     assert len(losses(entry)) == 5
 
 
