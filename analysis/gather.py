@@ -8,6 +8,7 @@ frame = gather_wandb_server(Place("us", "retain", "sandbox"), cache)
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Set
 from contextlib import suppress
 from dataclasses import replace
@@ -114,15 +115,7 @@ def _lines(events: bytes, kind: str) -> list[bytes]:
 
     A long training's events are nearly all `step`s: what is looked for is found without going through their lines.
     """
-    mark, lines, place = f'{{"event": "{kind}", '.encode(), [], 0
-    while (start := events.find(mark, place)) >= 0:
-        place = end = events.find(b"\n", start)
-        if end < 0:
-            break
-        line = events[start:end]
-        if line.endswith(b"}"):  # a torn measurement does not
-            lines.append(line)
-    return lines
+    return re.findall(rb'\{"event": "%s", [^\n]*\}(?=\n)' % kind.encode(), events)
 
 
 def _provenance(entry: StageEntry) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,6 +26,8 @@ from trainers.stage import Stage
 from trainers.store import Store
 
 POLL_S = 1.0
+QUIET_S = 60.0
+"""A log without news for so long says what runs."""
 LONGEST_RUN_MIN = 60 * 24 * 30
 
 
@@ -78,11 +79,29 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class Log:
+    """Progress where no terminal is: each stage that ended, and what runs where there was no such news for long."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+        self._told: set[str] = set()
+
+    def show(self, statuses: list[status.StageStatus]) -> None:
+        now = time.monotonic()
+        ended = [one for one in statuses if one.state in (*status.SETTLED, "failed")]
+        news = [one for one in ended if one.stage.key not in self._told]
+        self._told.update(one.stage.key for one in news)
+        if not news and now - self._last >= QUIET_S:
+            news = [one for one in statuses if one.state == "running"]
+        for one in news:
+            print(f"[{now - self._started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}", flush=True)
+            self._last = now
+
+
 def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
-    """Show progress until every job has ended: a live table on a terminal, a line per finished stage in a log."""
-    told: set[str] = set()
+    """Show progress until every job has ended: a live table on a terminal, lines in a log."""
     settled: dict[str, status.StageStatus] = {}
-    started = time.monotonic()
+    log = Log()
     live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
     if live:
         live.start()
@@ -92,14 +111,7 @@ def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
             if live:
                 live.update(status.table(statuses, plan.sweep.name, everything=False))
             else:
-                for one in statuses:
-                    if one.state in (*status.SETTLED, "failed") and one.stage.key not in told:
-                        told.add(one.stage.key)
-                        print(
-                            f"[{time.monotonic() - started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}",
-                            file=sys.stdout,
-                            flush=True,
-                        )
+                log.show(statuses)
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         console.print("stopping: each process saves at its next step …")

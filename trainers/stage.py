@@ -39,11 +39,16 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @cached_property
+    def canonical(self) -> str:
+        """The fields that decide the result, nested models included, as canonical JSON; a large plan shares parts."""
+        fields = [(name, getattr(self, name), ignored) for name, ignored in _deciding(type(self))]
+        members = (f'"{name}":{canonical_json(value)}' for name, value, ignored in fields if value != ignored)
+        return "{" + ",".join(members) + "}"
+
+    @property
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the result, nested models included, as plain JSON values; not to be changed."""
-        return {
-            name: _plain(value) for name, ignored in _deciding(type(self)) if (value := getattr(self, name)) != ignored
-        }
+        """The fields that decide the result as plain JSON values."""
+        return json.loads(self.canonical)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A changed copy; it does not inherit what was computed for this one."""
@@ -55,28 +60,25 @@ class Frozen(BaseModel):
 
 @cache
 def _deciding(model: type[Frozen]) -> tuple[tuple[str, Any], ...]:
-    """Names of the fields that may decide the result, each with the value at which it does not (`...`: none)."""
+    """Names of the fields that may decide the result, sorted, with the value at which each does not (`...`: none)."""
     found = []
-    for name, field in model.model_fields.items():
+    for name, field in sorted(model.model_fields.items()):
         said = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         if not said.get(_COSMETIC):
             found.append((name, field.default if said.get(_LATER) else ...))
     return tuple(found)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Frozen):
-        return value.identity
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text (1e-5 and 0.00001 are one float)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if isinstance(value, Frozen):
+        return value.canonical
+    if isinstance(value, tuple):
+        return "[" + ",".join(map(canonical_json, value)) + "]"
+    return _encode(value)
 
 
 def digest(value: Any, digits: int = KEY_DIGITS) -> str:
@@ -260,7 +262,7 @@ class Stage(Frozen):
     def _whole(self) -> Stage:
         if (self.mixing is None) != (len(self.train) < 2):
             raise ValueError("a stage of several tasks says how they are mixed, and only such a stage")
-        for field in SHARED_BY_TASKS:
+        for field in SHARED_BY_TASKS if self.mixing else ():
             values = {training.task: getattr(training.recipe, field) for training in self.train}
             if len(set(values.values())) > 1:
                 found = ", ".join(f"{task} {value}" for task, value in values.items())
@@ -277,7 +279,7 @@ class Stage(Frozen):
     @cached_property
     def key(self) -> str:
         """Content address: equal work has an equal key."""
-        return digest(self.identity)
+        return digest(self)
 
     @property
     def random_seed(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.data.columns import LABEL, TEXT_OR_TEXTS, Kind
+from trainers.data.texts import pairs
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Choice, Task
 
@@ -49,11 +51,14 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> prompt </s></s> choice </s>`, one sequence per choice; a long prompt loses its beginning, not the choice."""
-    tokenizer.enable_truncation(lengths.max_length, strategy="longest_first", direction="left")
     asked = questions(task, table)
-    pairs = [(question.prompt, choice) for question in asked for choice in question.choices]
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(pairs)]
-    return TokenisedSet.from_lists(ids, [(question.label,) for question in asked], list(range(len(asked))))
+    prompts = [question.prompt for question in asked for _ in question.choices]
+    choices = [choice for question in asked for choice in question.choices]
+    return replace(
+        pairs(tokenizer, prompts, choices, lengths.max_length, truncated="left"),
+        targets=np.array([question.label for question in asked], np.int32)[:, None],
+        example=np.arange(len(asked), dtype=np.int32),
+    )
 
 
 def chance(labelled: LabelledSet) -> float:

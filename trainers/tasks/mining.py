@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.data.columns import TEXT, Kind
+from trainers.data.texts import singles
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task, margin
 from trainers.tasks.languages import ENGLISH
@@ -29,10 +30,8 @@ def kinds(task: Task) -> tuple[Kind, ...]:
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> sentence </s>`, in the rows' order."""
-    tokenizer.enable_truncation(lengths.max_length)
     texts = [text.strip() for text in table[task.columns[1]].to_pylist()]
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
-    return TokenisedSet.from_lists(ids, [()] * len(ids), list(range(len(ids))), target_width=0)
+    return singles(tokenizer, texts, lengths.max_length)
 
 
 def chance(labelled: LabelledSet) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from trainers.data.columns import TEXT, Kind
+from trainers.data.texts import singles
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
 
@@ -25,11 +26,8 @@ def kinds(task: Task) -> tuple[Kind, ...]:
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> line </s>`, truncated; lines without a token to mask are left out."""
-    tokenizer.enable_truncation(lengths.max_length)
-    encodings = tokenizer.encode_batch_fast(table[task.columns[0]].to_pylist())
-    kept = [(row, encoding.ids) for row, encoding in enumerate(encodings) if len(encoding.ids) > 2]
-    ids = [sequence for _, sequence in kept]
-    return TokenisedSet.from_lists(ids, [()] * len(ids), [row for row, _ in kept], target_width=0)
+    lines = singles(tokenizer, table[task.columns[0]].to_pylist(), lengths.max_length)
+    return lines.take(np.flatnonzero(lines.tokens > 2))
 
 
 @dataclass(frozen=True)

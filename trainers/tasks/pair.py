@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.data.columns import LABEL, TEXT, Kind
+from trainers.data.texts import pairs
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
 
@@ -40,10 +42,8 @@ def labels_of(task: Task, table: pa.Table) -> np.ndarray:
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> first </s></s> second </s>`, the longer text truncated first."""
-    tokenizer.enable_truncation(lengths.max_length, strategy="longest_first")
-    pairs = list(zip(table[task.columns[0]].to_pylist(), table[task.columns[1]].to_pylist(), strict=True))
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(pairs)]
-    return TokenisedSet.from_lists(ids, [(label,) for label in labels_of(task, table)], list(range(len(ids))))
+    first, second = (table[column].to_pylist() for column in task.columns[:2])
+    return replace(pairs(tokenizer, first, second, lengths.max_length), targets=labels_of(task, table)[:, None])
 
 
 def chance(labelled: LabelledSet) -> float:

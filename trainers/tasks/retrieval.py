@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.data.columns import TEXT, Kind
+from trainers.data.texts import singles
 from trainers.data.tokenise import Lengths, TokenisedSet
 from trainers.tasks import Task
 
@@ -23,11 +25,10 @@ def kinds(task: Task) -> tuple[Kind, ...]:
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
     """Row i gives two sequences: 2i the foreign sentence, 2i+1 the English one.  The hub keeps a final newline."""
-    tokenizer.enable_truncation(lengths.max_length)
     foreign, english = (table[column].to_pylist() for column in task.columns)
     texts = [text.strip() for pair in zip(foreign, english, strict=True) for text in pair]
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
-    return TokenisedSet.from_lists(ids, [()] * len(ids), [i // 2 for i in range(len(ids))], target_width=0)
+    sentences = singles(tokenizer, texts, lengths.max_length)
+    return replace(sentences, example=sentences.example // 2)
 
 
 def chance(labelled: LabelledSet) -> float:

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.data.columns import LABELS, TEXTS, Kind
+from trainers.data.texts import pieces
 from trainers.data.tokenise import BEGIN, END, UNKNOWN, Lengths, TokenisedSet, ranges
 from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task, chunks
@@ -71,28 +72,19 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     """
     sentences, tags = table[task.columns[0]].to_pylist(), tags_of(task, table)
     room = lengths.max_length - 2
-    pieces = _pieces(list(itertools.chain.from_iterable(sentences)), tokenizer, room)
-    runs = _runs(list(map(len, sentences)), pieces.sequence_lengths.tolist(), room, lengths.overflow)
+    distinct, number = pieces(tokenizer, list(itertools.chain.from_iterable(sentences)), room, empty=[UNKNOWN])
+    words = distinct.take(number)
+    runs = _runs(list(map(len, sentences)), words.sequence_lengths.tolist(), room, lengths.overflow)
     example, first, counts = np.array(runs, np.int64).reshape(-1, 3).T
     held = ranges(first, counts)  # all words, but for the tails of truncated sentences
     class_of = {name: number for number, name in enumerate(task.labels)}
     classes = np.array([class_of.get(name, NO_CLASS) for names in tags for name in names], np.int32)[held]
-    ids, starts, begins = _framed(pieces.take(held), counts)
+    ids, starts, begins = _framed(words.take(held), counts)
     marks = np.full((len(ids), 2), -1, np.int32)
     marks[begins] = np.stack([ranges(np.zeros_like(counts), counts), classes], 1)
     sequence = np.repeat(np.arange(len(counts)), counts)
     targets = np.bincount(sequence[classes != NO_CLASS], minlength=len(counts))[:, None]
     return TokenisedSet(ids, starts, targets.astype(np.int32), example.astype(np.int32), marks)
-
-
-def _pieces(words: list[str], tokenizer, room: int) -> TokenisedSet:
-    """Each word's tokens as a sequence, at most `room`; each distinct word is tokenised once."""
-    tokenizer.no_truncation()
-    number = {word: place for place, word in enumerate(dict.fromkeys(words))}
-    encodings = tokenizer.encode_batch_fast(list(number), add_special_tokens=False)
-    ids = [encoding.ids[:room] or [UNKNOWN] for encoding in encodings]
-    distinct = TokenisedSet.from_lists(ids, [()] * len(ids), list(range(len(ids))), target_width=0)
-    return distinct.take(np.array([number[word] for word in words], np.int64))
 
 
 def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int, int]]:
@@ -110,13 +102,13 @@ def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> 
     return found
 
 
-def _framed(pieces: TokenisedSet, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _framed(words: TokenisedSet, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`<s> words </s>` for `counts[i]` words in turn: ids [N], where sequences start [S + 1] and words begin [W]."""
     edges = np.concatenate([[0], np.cumsum(counts)])
-    starts = pieces.starts[edges] + 2 * np.arange(len(edges))
-    begins = pieces.starts[:-1] + 2 * np.repeat(np.arange(len(counts)), counts) + 1
+    starts = words.starts[edges] + 2 * np.arange(len(edges))
+    begins = words.starts[:-1] + 2 * np.repeat(np.arange(len(counts)), counts) + 1
     ids = np.full(starts[-1], BEGIN, np.int32)
-    ids[ranges(begins, pieces.sequence_lengths)] = pieces.ids
+    ids[ranges(begins, words.sequence_lengths)] = words.ids
     ids[starts[1:] - 1] = END
     return ids, starts, begins
 
