@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,6 +21,28 @@ os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELIS
 # Derandomised: the same examples on every machine, so that a red test is red for everybody.
 settings.register_profile("retain", deadline=None, derandomize=True, database=None)
 settings.load_profile("retain")
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and what tests start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with many slow tests come first: a long one that begins last keeps all other processes waiting."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sandbox's mirror, written once for all of pytest's processes; tests that change files copy it first."""
+    from trainers.data.sandbox import write_mirror
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "sandbox.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_mirror(shared / "sandbox")
+    return shared / "sandbox"
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Sweeps that tests vary, and a sandbox mirror made once."""
+"""Sweeps that tests vary, on the sandbox's data."""
 
 from __future__ import annotations
 
@@ -27,16 +27,6 @@ SMALL: dict[str, Any] = {
     "evaluation": {"max_examples": 20, "development_examples": 20},
     "tracking": {"mode": "disabled"},
 }
-
-
-@pytest.fixture(scope="session")
-def sandbox(tmp_path_factory) -> Path:
-    """The sandbox's mirror; tests that change files copy it first."""
-    from trainers.data.sandbox import write_mirror
-
-    folder = tmp_path_factory.mktemp("sandbox") / "mirror"
-    write_mirror(folder)
-    return folder
 
 
 @dataclass(frozen=True)

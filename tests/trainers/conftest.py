@@ -12,7 +12,6 @@ import pytest
 
 from tests.trainers.stages import STEPS, Work, plan_stages, run_on_ranks
 from trainers.data.mirror import Mirror
-from trainers.data.sandbox import write_mirror
 from trainers.scales import SANDBOX_ENCODERS, Shape, locate
 from trainers.stage import Execution, Stage
 from trainers.store import StageEntry, Store
@@ -33,10 +32,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @pytest.fixture(scope="session")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
-    folder = tmp_path_factory.mktemp("mirror") / "sandbox"
-    write_mirror(folder)
-    return Mirror(folder)
+def mirror(sandbox: Path) -> Mirror:
+    return Mirror(sandbox)
 
 
 @pytest.fixture(scope="session")

@@ -231,10 +231,11 @@ def join(parts: list[Segment], gap: str, end: str) -> Sentence:
     text = ""
     spans: dict[str, tuple[int, int]] = {}
     for piece, slot in parts:
-        text += gap if text else ""
+        if text:
+            text += gap
         start, text = len(text), text + piece
-        for name in {slot, slot.split(".")[0]}:
-            spans[name] = (spans.get(name, (start, 0))[0], len(text))
+        for name in (slot, slot.partition(".")[0]):
+            spans[name] = (spans[name][0] if name in spans else start, len(text))
     return Sentence(text[0].upper() + text[1:] + end, spans)
 
 

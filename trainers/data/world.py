@@ -86,15 +86,15 @@ def sample_clause(
     frame = random.choice(frames)
     verb = random.choice(_BY_FRAME[frame])
     agent = sample_agent(random, names, name_share if frame in ("thing", "alone", "state", "place") else 1.0)
-    clause = Clause(verb, agent, place=_draw(random, modifier_share, _PLACES))
-    if frame in ("thing", "give", "source"):
-        clause = replace(clause, thing=sample_thing(random, verb))
+    place = _draw(random, modifier_share, _PLACES)
+    thing = sample_thing(random, verb) if frame in ("thing", "give", "source") else None
+    person = None
     if frame in ("person", "give", "source"):
-        others = [name for name in names if name != agent.concept]
-        clause = replace(clause, person=random.choice(others))
-    if frame == "place" and clause.place is None:
-        clause = replace(clause, place=random.choice(_PLACES))
-    return replace(clause, time=sample_time(random) if random.random() < modifier_share else None)
+        person = random.choice([name for name in names if name != agent.concept])
+    if frame == "place" and place is None:
+        place = random.choice(_PLACES)
+    time = sample_time(random) if random.random() < modifier_share else None
+    return Clause(verb, agent, thing, person, place, time)
 
 
 def sample_weather(random: Random) -> Clause:

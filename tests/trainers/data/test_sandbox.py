@@ -65,11 +65,9 @@ TEXT_COLUMNS = ("premise", "hypothesis", "context", "question", "sentence1", "se
 Row = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sandbox") / "mirror"
-    write_mirror(folder)
-    return folder
+@pytest.fixture(scope="session")
+def mirror(sandbox: Path) -> Path:
+    return sandbox
 
 
 def rows_of(mirror: Path, path: str) -> list[Row]:
