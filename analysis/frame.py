@@ -6,15 +6,14 @@ records into tables.  The same records give equal tables, so that the two source
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trainers.collector import uncollected
 from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.tasks import TASKS
@@ -114,19 +113,6 @@ class Record:
         }
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would go through all that has been read again and again; usable as a
-    decorator.  Nothing here is cyclic."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def with_planned(records: Sequence[Record], planned: Iterable[Stage]) -> list[Record]:
     """The records, named as the plan names them, and one for each planned stage that was never begun.
 
@@ -154,12 +140,14 @@ def tidy(records: Iterable[Record]) -> pl.DataFrame:
     values = pl.concat([with_values[place].measured for place in order])
     counts = [with_values[place].measured.height for place in order]
     whose = pl.Series("whose", np.repeat(np.arange(len(order)), counts))
-    # What was measured again after a crash counts as it was measured last.
     point = ["whose", *_POINT]
     # A few names stand in millions of rows: they are compared as numbers, in alphabetical order.
     names = {name: pl.Enum(values[name].unique().sort()) for name in _POINT if SCHEMA[name] == pl.String}
     values = values.with_columns(whose, *(pl.col(name).cast(kind) for name, kind in names.items()))
-    values = values.unique(point, keep="last").sort(point).cast(dict.fromkeys(names, pl.String))
+    values = values.sort(point, maintain_order=True)
+    # What was measured again after a crash counts as it was measured last.
+    measured_again = pl.all_horizontal(*(pl.col(name).eq_missing(pl.col(name).shift(-1)) for name in point))
+    values = values.filter(~measured_again).cast(dict.fromkeys(names, pl.String))
     return pl.concat([identities[order][values["whose"]], values.drop("whose")], how="horizontal").select(list(SCHEMA))
 
 

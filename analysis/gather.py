@@ -8,8 +8,7 @@ frame = gather_wandb_server(Place("us", "retain", "sandbox"), cache)
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -18,13 +17,16 @@ from typing import Any
 
 import polars as pl
 
-from analysis.frame import MEASURED, NOTHING, Record, tidy, uncollected
+from analysis.frame import MEASURED, NOTHING, Record, tidy
 from analysis.wandb_api import Place, WandbError, connect, read_measured, runs_of
 from analysis.wandb_files import Fragment, read_runs
+from trainers.collector import uncollected
 from trainers.scores import Score
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 from trainers.tracking import step_axis
+
+_BRACE = ord("}")
 
 
 def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
@@ -81,10 +83,10 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
     records = []
     for entry in entries:
         events = _events(entry.folder / "events.jsonl")
-        lines = _lines(events, "measured")
+        lines = list(_lines(events, "measured"))
         texts += [b"\n".join(lines)] if lines else []  # at once: millions of lines would take their room for long
         counts.append(counts[-1] + len(lines))
-        records.append(_begun(entry, _lines(events, "attempt")))
+        records.append(_begun(entry, events))
     # One call for the whole store: for each stage, or each line, one would cost far more than the values themselves.
     measured = pl.read_ndjson(b"\n".join(texts), schema=MEASURED) if texts else NOTHING
     return [
@@ -93,29 +95,36 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
     ]
 
 
-def _begun(entry: StageEntry, attempts: list[bytes]) -> Record:
+def _begun(entry: StageEntry, events: bytes) -> Record:
     """A stage's record, without what it measured."""
     try:
         stage = entry.stage
     except ValueError as error:
         raise ValueError(f"{entry.folder / 'stage.json'} is not a stage of this version: {error}") from error
-    scale: dict[str, Any] = {}
-    for attempt in attempts:
+    return Record(stage, _scale(events), entry.result, NOTHING, _provenance(entry))
+
+
+def _scale(events: bytes) -> dict[str, Any]:
+    """What the first attempt says of the encoder, which is the same for all; nothing where none got so far."""
+    for attempt in _lines(events, "attempt"):
         with suppress(ValueError):  # torn where a brace happened to be
-            scale = json.loads(attempt)["scale"]
-    return Record(stage, scale, entry.result, NOTHING, _provenance(entry))
+            return json.loads(attempt)["scale"]
+    return {}
 
 
 def _events(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _lines(events: bytes, kind: str) -> list[bytes]:
+def _lines(events: bytes, kind: str) -> Iterator[bytes]:
     """The whole lines of one kind; one torn by a crash, or still being written, is passed over.
 
     A long training's events are nearly all `step`s: what is looked for is found without going through their lines.
     """
-    return re.findall(rb'\{"event": "%s", [^\n]*\}(?=\n)' % kind.encode(), events)
+    mark, end = f'{{"event": "{kind}", '.encode(), 0
+    while (start := events.find(mark, end)) >= 0 and (end := events.find(b"\n", start)) >= 0:
+        if events[end - 1] == _BRACE:  # a torn measurement does not end so
+            yield events[start:end]
 
 
 def _provenance(entry: StageEntry) -> dict[str, Any]:

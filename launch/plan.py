@@ -12,6 +12,7 @@ from pathlib import Path
 from launch.parts import Parts
 from launch.search import Point, deciding, points
 from launch.sweep import Sweep
+from trainers.collector import uncollected
 from trainers.data.mirror import Mirror
 from trainers.recipes import Phase
 from trainers.scales import Scale, locate
@@ -81,6 +82,7 @@ def plan_arm(sweep: Sweep, scale: str, intermediate: str, seed: int, point: Poin
     return _whole(sweep.model_copy(update=fields))
 
 
+@uncollected()
 def _whole(sweep: Sweep) -> Plan:
     planner = _Planner(sweep)
     for name in sweep.scales:

@@ -26,7 +26,7 @@ TORCH_FREE = [
         ROOT / "trainers" / name
         for name in ("stage.py", "store.py", "scales.py", "recipes.py", "scores.py", "batches.py")
     ),
-    *(ROOT / "trainers" / "data" / name for name in ("mirror.py", "tokenise.py", "stagedata.py")),
+    *(ROOT / "trainers" / "data" / name for name in ("mirror.py", "tokenise.py", "texts.py", "stagedata.py")),
 ]
 MOST_LINES = 500
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache, cached_property
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -39,16 +40,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @cached_property
-    def canonical(self) -> str:
-        """The fields that decide the result, nested models included, as canonical JSON; a large plan shares parts."""
-        fields = [(name, getattr(self, name), ignored) for name, ignored in _deciding(type(self))]
-        members = (f'"{name}":{canonical_json(value)}' for name, value, ignored in fields if value != ignored)
-        return "{" + ",".join(members) + "}"
+    def deciding(self) -> dict[str, Any]:
+        """The fields that decide the result, by name; not to be changed."""
+        fields = ((name, getattr(self, name), ignored) for name, ignored in _may_decide(type(self)))
+        return {name: value for name, value, ignored in fields if ignored is ... or value != ignored}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the result as plain JSON values."""
-        return json.loads(self.canonical)
+        """The fields that decide the result, nested models included, as plain JSON values."""
+        return json.loads(canonical_json(self))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A changed copy; it does not inherit what was computed for this one."""
@@ -59,25 +59,29 @@ class Frozen(BaseModel):
 
 
 @cache
-def _deciding(model: type[Frozen]) -> tuple[tuple[str, Any], ...]:
-    """Names of the fields that may decide the result, sorted, with the value at which each does not (`...`: none)."""
+def _may_decide(model: type[Frozen]) -> tuple[tuple[str, Any], ...]:
+    """Names of the fields that may decide the result, each with the value at which it does not (`...`: none)."""
     found = []
-    for name, field in sorted(model.model_fields.items()):
+    for name, field in model.model_fields.items():
         said = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         if not said.get(_COSMETIC):
             found.append((name, field.default if said.get(_LATER) else ...))
     return tuple(found)
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode = json.JSONEncoder(
+    sort_keys=True,
+    separators=(",", ":"),
+    ensure_ascii=False,
+    allow_nan=False,
+    check_circular=False,
+    default=attrgetter("deciding"),
+).encode
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text (1e-5 and 0.00001 are one float)."""
-    if isinstance(value, Frozen):
-        return value.canonical
-    if isinstance(value, tuple):
-        return "[" + ",".join(map(canonical_json, value)) + "]"
+    """JSON with sorted keys and no spaces: equal values give equal text (1e-5 and 0.00001 are one float).  Of models it
+    has the fields that decide the result."""
     return _encode(value)
 
 

@@ -51,7 +51,6 @@ WITHOUT_PROPERTY = {
     ("findings", "findings"): "sentences",
     ("findings", "by_intermediate"): "sentences",
     ("formats", "write_tables"): "writes files; the texts in them have properties",
-    ("frame", "uncollected"): "a switch of the interpreter",
     ("gather", "wandb_records"): "the records of `wandb_files`, which has properties",
     ("gather", "wandb_server_records"): "asks a server",
     ("gather", "gather_wandb_files"): "their table",

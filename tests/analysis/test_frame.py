@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import suppress
 from dataclasses import replace
 
 import polars as pl
@@ -11,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.frame import MEASURED, NOTHING, SCHEMA, SEPARATOR, primary, stage_table, tidy, uncollected, with_planned
+from analysis.frame import MEASURED, NOTHING, SCHEMA, SEPARATOR, primary, stage_table, tidy, with_planned
 from analysis.frame import settings as settings_of
 from analysis.resources import CC100_GIB, by_resource
 from tests.analysis import fakes
@@ -124,16 +122,3 @@ def test_languages_are_sorted_by_text_and_those_without_any_come_last(languages)
 
 def test_english_has_the_most_text_and_yoruba_none():
     assert by_resource({"yo", "sw", "en", "ru", "xx"}) == ["en", "ru", "sw", "xx", "yo"]
-
-
-@pytest.mark.parametrize("was_on", [True, False])
-def test_the_collector_is_afterwards_as_it_was_also_after_an_error(was_on):
-    before = gc.isenabled()
-    try:
-        (gc.enable if was_on else gc.disable)()
-        with suppress(ZeroDivisionError), uncollected(), uncollected():
-            assert not gc.isenabled()
-            raise ZeroDivisionError
-        assert gc.isenabled() == was_on
-    finally:
-        (gc.enable if before else gc.disable)()
