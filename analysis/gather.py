@@ -8,9 +8,11 @@ frame = gather_wandb_server(Place("us", "retain", "sandbox"), cache)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+import re
+from collections.abc import Set
 from contextlib import suppress
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 from trainers.tracking import step_axis
 
-_BRACE = ord("}")
+_MEASURED_LINE = re.compile(rb'\{"event": "measured", [^\n]*\}(?=\n)')
+"""Whole: one torn by a crash, or still being written, is passed over.  A long training's events are nearly all `step`s:
+what is looked for is found without going through their lines."""
 
 
 def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
@@ -82,8 +86,8 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
     texts, counts = [], [0]
     records = []
     for entry in entries:
-        events = _events(entry.folder / "events.jsonl")
-        lines = list(_lines(events, "measured"))
+        events = _content(entry.folder / "events.jsonl")
+        lines = _MEASURED_LINE.findall(events)
         texts += [b"\n".join(lines)] if lines else []  # at once: millions of lines would take their room for long
         counts.append(counts[-1] + len(lines))
         records.append(_begun(entry, events))
@@ -101,35 +105,25 @@ def _begun(entry: StageEntry, events: bytes) -> Record:
         stage = entry.stage
     except ValueError as error:
         raise ValueError(f"{entry.folder / 'stage.json'} is not a stage of this version: {error}") from error
-    return Record(stage, _scale(events), entry.result, NOTHING, _provenance(entry))
+    provenance = json.loads(_content(entry.folder / "provenance.json") or b"{}")
+    return Record(stage, _scale(events), entry.result, NOTHING, provenance)
 
 
 def _scale(events: bytes) -> dict[str, Any]:
-    """What the first attempt says of the encoder, which is the same for all; nothing where none got so far."""
-    for attempt in _lines(events, "attempt"):
-        with suppress(ValueError):  # torn where a brace happened to be
-            return json.loads(attempt)["scale"]
+    """What the first attempt says of the encoder, which all say alike; nothing where none got so far."""
+    for line in BytesIO(events):
+        if line.startswith(b'{"event": "attempt", '):
+            with suppress(ValueError):  # torn
+                return json.loads(line)["scale"]
     return {}
 
 
-def _events(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
-
-
-def _lines(events: bytes, kind: str) -> Iterator[bytes]:
-    """The whole lines of one kind; one torn by a crash, or still being written, is passed over.
-
-    A long training's events are nearly all `step`s: what is looked for is found without going through their lines.
-    """
-    mark, end = f'{{"event": "{kind}", '.encode(), 0
-    while (start := events.find(mark, end)) >= 0 and (end := events.find(b"\n", start)) >= 0:
-        if events[end - 1] == _BRACE:  # a torn measurement does not end so
-            yield events[start:end]
-
-
-def _provenance(entry: StageEntry) -> dict[str, Any]:
-    path = entry.folder / "provenance.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _content(path: Path) -> bytes:
+    """Nothing where there is no such file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 # -- W&B ------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class StageEntry:
 
     @property
     def stage(self) -> Stage:
-        return Stage.model_validate_json((self.folder / "stage.json").read_text(encoding="utf-8"))
+        return Stage.model_validate_json((self.folder / "stage.json").read_bytes())
 
     @property
     def done(self) -> bool:
@@ -82,8 +82,10 @@ class StageEntry:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        path = self.folder / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        try:
+            return json.loads((self.folder / "result.json").read_bytes())
+        except FileNotFoundError:
+            return None
 
     @property
     def encoder(self) -> Path:
