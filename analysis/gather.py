@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -31,6 +32,8 @@ from trainers.tracking import step_axis
 _MEASURED_LINE = re.compile(rb'\{"event": "measured", [^\n]*\}(?=\n)')
 """Whole: one torn by a crash, or still being written, is passed over.  A long training's events are nearly all `step`s:
 what is looked for is found without going through their lines."""
+PARSED_AT_ONCE = 100_000
+"""Lines: for each stage, or each line, a call would cost far more than the values themselves."""
 
 
 def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
@@ -83,20 +86,28 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
         ValueError: a stage.json is no stage of this version.
     """
     entries = [entry for entry in Store(root).entries() if keys is None or entry.key in keys]
-    texts, counts = [], [0]
-    records = []
-    for entry in entries:
-        events = _content(entry.folder / "events.jsonl")
-        lines = _MEASURED_LINE.findall(events)
-        texts += [b"\n".join(lines)] if lines else []  # at once: millions of lines would take their room for long
-        counts.append(counts[-1] + len(lines))
-        records.append(_begun(entry, events))
-    # One call for the whole store: for each stage, or each line, one would cost far more than the values themselves.
-    measured = pl.read_ndjson(b"\n".join(texts), schema=MEASURED) if texts else NOTHING
+    records, counts = [], [0]
+    lines: list[bytes] = []
+    values: list[Future[pl.DataFrame]] = []
+    with ThreadPoolExecutor(1) as beside:
+        for entry in entries:
+            events = _content(entry.folder / "events.jsonl")
+            found = _MEASURED_LINE.findall(events)
+            lines += found
+            counts.append(counts[-1] + len(found))
+            records.append(_begun(entry, events))
+            if len(lines) >= PARSED_AT_ONCE or entry is entries[-1]:
+                values.append(beside.submit(_values, lines))
+                lines = []
+    measured = pl.concat([future.result() for future in values], rechunk=True) if values else NOTHING
     return [
         replace(record, measured=measured[start:end])
         for record, (start, end) in zip(records, pairwise(counts), strict=True)
     ]
+
+
+def _values(lines: list[bytes]) -> pl.DataFrame:
+    return pl.read_ndjson(b"\n".join(lines), schema=MEASURED) if lines else NOTHING
 
 
 def _begun(entry: StageEntry, events: bytes) -> Record:
