@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import claims
@@ -271,3 +273,26 @@ def test_no_claim_hangs_on_another(order):
     gains = world({**PAPER, "all9": 0.3})
     words = {claim.text: claims._judge(claim, "small", gains).word for claim in CLAIMS}
     assert {claim.text: claims._judge(claim, "small", gains).word for claim in order} == words
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.none() | st.floats(-0.5, 0.5), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_gains_are_averaged_where_all_are_there_and_else_nothing_is_told(true):
+    known = {name: dict(zip(TARGETS, row, strict=True)) for name, row in zip(SINGLES, true, strict=True)}
+    gains = world(known)
+    assert gains.singles == sorted(SINGLES)
+
+    def told(parts: list[tuple[str, str]], whole: Callable[[], Effect]) -> None:
+        if any(known[name][target] is None for name, target in parts):
+            with pytest.raises(CannotTell, match="has no gain"):
+                whole()
+            return
+        found, effects = whole(), [gains.of(*part) for part in parts]
+        assert found.value == pytest.approx(np.mean([one.value for one in effects]), abs=1e-12)
+        np.testing.assert_allclose(found.by_seed, np.mean([one.by_seed for one in effects], axis=0), atol=1e-12)
+        np.testing.assert_allclose(found.samples, np.mean([one.samples for one in effects], axis=0), atol=1e-12)
+
+    for name in SINGLES:
+        told([(name, target) for target in TARGETS], partial(gains.average, name))
+    for target in TARGETS:
+        told([(name, target) for name in SINGLES], partial(gains.over_singles, target))

@@ -109,5 +109,20 @@ def test_the_order_of_the_rows_does_not_matter(order):
             )
 
 
+example_scores = st.lists(st.sampled_from([0, 1]), min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(st.just(4), example_scores) | st.tuples(st.just(0), st.floats(0, 1)), min_size=1, max_size=4))
+def test_examples_have_the_mean_that_was_measured(measured):
+    scores = {(f"seed {seed}", "stored", *POINT, step): score for seed, (step, score) in enumerate(measured)}
+    found = made.measurements(scores, chance=0.35)
+    for key, measure, task, language, step in scores:
+        values = found.values([key], measure, task, language, [step])
+        examples = found.examples([key], measure, task, language, [step])
+        assert examples.by_seed == pytest.approx(values)
+        assert values == pytest.approx(np.mean(scores[key, measure, task, language, step]))
+        assert found.chance(key, measure, task, language) == 0.35
+
+
 def test_nothing_measured_has_no_pairs():
     assert Measurements(pl.DataFrame(schema=made.SCHEMA)).pairs(["a"], "stored") == []
