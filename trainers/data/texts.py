@@ -44,7 +44,7 @@ def pairs(
 def pieces(
     tokenizer: Any, texts: Sequence[str], room: int | None = None, empty: Sequence[int] = ()
 ) -> tuple[TokenisedSet, np.ndarray]:
-    """The tokens of each distinct text as a sequence, without special tokens, and the number of each text's.
+    """The tokens of each distinct text as a sequence, without special tokens, and which of them each text is.
 
     Args:
         room: tokens of a text at the most.
