@@ -42,8 +42,9 @@ class Frozen(BaseModel):
     @cached_property
     def deciding(self) -> dict[str, Any]:
         """The fields that decide the result, by name; not to be changed."""
-        fields = ((name, getattr(self, name), ignored) for name, ignored in _may_decide(type(self)))
-        return {name: value for name, value, ignored in fields if ignored is ... or value != ignored}
+        always, later = _deciding(type(self))
+        changed = {name: value for name, default in later.items() if (value := getattr(self, name)) != default}
+        return {name: getattr(self, name) for name in always} | changed
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -59,14 +60,12 @@ class Frozen(BaseModel):
 
 
 @cache
-def _may_decide(model: type[Frozen]) -> tuple[tuple[str, Any], ...]:
-    """Names of the fields that may decide the result, each with the value at which it does not (`...`: none)."""
-    found = []
-    for name, field in model.model_fields.items():
-        said = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        if not said.get(_COSMETIC):
-            found.append((name, field.default if said.get(_LATER) else ...))
-    return tuple(found)
+def _deciding(model: type[Frozen]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Names of the fields that decide the result, and of those that came later with the values at which they do not."""
+    fields = model.model_fields
+    said = {name: extra if isinstance(extra := fields[name].json_schema_extra, dict) else {} for name in fields}
+    later = {name: fields[name].default for name in said if _LATER in said[name]}
+    return tuple(name for name in said if name not in later and _COSMETIC not in said[name]), later
 
 
 _encode = json.JSONEncoder(
