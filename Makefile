@@ -14,8 +14,6 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 NEEDED_GB := 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
 SWEEP := launch/sweeps/sandbox.yaml
-# Of the tests: half of the time they wait for processes that they started.
-PROCESSES := $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
 
 .PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
@@ -27,7 +25,7 @@ demo: $(READY)
 # The cluster's tests watch the clock, and so have the machine for themselves.
 test: $(READY)
 	@failed=0; \
-	$(BIN)/python -m pytest --ignore=tests/cluster -n $(PROCESSES) --dist=loadfile --no-loadscope-reorder || failed=$$?; \
+	$(BIN)/python -m pytest --ignore=tests/cluster -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder || failed=$$?; \
 	$(BIN)/python -m pytest tests/cluster || failed=$$?; \
 	exit $$failed
 

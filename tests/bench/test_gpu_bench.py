@@ -26,7 +26,7 @@ RUN = Path(measure.__file__).with_name("run.sh")
 def run(out: Path, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHON": python}
     return subprocess.run(
-        [RUN, "--tiny", "--out", out, *arguments], env=environment, capture_output=True, text=True, timeout=280
+        [RUN, "--tiny", "--out", out, *arguments], env=environment, capture_output=True, text=True, timeout=580
     )
 
 
@@ -144,7 +144,7 @@ def test_full_size_without_a_gpu_is_refused_before_anything_is_built(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     environment = {**os.environ, "PYTHON": sys.executable}
-    done = subprocess.run([RUN, "--out", tmp_path], env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([RUN, "--out", tmp_path], env=environment, capture_output=True, text=True, timeout=580)
     assert done.returncode == 2
     assert "no GPU" in done.stderr
     assert "--tiny" in done.stderr
@@ -165,7 +165,7 @@ def test_a_scale_that_crashes_is_reported_and_loses_nothing_else(tmp_path):
     whole = measure.tiny_jobs()[0]
     whole = replace(whole, beside=())
     broken = replace(whole, scale="broken", shape={**whole.shape, "heads": 5})  # 32 does not divide by 5
-    found = measure.measure([broken, whole], measure.run_attempt, tmp_path, time.monotonic() + 280)
+    found = measure.measure([broken, whole], measure.run_attempt, tmp_path, time.monotonic() + 580)
     assert found["scales"]["broken"]["error"]["kind"] == "crash"
     assert "heads" in found["scales"]["broken"]["error"]["message"]
     assert found["scales"]["base"]["error"] is None

@@ -108,7 +108,7 @@ def registered(wandb_server, sweep_file, tmp_path, monkeypatch):
     return register
 
 
-def wait_for(condition, process: subprocess.Popen, folder: AgentsFolder, timeout_s: float = 240) -> None:
+def wait_for(condition, process: subprocess.Popen, folder: AgentsFolder, timeout_s: float = 480) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, logs(folder)

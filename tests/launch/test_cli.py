@@ -34,7 +34,7 @@ def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "200", **variables},
-        timeout=240,
+        timeout=480,
     )
 
 

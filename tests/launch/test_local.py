@@ -32,7 +32,7 @@ def start(path: Path, command: str = "run", *more: str) -> subprocess.Popen[str]
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 240) -> str:
+def finish(process: subprocess.Popen[str], timeout: float = 480) -> str:
     output, _ = process.communicate(timeout=timeout)
     return output
 

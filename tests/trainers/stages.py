@@ -115,7 +115,7 @@ class Ranks:
                 stderr=subprocess.STDOUT,
             )
 
-    def finish(self, timeout_s: float = 240) -> None:
+    def finish(self, timeout_s: float = 480) -> None:
         """Wait for all ranks; an error of one shows every rank's log."""
         try:
             codes = [process.wait(timeout_s) for process in self.processes]
@@ -132,11 +132,11 @@ class Ranks:
         return (self.folder / f"rank-{rank}.log").read_text(encoding="utf-8", errors="replace")[-6000:]
 
 
-def run_on_ranks(folder: Path, world_size: int, works: list[Work], timeout_s: float = 240) -> None:
+def run_on_ranks(folder: Path, world_size: int, works: list[Work], timeout_s: float = 480) -> None:
     Ranks(folder, world_size, works).finish(timeout_s)
 
 
-def wait_for_step(entry: StageEntry, step: int, ranks: Ranks, timeout_s: float = 200) -> None:
+def wait_for_step(entry: StageEntry, step: int, ranks: Ranks, timeout_s: float = 400) -> None:
     """Return as soon as the store says that `step` was made."""
     deadline = time.monotonic() + timeout_s
     while not any(event["step"] >= step for event in entry.events("step")):
