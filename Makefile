@@ -25,7 +25,8 @@ demo: $(READY)
 # The cluster's tests watch the clock, and so have the machine for themselves.
 test: $(READY)
 	@failed=0; \
-	$(BIN)/python -m pytest --ignore=tests/cluster -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder || failed=$$?; \
+	$(BIN)/python -m pytest --ignore=tests/cluster -n logical --maxprocesses=4 \
+	  --dist=loadfile --no-loadscope-reorder || failed=$$?; \
 	$(BIN)/python -m pytest tests/cluster || failed=$$?; \
 	exit $$failed
 
