@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -32,7 +32,7 @@ from trainers.tracking import step_axis
 _MEASURED_LINE = re.compile(rb'\{"event": "measured", [^\n]*\}(?=\n)')
 """Whole: one torn by a crash, or still being written, is passed over.  A long training's events are nearly all `step`s:
 what is looked for is found without going through their lines."""
-PARSED_AT_ONCE = 100_000
+PARSED_AT_ONCE = 50_000
 """Lines: for each stage, or each line, a call would cost far more than the values themselves."""
 
 
@@ -86,7 +86,7 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
         ValueError: a stage.json is no stage of this version.
     """
     entries = [entry for entry in Store(root).entries() if keys is None or entry.key in keys]
-    records, counts = [], [0]
+    begun, counts = [], [0]
     lines: list[bytes] = []
     values: list[Future[pl.DataFrame]] = []
     with ThreadPoolExecutor(1) as beside:
@@ -95,29 +95,26 @@ def store_records(root: Path, keys: Set[str] | None = None) -> list[Record]:
             found = _MEASURED_LINE.findall(events)
             lines += found
             counts.append(counts[-1] + len(found))
-            records.append(_begun(entry, events))
+            begun.append(_begun(entry, events))
             if len(lines) >= PARSED_AT_ONCE or entry is entries[-1]:
                 values.append(beside.submit(_values, lines))
                 lines = []
     measured = pl.concat([future.result() for future in values], rechunk=True) if values else NOTHING
-    return [
-        replace(record, measured=measured[start:end])
-        for record, (start, end) in zip(records, pairwise(counts), strict=True)
-    ]
+    return [record_with(measured[start:end]) for record_with, (start, end) in zip(begun, pairwise(counts), strict=True)]
 
 
 def _values(lines: list[bytes]) -> pl.DataFrame:
     return pl.read_ndjson(b"\n".join(lines), schema=MEASURED) if lines else NOTHING
 
 
-def _begun(entry: StageEntry, events: bytes) -> Record:
-    """A stage's record, without what it measured."""
+def _begun(entry: StageEntry, events: bytes) -> Callable[[pl.DataFrame], Record]:
+    """A stage's record, still to be given what it measured."""
     try:
         stage = entry.stage
     except ValueError as error:
         raise ValueError(f"{entry.folder / 'stage.json'} is not a stage of this version: {error}") from error
     provenance = json.loads(_content(entry.folder / "provenance.json") or b"{}")
-    return Record(stage, _scale(events), entry.result, NOTHING, provenance)
+    return partial(Record, stage, _scale(events), entry.result, provenance=provenance)
 
 
 def _scale(events: bytes) -> dict[str, Any]:

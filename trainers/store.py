@@ -41,7 +41,8 @@ class Store:
     def entries(self) -> list[StageEntry]:
         """Every stage that was ever begun here."""
         folder = self.root / "stages"
-        return [StageEntry(path.parent) for path in sorted(folder.glob("*/stage.json"))]
+        keys = sorted(os.listdir(folder)) if folder.is_dir() else []
+        return [StageEntry(folder / key) for key in keys if os.path.exists(f"{folder}/{key}/stage.json")]
 
     def outcome(self, key: str) -> str | None:
         """How a stage ended; None where it has not."""
