@@ -113,7 +113,7 @@ def _begun(entry: StageEntry, events: bytes) -> Callable[[pl.DataFrame], Record]
         stage = entry.stage
     except ValueError as error:
         raise ValueError(f"{entry.folder / 'stage.json'} is not a stage of this version: {error}") from error
-    provenance = json.loads(_content(entry.folder / "provenance.json") or b"{}")
+    provenance = json.loads(_content(entry.folder / "provenance.json", missing=b"{}"))
     return partial(Record, stage, _scale(events), entry.result, provenance=provenance)
 
 
@@ -126,12 +126,12 @@ def _scale(events: bytes) -> dict[str, Any]:
     return {}
 
 
-def _content(path: Path) -> bytes:
-    """Nothing where there is no such file."""
+def _content(path: Path, missing: bytes = b"") -> bytes:
+    """Of a file, or what stands for it where there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        return b""
+        return missing
 
 
 # -- W&B ------------------------------------------------------------------------------------------------------
