@@ -5,7 +5,7 @@
     packing.restored(hidden)                             # [S, L, H], zeros where padded
 
 Only attention has to know of sequences.  Everywhere it works on a few groups of sequences of about one length, each
-group padded by itself; in half precision on a GPU by FlashAttention's kernel for variable lengths.
+group padded by itself; in half precision on a GPU by torch's kernels for variable lengths.
 Importing this module makes the attention known to transformers as `PACKED`.
 """
 
@@ -34,6 +34,11 @@ FIRST_POSITION = PAD_ID + 1
 """XLM-R counts positions from `padding_idx + 1`, anew in each sequence."""
 GROUP_COST_TOKENS = 48
 """What one more group costs attention on a CPU, in padded tokens."""
+SHORT_TOKENS, SHORT_HEAD = 128, 64
+"""Sequences up to so long, in heads of up to so many dimensions, leave most of FlashAttention's tiles of 128 tokens
+empty: those of torch's memory-efficient kernel are of 64 (docs/benchmarks/gpu-h200/attention.md)."""
+NO_MASK = 0
+"""`custom_mask_type` of that kernel."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Packing:
         """[1, N, H] → [S, L, H], zeros where padded."""
         count, longest = self.shape
         flat = packed.new_zeros(count * longest, packed.shape[-1])
-        return flat.index_copy(0, self.places, packed[0]).view(count, longest, -1)
+        return flat.index_copy(0, self.places, packed.squeeze(0)).view(count, longest, -1)
 
 
 def _group(lengths: np.ndarray, first: int, device: torch.device) -> Group:
@@ -137,10 +142,13 @@ def packed_attention(
     """
     if packing is None:
         return _dense(query, key, value, None, dropout, scaling).transpose(1, 2), None
-    query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
+    # Not `one[0]`, whose backward pass copies all of it.
+    query, key, value = (one.squeeze(0).transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        attended = FlashAttention.apply(query, key, value, packing.bounds, packing.shape[1], dropout, scaling)
-        return attended[None], None
+        longest = packing.shape[1]
+        short = longest <= SHORT_TOKENS and query.shape[-1] <= SHORT_HEAD
+        kernel = EfficientAttention if short else FlashAttention
+        return kernel.apply(query, key, value, packing.bounds, longest, dropout, scaling)[None], None
     return torch.cat([_attend(group, query, key, value, dropout, scaling) for group in packing.groups])[None], None
 
 
@@ -179,6 +187,45 @@ class FlashAttention(torch.autograd.Function):
                 gradient, query, key, value, attended, log_sums, *sizes, *random, scale=scaling
             )
         return *gradients, None, None, None, None
+
+
+class EfficientAttention(torch.autograd.Function):
+    """The same by torch's memory-efficient kernel, whose backward pass is deterministic where keys are not split."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bounds: Tensor,
+        longest: int,
+        dropout: float,
+        scaling: float | None,
+    ) -> Tensor:
+        inputs = query[None], key[None], value[None]
+        sizes = (bounds, bounds, longest, longest, dropout, NO_MASK)
+        attended, log_sums, *random, _, _ = torch.ops.aten._efficient_attention_forward(
+            *inputs, None, *sizes, compute_log_sumexp=True, scale=scaling
+        )
+        ctx.save_for_backward(*inputs, attended, bounds, log_sums, *random)
+        ctx.settings = longest, dropout, scaling
+        return attended[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        query, key, value, attended, bounds, log_sums, *random = ctx.saved_tensors
+        longest, dropout, scaling = ctx.settings
+        sizes = (bounds, bounds, longest, longest, log_sums, dropout)
+        with _errors_for_warnings():
+            *gradients, _ = torch.ops.aten._efficient_attention_backward(
+                gradient[None],
+                *(query, key, value, None, attended),
+                *(*sizes, *random, NO_MASK, False),
+                scale=scaling,
+                num_splits_key=1,
+            )
+        return *(one[0] for one in gradients), None, None, None, None
 
 
 @contextlib.contextmanager

@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.attention import FIRST_POSITION, PAD_ID, Packing
+from trainers.attention import FIRST_POSITION, PAD_ID, SHORT_TOKENS, Packing
 from trainers.masters import Masters, identities
 
 GRAIN_TOKENS = 256
 """A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of them …"""
 GRAIN_SEQUENCES = 64
 """… and its bounds to a multiple of so many sequences."""
+FILLER_TOKENS = 64
+"""A sequence that is filled in has so many at the most: the longest one holds up attention's kernels."""
 LARGEST_LAYER_TOKENS = 3e11
 """Weights of a layer × tokens of a micro-batch, above which a GPU takes longer to compute than Python to ask for it:
 of base even micro-batches of 16,384 tokens are below (docs/performance.md)."""
@@ -53,8 +55,9 @@ class Recording:
         self.ids[0, :tokens].copy_(ids.flatten()[packing.places])
         self.packing.positions.fill_(FIRST_POSITION)
         self.packing.positions[:, :tokens].copy_(packing.positions)
-        bounds, longest = self.packing.bounds, self.packing.shape[1]
-        bounds.copy_(_bounds(len(bounds), sequences, tokens, longest, bounds.device).clamp(max=self.ids.numel()))
+        bounds = self.packing.bounds
+        after = torch.arange(-sequences, len(bounds) - sequences, dtype=torch.int32, device=bounds.device)
+        bounds.copy_((tokens + after.clamp(min=0) * FILLER_TOKENS).clamp(max=self.ids.numel()))
         bounds[: sequences + 1].copy_(packing.bounds)
 
 
@@ -68,9 +71,8 @@ class Graphs:
         config = encoder.config
         self.longest = config.max_position_embeddings - FIRST_POSITION
         layer = config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
-        # Filled up they still fit into the fewest sequences.
-        self.largest_tokens = min(int(LARGEST_LAYER_TOKENS // layer), GRAIN_SEQUENCES * self.longest // 2)
-        self._recordings: dict[tuple[int, int, bool], Recording] = {}
+        self.largest_tokens = int(LARGEST_LAYER_TOKENS // layer)
+        self._recordings: dict[tuple[int, int, int, bool], Recording] = {}
         self._memory: Any = None
         """Of all graphs: what one has in it is done with before the next is replayed."""
         self._anchor = torch.zeros((), device="cuda", requires_grad=True)
@@ -88,18 +90,20 @@ class Graphs:
         """Hidden states [1, N, H] of the N real tokens of ids [S, L]."""
         tokens, sequences = len(packing.places), len(packing.lengths)
         grain = max(GRAIN_TOKENS, 2 ** (tokens.bit_length() - 5))
-        filling = _whole(tokens, grain), _whole(sequences + -(-grain // self.longest), GRAIN_SEQUENCES)
-        shape = (*filling, self.masters.are_old(self.identities))
+        filling = _whole(tokens, grain), _whole(sequences + -(-grain // FILLER_TOKENS), GRAIN_SEQUENCES)
+        longest = SHORT_TOKENS if packing.shape[1] <= SHORT_TOKENS else self.longest
+        shape = (*filling, longest, self.masters.are_old(self.identities))
         if shape not in self._recordings:
             self._recordings[shape] = self._record(*shape)
         self._recordings[shape].fill(ids, packing)
         return _Replay.apply(self._anchor, self, self._recordings[shape])[:, :tokens]
 
-    def _record(self, tokens: int, sequences: int, are_old: bool) -> Recording:
+    def _record(self, tokens: int, sequences: int, longest: int, are_old: bool) -> Recording:
         ids = torch.full((1, tokens), PAD_ID, device="cuda")
-        bounds = _bounds(sequences + 1, 0, 0, self.longest, ids.device).clamp(max=tokens)
+        # Equal sequences: a token of none would have what nobody wrote for its state.
+        bounds = torch.arange(sequences + 1, device="cuda") * tokens // sequences
         positions = torch.full_like(ids, FIRST_POSITION)
-        packing = Packing((sequences, self.longest), ids[0], positions, bounds, np.zeros(0, np.int64))
+        packing = Packing((sequences, longest), ids[0], positions, bounds.int(), np.zeros(0, np.int64))
         gradient = torch.zeros(1, tokens, self.encoder.config.hidden_size, dtype=torch.bfloat16, device="cuda")
 
         def forward() -> Tensor:
@@ -143,12 +147,6 @@ class _Replay(torch.autograd.Function):
         ctx.recording.backward.replay()
         ctx.graphs.masters.have_come(ctx.graphs.identities)
         return None, None, None
-
-
-def _bounds(count: int, sequences: int, tokens: int, longest: int, device: torch.device) -> Tensor:
-    """[count] int32: after `sequences` that end at `tokens` those that are filled up, as long as they may be."""
-    after = torch.arange(-sequences, count - sequences, dtype=torch.int32, device=device)
-    return after.clamp(min=0) * longest + tokens
 
 
 def _whole(number: int, grain: int) -> int:

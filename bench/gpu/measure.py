@@ -103,8 +103,8 @@ def full_size_jobs() -> list[Job]:
     shapes = {name: asdict(KNOWN[name].shape) for name in ("base", "large", "xl")}
     trimmed = {**shapes["large"], "vocabulary": TRIMMED_ROWS}
     return [
-        job("large", shapes["large"], beside=(CHECKS, *_peers("a", "c"))),
-        job(f"large{TRIMMED}", trimmed, beside=(EAGER,)),
+        job("large", shapes["large"], beside=_peers("a", "c")),
+        job(f"large{TRIMMED}", trimmed, beside=(CHECKS, EAGER), resumes=True),
         job("xl", shapes["xl"], beside=(CHECKS, *_peers("d"))),
         job("base", shapes["base"], beside=(CHECKS,), resumes=True),
     ]

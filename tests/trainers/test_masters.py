@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.trainers.stages import losses, run_here, weights
 from trainers.attention import FIRST_POSITION, PAD_ID, Packing
-from trainers.graphs import Recording
+from trainers.graphs import FILLER_TOKENS, Recording
 from trainers.masters import Masters
 from trainers.stage import Execution
 from trainers.store import Store
@@ -81,12 +81,11 @@ def test_one_rank_trains_as_deepspeeds_optimizer_for_bf16_does(tmp_path, mirror,
 
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20).map(np.array),
-    spare_tokens=st.integers(0, 60),
+    spare_tokens=st.integers(0, 2 * FILLER_TOKENS),
     fillings=st.integers(2, 6),
 )
 def test_what_a_graph_is_filled_up_with_is_seen_by_no_sequence(lengths, spare_tokens, fillings):
     """The bounds are those of the real sequences, then of others that are not too long, then of empty ones."""
-    longest, tokens, total = 30, int(lengths.sum()), int(lengths.sum()) + spare_tokens
     packing = Packing.of(np.append(lengths, 31 - lengths[0]), CPU)  # never all equally long
     if packing is None:
         return
@@ -94,7 +93,7 @@ def test_what_a_graph_is_filled_up_with_is_seen_by_no_sequence(lengths, spare_to
     ids = torch.randint(4, 90, packing.shape)
     empty = torch.zeros(1, total, dtype=torch.int64)
     bounds = torch.full((len(packing.lengths) + fillings + 1,), 7, dtype=torch.int32)
-    inside = Packing((len(bounds) - 1, longest), empty[0], empty.clone(), bounds, np.zeros(0, np.int64))
+    inside = Packing((len(bounds) - 1, FILLER_TOKENS), empty[0], empty.clone(), bounds, np.zeros(0, np.int64))
     Recording(empty.clone(), inside, *[None] * 4).fill(ids, packing)
     recording = Recording(empty.clone(), inside, *[None] * 4)
     for _ in range(2):  # what was there before does not matter
@@ -102,7 +101,7 @@ def test_what_a_graph_is_filled_up_with_is_seen_by_no_sequence(lengths, spare_to
     assert inside.bounds[: len(packing.bounds)].tolist() == packing.bounds.tolist()
     sizes = inside.bounds.diff()
     assert sizes.min() >= 0
-    assert sizes.max() <= longest
+    assert sizes.max() <= FILLER_TOKENS
     assert inside.bounds[-1] == total
     torch.testing.assert_close(recording.ids[:, :tokens], packing.inputs(ids)["input_ids"])
     assert (recording.ids[:, tokens:] == PAD_ID).all()
