@@ -15,6 +15,8 @@ import torch
 
 from bench.gpu.model import SEED, random_examples
 from trainers.attention import SHORT_HEAD, SHORT_TOKENS, EfficientAttention, FlashAttention
+from trainers.engine import set_up_torch
+from trainers.stage import Execution
 
 HEADS = {"base": (12, 64), "large": (16, 64), "xl": (32, 80)}
 """Heads and the dimensions of each."""
@@ -29,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gpu.attention", description=__doc__.splitlines()[0])
     parser.add_argument("--commit", help="of the code, where git does not tell")
     chosen = parser.parse_args()
+    set_up_torch(Execution())
     print(
         f"# Attention's kernels by length\n\n`python -m bench.gpu.attention` on {datetime.now(UTC).date()}, commit"
         f" {chosen.commit or 'unknown'}, {torch.cuda.get_device_name()}, torch {torch.__version__}: about"
