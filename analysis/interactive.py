@@ -322,7 +322,8 @@ def cost_against_gain(study: Study) -> View | None:
     ]
     if not rows:
         return None
-    x = _field("c", "Q", "hours of an intermediate and a target training", scale={"type": "log"})
+    title = "hours of an intermediate and a target training"
+    x = _field("c", "Q", title, scale={"type": "log"}, axis={"labelSeparation": 6})
     y = _field("v", "Q", "mean gain over targets")
     names = {"i": "intermediate", "scale": "scale", "c": "hours", "v": "gain", "l": "low", "u": "high"}
     return View(

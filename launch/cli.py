@@ -51,13 +51,13 @@ def main() -> None:
     """Entry point of the `retain` command."""
     carried_out_by = actions()
     commands: dict[str, Callable[..., object]] = {command.__name__.lower(): command for command in carried_out_by}
-    chosen = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
-    )
     from slurm.client import SlurmError
     from trainers.files import StoreError
 
     try:
+        chosen = tyro.extras.subcommand_cli_from_dict(
+            commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
+        )
         code = carried_out_by[type(chosen)](chosen)
     except (StoreError, SlurmError, ValueError) as error:
         print(error, file=sys.stderr)
