@@ -31,6 +31,8 @@ from trainers.tasks.intermediates import MLM
 LARGEST_BUCKET = 500_000_000
 """Elements that one collective moves at the most (DeepSpeed's default)."""
 BUCKET_ALIGNMENT = 1024
+LINEAR = nn.functional.linear
+"""Torch's own: DeepSpeed puts another in its place for ZeRO-3, and leaves it there."""
 
 
 def set_up_torch(execution: Execution) -> None:
@@ -61,6 +63,7 @@ class Engine:
     def __init__(self, model: StageModel, recipe: Recipe | None, execution: Execution, ranks: Ranks) -> None:
         """Without a recipe the engine only infers."""
         self.ranks, self.recipe, self.execution = ranks, recipe, execution
+        nn.functional.linear = LINEAR  # a stage rounds as it would alone, whatever ran here before
         self.device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
         self.largest_micro_batch_tokens = 0
         """Real ones, on this rank."""

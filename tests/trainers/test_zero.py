@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.trainers.conftest import BF16, SHARDINGS
-from tests.trainers.stages import losses, weights
+from tests.trainers.stages import assert_same_to_the_last_bit, losses, run_here, weights
 from trainers.batches import batch
 from trainers.data.stagedata import StageData
-from trainers.stage import Stage
+from trainers.engine import LINEAR
+from trainers.stage import Execution, Stage
+from trainers.store import Store
 from trainers.tasks import TASKS
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -35,7 +38,6 @@ def plain_torch(mirror, two_ranks, tmp_path_factory):
 
 def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], dict[str, np.ndarray]]:
     """One padded batch a step, the whole vocabulary, one process, no DeepSpeed."""
-    import torch
     from torch.nn import functional as F
     from transformers import AutoModel
 
@@ -136,3 +138,13 @@ def test_bf16_stays_near_fp32(two_ranks, plain_torch, sharding, layer_norm):
     assert rounded == 0, "weights that are multiples of bf16's grain were not exported from the master weights"
     for name in expected.keys() - {WORD_EMBEDDINGS}:
         np.testing.assert_allclose(found[name], expected[name], atol=2e-2, err_msg=name)
+
+
+def test_a_stage_after_one_under_zero_3_is_as_it_is_alone(arm, mirror, tmp_path):
+    """DeepSpeed puts a linear layer of its own into torch, for good."""
+    key = arm[0].key
+    alone, sharded, after = (Store(tmp_path / name) for name in ("alone", "sharded", "after"))
+    for store, zero_stage in ((alone, 0), (sharded, 3), (after, 0)):
+        run_here(arm[0], store, mirror, execution=Execution(zero_stage=zero_stage, checkpoint_every_s=1e9))
+        assert (torch.nn.functional.linear is LINEAR) == (zero_stage == 0)
+    assert_same_to_the_last_bit(alone.entry(key), after.entry(key))
