@@ -20,6 +20,7 @@ from analysis.measurements import Arm, Measurements
 from analysis.multilinguality import NORMED, PLAIN, LayerCurve, layer_curves
 from analysis.statistics import Bootstrap
 from analysis.transfer import Cell, cells
+from trainers.collector import uncollected
 
 MANY_ARMS = 200
 """From so many on, processes are worth their start."""
@@ -51,6 +52,7 @@ class Task:
     bootstrap: Bootstrap
     retrieval_depth: float
 
+    @uncollected()
     def measure(self) -> Pieces:
         measurements, bootstrap = Measurements(self.frame, self.examples), self.bootstrap
         return Pieces(
