@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import numpy as np
 import torch
 
 from bench.gpu.model import SEED, random_examples
+from bench.measured import measured
 from trainers.attention import SHORT_HEAD, SHORT_TOKENS, EfficientAttention, FlashAttention
 from trainers.engine import set_up_torch
+from trainers.scales import KNOWN
 from trainers.stage import Execution
 
-HEADS = {"base": (12, 64), "large": (16, 64), "xl": (32, 80)}
-"""Heads and the dimensions of each."""
+SCALES = ("base", "large", "xl")
 TOKENS = 64_000
 """So many that the GPU does not wait for Python."""
 LENGTHS = {"like XNLI's": None, "all 32": 32, "all 64": 64, "all 96": 96, "all 128": 128, "all 384": 384}
@@ -28,19 +28,18 @@ DROPOUT = 0.1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.gpu.attention", description=__doc__.splitlines()[0])
-    parser.add_argument("--commit", help="of the code, where git does not tell")
-    chosen = parser.parse_args()
+    argparse.ArgumentParser(prog="python -m bench.gpu.attention", description=__doc__.splitlines()[0]).parse_args()
     set_up_torch(Execution())
     print(
-        f"# Attention's kernels by length\n\n`python -m bench.gpu.attention` on {datetime.now(UTC).date()}, commit"
-        f" {chosen.commit or 'unknown'}, {torch.cuda.get_device_name()}, torch {torch.__version__}: about"
+        f"# Attention's kernels by length\n\n{measured('python -m bench.gpu.attention', 'torch')}: about"
         f" {TOKENS:,} tokens in bf16, dropout {DROPOUT}; milliseconds forwards + backwards, medians of {REPEATS}."
         f" The efficient kernel is taken up to {SHORT_TOKENS} tokens and {SHORT_HEAD} dimensions a head; both backward"
         " passes are run twice, and must be equal to the last bit.\n\n"
         "| scale | heads | lengths | FlashAttention | efficient | times |\n|---|---|---|--:|--:|--:|"
     )
-    for scale, (heads, dimensions) in HEADS.items():
+    for scale in SCALES:
+        shape = KNOWN[scale].shape
+        heads, dimensions = shape.heads, shape.hidden // shape.heads
         for name, length in LENGTHS.items():
             lengths = xnli_like() if length is None else np.full(TOKENS // length, length)
             flash, efficient = (

@@ -10,7 +10,6 @@ import re
 import statistics
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import torch
 from torch.autograd import DeviceType
@@ -19,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from bench.gpu.attempt import synchronize
 from bench.gpu.measure import FULL, RECIPE, Workload
 from bench.gpu.model import SEED, TASK, build_model, random_examples
+from bench.measured import measured
 from trainers.batches import batch
 from trainers.encoder import Vocabulary
 from trainers.engine import Engine, set_up_torch
@@ -37,16 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gpu.kernels", description=__doc__.splitlines()[0])
     parser.add_argument("scale", choices=KNOWN)
     parser.add_argument("--vocabulary", type=int, help="embedding rows kept; all by default")
-    parser.add_argument("--commit", help="of the code, where git does not tell")
     chosen = parser.parse_args()
     shape = KNOWN[chosen.scale].shape
     shape = replace(shape, vocabulary=chosen.vocabulary or shape.vocabulary)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     asked = f"{chosen.scale}{f' --vocabulary {chosen.vocabulary}' if chosen.vocabulary else ''}"
     print(
-        f"# Kernels of a training step\n\n`python -m bench.gpu.kernels {asked}` on {datetime.now(UTC).date()}, commit"
-        f" {chosen.commit or 'unknown'}, {gpu}, torch {torch.__version__}: bf16, by torch's profiler,"
-        f" {PROFILED} steps."
+        f"# Kernels of a training step\n\n{measured(f'python -m bench.gpu.kernels {asked}', 'torch')}:"
+        f" bf16, by torch's profiler, {PROFILED} steps."
     )
     for workload, graphs in ((RECIPE, True), (RECIPE, False), (FULL, True)):
         print(kernels(shape, workload, graphs))
