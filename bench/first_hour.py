@@ -88,6 +88,8 @@ def main(
         if step in asked or (step not in done and any(step in NEEDS[one] for one in asked)):
             measured["steps"][step] = _measure(step, clone, folder / f"{step}.log", commit)
             write_json(kept, measured)
+            if step == "demo" and not measured["steps"][step]["status"]:
+                measured["steps"][step]["shown"] = _shown(clone)
     write_json(kept, measured)
     print("\n".join(page(measured)))
 
@@ -120,10 +122,7 @@ def _measure(step: str, clone: Path, log: Path, commit: str) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "hardware": f"{', '.join(provenance()['devices'])}, {len(os.sched_getaffinity(0))} cores",
     }
-    found = {**asdict(taken), **facts}
-    if step == "demo" and not taken.status:
-        found["shown"] = _shown(clone)
-    return found
+    return {**asdict(taken), **facts}
 
 
 def _shown(clone: Path) -> dict[str, dict[str, float]]:
