@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests import warm
+from tests.quick import only_quick
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -26,6 +32,16 @@ settings.load_profile("retain")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip whatever imports torch or starts a process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    distributes = getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
+    if config.option.quick and not distributes:
+        only_quick()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with many slow tests come first: a long one that begins last keeps all other processes waiting."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
@@ -33,16 +49,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sandbox's mirror, written once for all of pytest's processes; tests that change files copy it first."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`shared(name, fill)`: a folder that `fill(folder)` fills once for all of pytest's processes; none changes it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = base / "shared" / name, base / "shared" / f"{name}.done"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (base / "shared" / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return filled
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm(shared) -> None:
+    """Processes that tests start through `sys.executable` start at once."""
+    sys.executable = str(shared("warm", warm.make) / "python")
+    multiprocessing.set_executable(sys.executable)
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that this test starts are fresh, as a user's."""
+    monkeypatch.setattr(sys, "executable", warm.REAL)
+    multiprocessing.set_executable(warm.REAL)
+    yield
+    multiprocessing.set_executable(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def sandbox(shared) -> Path:
+    """The sandbox's mirror; tests that change files copy it first."""
     from trainers.data.sandbox import write_mirror
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (shared / "sandbox.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        write_mirror(shared / "sandbox")
-    return shared / "sandbox"
+    return shared("sandbox", write_mirror)
 
 
 @pytest.fixture(autouse=True)

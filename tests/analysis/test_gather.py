@@ -129,6 +129,7 @@ def test_a_stage_without_predictions_has_no_examples(tmp_path):
         assert examples("0123", measure, "xnli", "en", 0).shape == (2, 0)
 
 
+@pytest.mark.usefixtures("cold")
 def test_analysis_imports_no_torch():
     code = "import sys, analysis.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -24,8 +24,8 @@ from trainers.scales import Shape
 RUN = Path(measure.__file__).with_name("run.sh")
 
 
-def run(out: Path, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHON": python}
+def run(out: Path, *arguments: str, python: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHON": python or sys.executable}
     return subprocess.run(
         [RUN, "--tiny", "--out", out, *arguments], env=environment, capture_output=True, text=True, timeout=580
     )

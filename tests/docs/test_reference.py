@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def written(tmp_path_factory) -> Path:
 
 
 def run(*words: str) -> str:
-    environment = {"PYTHONPATH": str(CHECKOUT), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "200"}
     done = subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, check=True, cwd=CHECKOUT, env=environment
     )

@@ -41,19 +41,28 @@ class Ran:
     def here(cls, folder: Path, mirror: Path, **changes: Any) -> Ran:
         """Run a small sweep in this process, some of its fields changed."""
         from launch.commands import Run
-        from launch.loading import load, planned
+        from launch.loading import load
         from trainers.context import Context
         from trainers.run import run
-        from trainers.store import Store
 
         file = folder / "sweep.yaml"
         file.write_text(yaml.safe_dump({**SMALL, "mirror": str(mirror), "store": str(folder / "store"), **changes}))
         sweep, sets = load(Run(file))
-        ran = cls(file, planned(sweep).stages, Store(sweep.store))
+        ran = cls.of(file)
         context = Context(ran.store, sets, tracking=sweep.tracking.model_copy(update={"group": sweep.name}))
         for stage in ran.stages:
             run(stage, context)
         return ran
+
+    @classmethod
+    def of(cls, file: Path) -> Ran:
+        """What the sweep of a file has left."""
+        from launch.commands import Run
+        from launch.loading import load, planned
+        from trainers.store import Store
+
+        sweep, _ = load(Run(file))
+        return cls(file, planned(sweep).stages, Store(sweep.store))
 
     def copied(self, folder: Path) -> Ran:
         """The same with a store of its own, to be changed."""
@@ -63,12 +72,16 @@ class Ran:
 
 
 @pytest.fixture(scope="session")
-def ran(tmp_path_factory, sandbox) -> Ran:
+def ran(shared, sandbox, tmp_path_factory) -> Ran:
     """An intermediate, two targets and two retrievals that were tracked offline and learned something; not to be
     changed."""
     enough = {"max_examples": 20, "development_examples": 200}
-    folder = tmp_path_factory.mktemp("ran")
-    return Ran.here(folder, sandbox, overrides={}, evaluation=enough, tracking={"mode": "offline"})
+    settings = {"overrides": {}, "evaluation": enough, "tracking": {"mode": "offline"}}
+    made = shared("ran", lambda folder: Ran.here(folder, sandbox, **settings))
+    mine = shutil.copytree(made, tmp_path_factory.mktemp("ran") / "ran")  # commands leave their marks in a store
+    file = mine / "sweep.yaml"
+    file.write_text(file.read_text().replace(str(made), str(mine)))
+    return Ran.of(file)
 
 
 @pytest.fixture

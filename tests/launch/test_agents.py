@@ -25,6 +25,7 @@ from launch.trials import AgentsFolder, arms
 from launch.wandb_agent import ask, between, follow, is_over
 from tests.launch.conftest import Ran
 from tests.wandb_server import WandbServer
+from tests.warm import family
 from trainers import claims
 from trainers.store import Store
 
@@ -170,7 +171,7 @@ def test_a_requeued_agent_first_finishes_what_it_was_given(number, registered, w
 
 def kill_with_children(process: subprocess.Popen) -> None:
     """As a node that loses its power."""
-    everybody = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    everybody = [psutil.Process(pid) for pid in family(process.pid)]
     for one in everybody:
         one.kill()
 

@@ -38,6 +38,7 @@ def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.usefixtures("cold")
 def test_help_answers_in_under_400_ms():
     def seconds() -> float:
         """Of the processor: other tests run beside this one."""
@@ -49,6 +50,7 @@ def test_help_answers_in_under_400_ms():
     assert min(seconds() for _ in range(5)) < 0.4
 
 
+@pytest.mark.usefixtures("cold")
 def test_every_command_has_help():
     text = retain("--help").stdout
     assert "devcluster" in text
@@ -60,6 +62,7 @@ def test_every_command_has_help():
         assert "--mirror" in retain(command, "--help").stdout
 
 
+@pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("command", ["plan", "check", "status"])
 def test_read_only_commands_import_no_torch(command, sweep_file):
     code = (

@@ -179,6 +179,7 @@ def _is_in(folder, descriptor):
     return os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(folder))
 
 
+@pytest.mark.usefixtures("cold")
 def test_process_ends_although_a_check_still_hangs():
     script = """
 import threading

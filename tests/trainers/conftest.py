@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,13 @@ def mirror(sandbox: Path) -> Mirror:
 
 
 @pytest.fixture(scope="session")
-def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def encoder_folder(shared: Callable[..., Path]) -> Callable[..., Path]:
     """`encoder_folder("post" or "pre", dropout=…)`: 2 layers × 32 hidden, saved as a Hugging Face folder."""
-    made: dict[tuple[str, float], Path] = {}
 
     def make(layer_norm: str = "post", dropout: float = 0.1) -> Path:
-        if (layer_norm, dropout) not in made:
-            shape = sandbox_shape(layers=2, hidden=32, heads=2, feed_forward=64, layer_norm=layer_norm)
-            folder = tmp_path_factory.mktemp(f"{layer_norm}-{dropout}") / f"tiny-{layer_norm}"
-            made[layer_norm, dropout] = save_encoder(folder, shape, dropout)
-        return made[layer_norm, dropout]
+        shape = sandbox_shape(layers=2, hidden=32, heads=2, feed_forward=64, layer_norm=layer_norm)
+        name = f"tiny-{layer_norm}"
+        return shared(f"{layer_norm}-{dropout}", lambda folder: save_encoder(folder / name, shape, dropout)) / name
 
     return make
 
@@ -110,34 +107,42 @@ def still_stages(mirror: Mirror, encoder_folder: Callable[..., Path]) -> tuple[S
 
 @pytest.fixture(scope="session")
 def two_ranks(
-    tmp_path_factory: pytest.TempPathFactory,
+    shared: Callable[..., Path],
     mirror: Mirror,
     encoder_folder: Callable[..., Path],
     arm: tuple[Stage, ...],
     still_stages: tuple[Stage, ...],
 ) -> TwoRanks:
     """Everything that tests need to have been run on two ranks, in one start of two processes."""
-    root = tmp_path_factory.mktemp("two-ranks")
-    found = TwoRanks(root)
-    for layer_norm in ("post", "pre"):
-        # The gradient of key biases is 0 but for rounding; RoBERTa's epsilon keeps Adam from making it large.
-        found.calm[layer_norm] = plan_stages(
-            mirror, encoder_folder(layer_norm, dropout=0.0), weight_decay=0.1, gradient_clipping=0.5, adam_epsilon=1e-6
-        )[0]
+    # The gradient of key biases is 0 but for rounding; RoBERTa's epsilon keeps Adam from making it large.
+    settings = {"weight_decay": 0.1, "gradient_clipping": 0.5, "adam_epsilon": 1e-6}
+    calm = {
+        layer_norm: plan_stages(mirror, encoder_folder(layer_norm, dropout=0.0), **settings)[0]
+        for layer_norm in ("post", "pre")
+    }
+
+    def run_all(root: Path) -> None:
+        run_on_ranks(root / "ranks", 2, _works(root, mirror, arm, still_stages, calm))
+
+    return TwoRanks(shared("two-ranks", run_all), calm)
+
+
+def _works(
+    root: Path, mirror: Mirror, arm: tuple[Stage, ...], still_stages: tuple[Stage, ...], calm: dict[str, Stage]
+) -> list[Work]:
     works = [Work(stage, root / "undisturbed", mirror.root) for stage in arm]
     for name, execution in STILL_EXECUTIONS.items():
         works += [Work(stage, root / name, mirror.root, execution) for stage in still_stages]
     for name, sharding in SHARDINGS.items():
         execution = sharding.model_copy(update={"micro_batch_tokens": 256})
-        for layer_norm, stage in found.calm.items():
+        for layer_norm, stage in calm.items():
             works.append(Work(stage, root / f"{name}-{layer_norm}", mirror.root, execution))
             stopped = root / f"stopped-{name}-{layer_norm}"
             works.append(Work(stage, stopped, mirror.root, execution, stop_at=STEPS // 2))
             if name in BF16:
                 bf16 = execution.model_copy(update={"precision": "bf16"})
                 works.append(Work(stage, root / f"bf16-{name}-{layer_norm}", mirror.root, bf16))
-    run_on_ranks(root / "ranks", 2, works)
-    return found
+    return works
 
 
 @dataclass
@@ -145,7 +150,7 @@ class TwoRanks:
     """The stores that two ranks filled together."""
 
     root: Path
-    calm: dict[str, Stage] = field(default_factory=dict)
+    calm: dict[str, Stage]
     """The stage without dropout that was trained under every sharding, by LayerNorm placement."""
 
     def entry(self, store: str, stage: Stage) -> StageEntry:

@@ -170,6 +170,7 @@ def test_stage_cannot_be_changed():
         FIXED.seed = 2
 
 
+@pytest.mark.usefixtures("cold")
 def test_stage_module_imports_no_torch():
     imported = "trainers.stage, trainers.scales, trainers.recipes, trainers.tasks, trainers.data.mirror"
     code = f"import sys, {imported}; print('torch' in sys.modules)"
