@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainers.adamw import AdamW
 from trainers.batches import cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
@@ -74,34 +75,32 @@ class Engine:
             self.masters = Masters([*model.to(self.device, torch.bfloat16).parameters()])
             if self.device.type == "cuda" and execution.graphs and not execution.activation_checkpointing:
                 model.graphs = Graphs(model.encoder, self.masters)
-        optimizer = None
-        if recipe is not None:
-            # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
-            optimizer = torch.optim.AdamW(
-                self._decay_groups(model, recipe.weight_decay),
-                lr=recipe.learning_rate,
-                betas=recipe.adam_betas,
-                eps=recipe.adam_epsilon,
-                fused=True,
-            )
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16 and self.masters is None)
         zero_stage = config["zero_optimization"]["stage"]
         self.model = model
         self.deepspeed: Any = None
-        self.plain_optimizer = self.optimizer = optimizer
-        """Ours, and what steps: DeepSpeed's around ours where it keeps weights or states apart."""
+        self.plain_optimizer: Any = None
+        """`optimizer` itself, or what DeepSpeed's is built around where that keeps weights or states apart."""
         if zero_stage or ranks.world_size > 1:
             from trainers.quiet_deepspeed import deepspeed
 
-            self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-            self.plain_optimizer = self.deepspeed.basic_optimizer
+            if recipe is not None:
+                self.plain_optimizer = torch.optim.AdamW(  # fused: DeepSpeed's own would need a compiler
+                    self._decay_groups(recipe), betas=recipe.adam_betas, eps=recipe.adam_epsilon, fused=True
+                )
+            self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
+                model=model, optimizer=self.plain_optimizer, config=config
+            )
             if zero_stage == 3 and MLM in model.heads:
                 # A head that uses the encoder's weight must say so, or it finds its shard alone.
                 embeddings = model.encoder.embeddings
                 deepspeed.zero.register_external_parameter(model.head(MLM), embeddings.word_embeddings.weight)
         else:
             model.to(self.device, torch.bfloat16 if self.bf16 else torch.float32)
+            if recipe is not None:
+                self.plain_optimizer = AdamW(self._decay_groups(recipe), recipe)
+            self.optimizer = self.plain_optimizer
         self._called: Any = self.deepspeed or model
         self._called.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
         # Without ZeRO every rank has all gradients: one fused call clips them, where DeepSpeed asks each for its norm
@@ -163,17 +162,7 @@ class Engine:
         if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
             self._held_bytes = max(self._held_bytes, self._holds())
         self._steps += 1
-        if self._clipping:
-            stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-            nn.utils.clip_grad_norm_(stepped, self._clipping, foreach=True)
-        if self.deepspeed:
-            self.deepspeed.step()
-        else:
-            self.optimizer.step()
-            if self.masters:
-                self.masters.publish()  # they have taken all gradients
-            else:
-                self.optimizer.zero_grad()
+        self._apply()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
         totals = self.sum_over_ranks(totals)
@@ -190,11 +179,25 @@ class Engine:
         else:
             loss.backward()
 
-    def _decay_groups(self, model: nn.Module, weight_decay: float) -> list[dict]:
+    def _apply(self) -> None:
+        """Clip the gradients, step the optimizer, and let the gradients go."""
+        if self._clipping:
+            stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+            nn.utils.clip_grad_norm_(stepped, self._clipping, foreach=True)
+        if self.deepspeed:
+            self.deepspeed.step()
+        else:
+            self.optimizer.step()
+            if self.masters:
+                self.masters.publish()  # they have taken all gradients
+            else:
+                self.optimizer.zero_grad()
+
+    def _decay_groups(self, recipe: Recipe) -> list[dict]:
         """Two parameter groups: biases and LayerNorm weights (everything one-dimensional) are not decayed."""
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return [
-            {"params": [self.master(p) for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+            {"params": [self.master(p) for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
             {"params": [self.master(p) for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
 

@@ -1,0 +1,197 @@
+"""How much of a run is done and when it ends: from made-up statuses of stages whose true costs are known."""
+
+from __future__ import annotations
+
+import random
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from launch import local
+from launch.costs import Prediction
+from launch.pace import Outlook, Pace, about
+from launch.status import StageStatus
+
+STEPS = 40
+
+
+def stage(number: int, scale: str = "s", kind: str = "target") -> Any:
+    name = f"{scale}-{kind}-{number}"
+    return SimpleNamespace(key=name, label=name, scale=SimpleNamespace(name=scale), kind=kind)
+
+
+STAGES = [stage(number, scale) for number in range(12) for scale in ("s", "m", "l")]
+TRUE_S = {one.key: {"s": 2.0, "m": 5.0, "l": 14.0}[one.scale.name] * (1 + int(one.label[-1]) / 20) for one in STAGES}
+BUNDLES = [STAGES[::2], STAGES[1::2]]
+
+
+def predicted(seconds: dict[str, float]) -> Prediction:
+    return Prediction({key: (value, value, value) for key, value in seconds.items()}, 0, dict.fromkeys(TRUE_S, STEPS))
+
+
+def at(elapsed_s: float, bundles=BUNDLES, before: dict[str, StageStatus] | None = None) -> list[StageStatus]:
+    """The statuses when each bundle has worked for so long on its stages, one after the other."""
+    found = {one.key: StageStatus(one, "waiting") for one in STAGES} | (before or {})
+    for bundle in bundles:
+        left_s = elapsed_s
+        for one in bundle:
+            took_s = TRUE_S[one.key]
+            if left_s >= took_s:
+                found[one.key] = StageStatus(one, "completed", seconds=took_s)
+            elif left_s > 0:
+                found[one.key] = StageStatus(one, "running", step=int(STEPS * left_s / took_s))
+            left_s -= took_s
+    return list(found.values())
+
+
+def ends_after(bundles) -> float:
+    return max(sum(TRUE_S[one.key] for one in bundle) for bundle in bundles)
+
+
+def wrong_by(**factors: float) -> dict[str, float]:
+    return {key: seconds * factors[key[0]] for key, seconds in TRUE_S.items()}
+
+
+PREDICTIONS = {
+    "right": wrong_by(s=1, m=1, l=1),
+    "four times too long": wrong_by(s=4, m=4, l=4),
+    "four times too short": wrong_by(s=0.25, m=0.25, l=0.25),
+    "wrong by scale": wrong_by(s=3, m=1, l=0.4),
+    "wrong at random": {key: value * random.Random(key).uniform(0.3, 3) for key, value in TRUE_S.items()},
+    "unknown": {},
+    "known of a few": dict([*wrong_by(s=1, m=1, l=1).items()][:5]),
+}
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_share_rises_to_the_end_and_no_further(name):
+    pace, end, last = Pace(predicted(PREDICTIONS[name]), BUNDLES), ends_after(BUNDLES), 0.0
+    for tick in range(int(end)):
+        found = pace.look(at(tick), tick)
+        assert last <= found.share < 1, f"at {tick} s"
+        last = found.share
+    assert last > 0.9
+    assert pace.look(at(end), end) == Outlook(1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", [name for name in PREDICTIONS if name not in ("unknown", "known of a few")])
+def test_from_a_third_on_the_end_is_foretold_to_a_third(name):
+    pace, end = Pace(predicted(PREDICTIONS[name]), BUNDLES), ends_after(BUNDLES)
+    for tick in range(int(end)):
+        found = pace.look(at(tick), tick)
+        if end / 3 < tick < end - 10:
+            assert tick + found.left_s == pytest.approx(end, rel=0.34), f"at {tick} s"
+
+
+def test_a_right_prediction_is_told_before_anything_has_run():
+    found = Pace(predicted(PREDICTIONS["right"]), BUNDLES).look(at(0), 0.0)
+    assert found.share == 0
+    assert found.left_s == pytest.approx(ends_after(BUNDLES))
+
+
+def test_the_end_is_that_of_the_process_with_most_left():
+    bundles = [STAGES[:3], STAGES[3:]]
+    found = Pace(predicted(PREDICTIONS["right"]), bundles).look(at(0), 0.0)
+    assert found.left_s == pytest.approx(sum(TRUE_S[one.key] for one in STAGES[3:]))
+
+
+def test_a_resumed_sweep_begins_where_it_was():
+    half = STAGES[: len(STAGES) // 2]
+    before = {one.key: StageStatus(one, "completed", seconds=TRUE_S[one.key]) for one in half}
+    others = [one for one in STAGES if one.key not in before]
+    bundles = [others[::2], others[1::2]]
+    pace = Pace(predicted({one.key: TRUE_S[one.key] for one in others}), bundles)
+    done = sum(TRUE_S[one.key] for one in half) / sum(TRUE_S.values())
+    found = pace.look(at(0, bundles, before), 0.0)
+    assert found.share == pytest.approx(done)
+    assert found.left_s == pytest.approx(ends_after(bundles))
+    assert pace.look(at(1e9, bundles, before), 1e9).share == 1
+
+
+def test_steps_of_a_stage_that_was_interrupted_count_once():
+    """It was predicted by the steps that are left."""
+    one = STAGES[0]
+    pace = Pace(predicted({one.key: 10.0}), [[one]])
+    assert pace.look([StageStatus(one, "interrupted", step=30)], 0.0) == Outlook(0.0, 10.0)
+    assert pace.look([StageStatus(one, "running", step=30)], 0.1).share == 0
+    halfway = pace.look([StageStatus(one, "running", step=35)], 5.0)
+    assert 0.4 < halfway.share < 0.6
+    assert 4 < halfway.left_s < 7
+
+
+def test_a_failed_stage_and_what_it_blocks_take_no_time_and_are_not_done():
+    pace = Pace(predicted(PREDICTIONS["right"]), BUNDLES)
+    lost = {BUNDLES[0][2].key: "failed", BUNDLES[0][5].key: "blocked"}
+    end = ends_after(BUNDLES)
+
+    def now(elapsed_s: float) -> list[StageStatus]:
+        return [StageStatus(one.stage, lost[one.stage.key]) if one.stage.key in lost else one for one in at(elapsed_s)]
+
+    first = sum(TRUE_S[one.key] for one in BUNDLES[0] if one.key not in lost)
+    second = sum(TRUE_S[one.key] for one in BUNDLES[1])
+    assert pace.look(now(0), 0.0).left_s == pytest.approx(max(first, second))
+    found = pace.look(now(end), end)
+    assert found.left_s == 0
+    assert 0.8 < found.share < 1
+
+
+def test_a_retry_that_nobody_foresaw_takes_time():
+    one, retry = STAGES[0], stage(99)
+    pace = Pace(predicted({one.key: 10.0}), [[one]])
+    found = pace.look([StageStatus(one, "diverged", seconds=10.0), StageStatus(retry, "waiting")], 10.0)
+    assert found.share == pytest.approx(0.5, abs=0.05)
+    assert found.left_s == pytest.approx(10, rel=0.2)
+
+
+def test_nothing_to_do_is_done():
+    done = [StageStatus(one, "completed", seconds=1.0) for one in STAGES]
+    assert Pace(predicted({}), []).look(done, 0.0) == Outlook(1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "5 s"),
+        (52, "50 s"),
+        (92, "1 min 30 s"),
+        (119.9, "2 min"),
+        (740, "12 min"),
+        (3600, "1 h"),
+        (7900, "2 h 10 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_a_guess_is_told_no_finer_than_it_is(seconds, words):
+    assert about(seconds) == words
+
+
+# -- in a log -----------------------------------------------------------------------------------------------------
+
+
+def test_a_log_says_how_far_the_run_is_now_and_then(capsys):
+    pace, log, end = Pace(predicted(PREDICTIONS["right"]), BUNDLES), local.Log(), ends_after(BUNDLES)
+    for tick in range(int(end)):
+        statuses = at(tick)
+        log.show(statuses, pace.look(statuses, tick), tick)
+    lines = capsys.readouterr().out.splitlines()
+    assert end / 20 < len(lines) <= end / local.LINE_EVERY_S
+    for line in lines:
+        assert re.match(
+            r"\[ *\d+ s\] \d+ % done, about [\d minshd]+ left \(ends \d\d:\d\d\)  completed  [sml]-", line
+        ), line
+    assert any(line.endswith(" more") for line in lines)
+
+
+def test_a_log_tells_each_failure_at_once_and_a_quiet_run_what_runs(capsys):
+    log, outlook = local.Log(), Outlook(0.25, 90.0)
+    log.show([StageStatus(STAGES[0], "failed", "crash: no luck"), StageStatus(STAGES[1], "running")], outlook, 1.0)
+    assert capsys.readouterr().out == f"[    1 s] failed     {STAGES[0].label}  crash: no luck\n"
+    statuses = [StageStatus(STAGES[0], "failed"), StageStatus(STAGES[1], "running", "step 20, loss 1.000")]
+    log.show(statuses, outlook, local.QUIET_S - 1)
+    assert capsys.readouterr().out == ""
+    log.show(statuses, outlook, local.QUIET_S)
+    told = capsys.readouterr().out
+    assert told.startswith("[   60 s] 25 % done, about 1 min 30 s left (ends ")
+    assert told.endswith(f")  running  {STAGES[1].label}  step 20, loss 1.000\n")
