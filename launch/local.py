@@ -54,7 +54,7 @@ def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.Stage
     prediction = predict(plan, store, mirror)
     bundles = side_by_side(chains(plan, prediction.seconds), count)
     if bundles:
-        pace = Pace(prediction, bundles)
+        pace = Pace(prediction, len(bundles))
         _watch(_submit(bundles, plan, mirror, store, machine), plan, store, pace, console)
     return status.survey(as_it_stands(plan, store), store)
 
@@ -71,7 +71,10 @@ def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store:
     jobs = []
     for number, stages in enumerate(bundles):
         path = store.root / "bundles" / f"{sweep.name}-{uuid.uuid4().hex[:8]}.json"
-        bundle_of(plan, mirror, stages, sweep.execution.model_copy(update={"threads": threads})).save(path)
+        # From their ends: what their own processes would come to last.
+        others = tuple(stage for other in bundles if other is not stages for stage in reversed(other))
+        execution = sweep.execution.model_copy(update={"threads": threads})
+        bundle_of(plan, mirror, stages, execution, others=others).save(path)
         with _interrupts_ignored():
             jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
     return jobs

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from launch.costs import Prediction
 from launch.learned import group_of
 from launch.status import SETTLED, StageStatus
-from trainers.stage import Stage
 
 LARGEST_SHARE = 0.99
 """Told while anything is left."""
@@ -44,15 +43,15 @@ class Outlook:
 class Pace:
     """Looks at one run again and again; the share that it tells never falls."""
 
-    def __init__(self, predicted: Prediction, bundles: Sequence[Sequence[Stage]]) -> None:
+    def __init__(self, predicted: Prediction, processes: int) -> None:
         """
         Args:
             predicted: when the run begins.
-            bundles: the stages of each process.
+            processes: how many share the work.
         """
         self._predicted, self._steps = predicted.seconds, predicted.steps
         self._typical_s = statistics.fmean(self._predicted.values()) if self._predicted else 1.0
-        self._bundles = [[stage.key for stage in stages] for stages in bundles]
+        self._processes = max(1, processes)
         self._first_steps: dict[str, int] = {}
         """Taken before this run, of which the prediction knows."""
         self._share = 0.0
@@ -79,9 +78,8 @@ class Pace:
                 left[one.stage.key] = (1 - self._trained(one)) * expected_s
         missing_s = lost_s + sum(left.values())
         self._share = max(self._share, min(LARGEST_SHARE, done_s / (done_s + missing_s)) if missing_s else 1.0)
-        ends = [sum(left.pop(key, 0.0) for key in keys) for keys in self._bundles] or [0.0]
-        # What no process was given, e.g. the retry of a stage that diverged, whoever ends first does.
-        return Outlook(self._share, max(max(ends), (sum(ends) + sum(left.values())) / len(ends)))
+        # They end at about one time, but no stage is shared.
+        return Outlook(self._share, max([sum(left.values()) / self._processes, *left.values()]))
 
     def _predicted_s(self, one: StageStatus) -> float:
         return self._predicted.get(one.stage.key, self._typical_s)
@@ -100,7 +98,7 @@ class Pace:
             self._trained(one) * self._predicted_s(one) for one in running
         )
         prior_s = PRIOR_SHARE * sum(map(self._predicted_s, ours))
-        overall = (elapsed_s * len(self._bundles) + prior_s) / (done_s + prior_s) if prior_s else 1.0
+        overall = (elapsed_s * self._processes + prior_s) / (done_s + prior_s) if prior_s else 1.0
         measured: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for one in ended:
             measured[group_of(one.stage)].append((one.seconds, self._predicted_s(one)))
