@@ -41,7 +41,8 @@ def set_up_torch(execution: Execution) -> None:
         torch.set_num_threads(execution.threads)
     # "Bit for bit" needs it on a GPU; operations without a deterministic version only warn.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # `use_deterministic_algorithms` would import the compiler, to tell it.
+    torch.set_deterministic_debug_mode("warn")
     # It would also fill every torch.empty, among them DeepSpeed's buckets in each ZeRO-1/2 step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

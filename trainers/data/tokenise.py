@@ -189,7 +189,9 @@ def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | N
     table = mirror.table(files, language, task.columns)
     refuse_others(table, task.columns, family(task).kinds(task))
     table = labelled(task, table)
-    return table.take(chosen_rows(table.num_rows, limit))
+    chosen = chosen_rows(table.num_rows, limit).astype(np.int64)
+    # Not `pa.array`, which imports pandas.
+    return table.take(pa.Array.from_buffers(pa.int64(), len(chosen), [None, pa.py_buffer(chosen)]))
 
 
 def labelled(task: Task, table: pa.Table) -> pa.Table:
