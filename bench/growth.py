@@ -24,11 +24,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from analysis import plotting
-from bench.gpu.model import config_of
+from bench.gpu.model import config_of, random_encoder
 from bench.measured import measured
 from bench.submit import study
 from launch.plan import make_plan
-from trainers.attention import PACKED
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.engine import Engine, set_up_torch
@@ -89,13 +88,9 @@ class Bench:
     """An engine with random weights and a vocabulary of `VOCABULARY`."""
 
     def __init__(self, shape: Shape) -> None:
-        from transformers import XLMRobertaModel
-
-        torch.manual_seed(1)
         self.shape = replace(shape, vocabulary=VOCABULARY, positions=max(*LENGTHS, LENGTH) + 2)
-        config = config_of(self.shape, len(TASKS[TASK].labels), PACKED)
-        encoder = XLMRobertaModel(config, add_pooling_layer=False)
-        head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
+        encoder = random_encoder(config_of(self.shape, len(TASKS[TASK].labels)), torch.device("cpu"))
+        head = build_head(TASKS[TASK], encoder.config, encoder.embeddings.word_embeddings)
         self.vocabulary = Vocabulary(None, VOCABULARY)
         self.recipe = recipe_for("xtreme", "target", TASK)
         execution = Execution(micro_batch_tokens=max(BATCHES) * LENGTH)

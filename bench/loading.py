@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from bench.gpu.measure import TRIMMED_ROWS
-from bench.gpu.model import build_model
+from bench.gpu.model import build_model, config_of
 from bench.growth import shape_of
 from bench.measured import measured
 from trainers.encoder import Vocabulary, export_encoder, load_encoder
@@ -34,7 +34,8 @@ def main(scale: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / scale
         whole = build_model(shape, torch.device("cpu"), False).encoder
-        export_encoder(folder, whole.config, whole.state_dict(), Path(scratch))
+        config_of(shape, 1).save_pretrained(scratch)
+        export_encoder(folder, whole.state_dict(), Path(scratch))
         size = (folder / "model.safetensors").stat().st_size
         rows = [_load(folder, shape.vocabulary) for _ in range(TIMES)]
     print("\n".join(_page(scale, size, rows)))

@@ -24,11 +24,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from bench.gpu.model import config_of
+from bench.gpu.model import config_of, random_encoder
 from bench.measured import measured
 from bench.peers import PEERS, Spent, train
 from bench.ways import OURS
-from trainers.attention import PACKED
 from trainers.batches import batch
 from trainers.data.mirror import Mirror
 from trainers.data.sandbox import write_mirror
@@ -64,7 +63,7 @@ def main() -> None:
     recipe = recipe_for("xtreme" if asked.scale in KNOWN else "sandbox", "target", TASK)
     examples, used = texts(asked.mirror, asked.tokenizer or SANDBOX_ENCODERS / asked.scale, recipe)
     vocabulary = Vocabulary(at_least(used, asked.rows), shape.vocabulary)
-    config = config_of(shape, len(TASKS[TASK].labels), "sdpa")
+    config = config_of(shape, len(TASKS[TASK].labels))
     spent: dict[str, list[list[Spent]]] = {name: [] for name in (*(peer.name for peer in PEERS), OURS)}
     for _ in range(asked.rounds):
         for peer in PEERS:
@@ -106,15 +105,11 @@ def at_least(used: np.ndarray, count: int) -> np.ndarray:
 
 def ours(config: Any, vocabulary: Vocabulary, examples: TokenisedSet, recipe: Recipe, steps: int) -> list[Spent]:
     """The same training by the engine, on the recipe's own batches."""
-    from transformers import XLMRobertaModel
-
     ranks = Ranks()
     connect(ranks)
     set_up_torch(Execution())
-    torch.manual_seed(SEED)
-    encoder = XLMRobertaModel(config, add_pooling_layer=False)
-    encoder.set_attn_implementation(PACKED)
-    head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
+    encoder = random_encoder(config, torch.device("cpu"))
+    head = build_head(TASKS[TASK], encoder.config, encoder.embeddings.word_embeddings)
     vocabulary.trim(encoder)
     engine = Engine(StageModel(encoder, {TASK: head}), recipe, Execution(), ranks)
     found = []

@@ -16,6 +16,7 @@ from launch.loading import console, load, planned, print_json
 if TYPE_CHECKING:
     from analysis.reading import Reading
     from analysis.study import Study
+    from launch.made_from import MadeFrom
     from launch.sweep import Sweep
     from trainers.stage import Stage
 
@@ -23,6 +24,10 @@ LOOK_EVERY_S = 2.0
 
 
 def report(chosen: Report) -> int:
+    made_from = _made_from(chosen)
+    if made_from is not None and made_from.written:
+        print(f"report  {made_from.page}  (as it was: nothing that it is made from has changed)")
+        return 0
     one_thread()
     from analysis.report import write_report
     from analysis.wandb_api import WandbError
@@ -35,11 +40,23 @@ def report(chosen: Report) -> int:
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1
+    if made_from is not None:
+        made_from.keep()
     print(f"report  {page}")
     print(f"tables  {out / 'tables'}")
     for figure in sorted((out / "figures").glob("*.png")):
         print(f"figure  {figure}")
     return 0
+
+
+def _made_from(chosen: Report) -> MadeFrom | None:
+    """What a report of the store is made from; None of one that is followed, reproduced or read from W&B."""
+    from launch.made_from import MadeFrom
+
+    if chosen.watch or chosen.reproduce is not None or chosen.source != "store":
+        return None
+    sweep, _ = load(chosen)
+    return MadeFrom.of(planned(sweep), chosen.out or sweep.store / "report", chosen.figures)
 
 
 def _reading(chosen: Report) -> tuple[Reading, Path]:

@@ -23,6 +23,8 @@ class Bundle(Frozen):
     execution: Execution
     tracking: Tracking
     stages: tuple[Stage, ...]
+    others: tuple[Stage, ...] = ()
+    """Stages of the bundles beside this one: when its own are done, it begins those that nobody has."""
     scratch: str | None = None
     """Node-local folder for the caches of compilers and libraries; environment variables are filled in there."""
     gpus_per_node: int = 0

@@ -32,6 +32,8 @@ class Prediction:
     """Low, middle and high seconds of each unfinished stage."""
     disk_bytes: int
     """Exports of all intermediates of the plan."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Optimizer steps of each stage, finished ones too."""
     clock: Clock = field(default_factory=Clock)
     """What the finished stages taught about time."""
     memory: Calibration = field(default_factory=Calibration)
@@ -74,7 +76,8 @@ def predict(
         for stage in plan.stages
         if stage.kind == "intermediate"
     )
-    return Prediction(intervals, disk, clock, learn_memory(plan, store, speed.device))
+    steps = {key: work.steps for key, work in works.items()}
+    return Prediction(intervals, disk, steps, clock, learn_memory(plan, store, speed.device))
 
 
 def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -122,7 +123,7 @@ def keep_caches_local(scratch: str) -> None:
 
 
 def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
-    """The bundle's stages in order, and the retries of those that diverge.
+    """The bundle's stages in order, and the retries of those that diverge; then those of others that nobody has begun.
 
     Those that another job holds are come back to, until they are done.
     """
@@ -152,6 +153,24 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     def missing() -> list[Stage]:
         return [stage for stage in stages_in(bundle, store, outcome) if stage.key not in outcomes]
 
+    def attempt(stage: Stage, ready: Callable[[], object]) -> None:
+        """Run a stage; its outcome is noted, unless another job holds it."""
+        try:
+            outcomes[stage.key] = run(stage, replace(context, ready=ready))
+        except StageInUse:
+            return
+        except Exception as error:
+            if ranks.world_size > 1:
+                raise  # the others may wait for this rank in the middle of the stage: end the job
+            outcomes[stage.key] = "failed"  # other stages of the bundle can still run
+            print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
+            traceback.print_exc()
+        if ranks.first:
+            deadline.learn(stage.kind, store.entry(stage.key))
+
+    def unbegun(stage: Stage) -> bool:
+        return not store.entry(stage.key).folder.exists() and next_step(stage) == "run"
+
     while waiting := missing():
         before = len(outcomes)
         for stage, following in zip_longest(waiting, waiting[1:]):
@@ -162,23 +181,15 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
                 outcomes[stage.key] = "blocked"
             elif verdict == "run":
                 ahead.wait()
-                ready = partial(ahead.begin, following) if ranks.first and following else context.ready
-                try:
-                    outcomes[stage.key] = run(stage, replace(context, ready=ready))
-                except StageInUse:
+                attempt(stage, partial(ahead.begin, following) if ranks.first and following else context.ready)
+                if stage.key not in outcomes:
                     continue
-                except Exception as error:
-                    if ranks.world_size > 1:
-                        raise  # the others may wait for this rank in the middle of the stage: end the job
-                    outcomes[stage.key] = "failed"  # other stages of the bundle can still run
-                    print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
-                    traceback.print_exc()
-                if ranks.first:
-                    deadline.learn(stage.kind, store.entry(stage.key))
                 if outcomes[stage.key] == "diverged":
                     break  # what comes after may start from the next attempt
         if len(outcomes) == before:
             time.sleep(WAIT_FOR_OTHERS_S)
+    while stage := next(filter(unbegun, bundle.others), None):  # looked for anew each time: others begin them as well
+        attempt(stage, context.ready)
     return outcomes
 
 

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from launch import status
 from launch.bundles import bundle_of, chains, side_by_side
 from launch.costs import predict
 from launch.job import run_bundle
+from launch.pace import Outlook, Pace
 from launch.plan import Plan
 from launch.retries import as_it_stands
 from slurm.sizing import Machine, slots
@@ -26,8 +29,11 @@ from trainers.stage import Stage
 from trainers.store import Store
 
 POLL_S = 1.0
+LINE_EVERY_S = 10.0
+"""A log says no more often how far the run is."""
 QUIET_S = 60.0
 """A log without news for so long says what runs."""
+BAR_WIDTH = 40
 LONGEST_RUN_MIN = 60 * 24 * 30
 
 
@@ -45,9 +51,11 @@ def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.Stage
     store = Store(plan.sweep.store.resolve())
     machine = this_machine()
     count = slots(machine, max(scale.shape.parameters for scale in plan.scales.values()))
-    bundles = side_by_side(chains(plan, predict(plan, store, mirror).seconds), count)
+    prediction = predict(plan, store, mirror)
+    bundles = side_by_side(chains(plan, prediction.seconds), count)
     if bundles:
-        _watch(_submit(bundles, plan, mirror, store, machine), plan, store, console)
+        pace = Pace(prediction, len(bundles))
+        _watch(_submit(bundles, plan, mirror, store, machine), plan, store, pace, console)
     return status.survey(as_it_stands(plan, store), store)
 
 
@@ -63,7 +71,10 @@ def _submit(bundles: list[tuple[Stage, ...]], plan: Plan, mirror: Mirror, store:
     jobs = []
     for number, stages in enumerate(bundles):
         path = store.root / "bundles" / f"{sweep.name}-{uuid.uuid4().hex[:8]}.json"
-        bundle_of(plan, mirror, stages, sweep.execution.model_copy(update={"threads": threads})).save(path)
+        # From their ends: what their own processes would come to last.
+        others = tuple(stage for other in bundles if other is not stages for stage in reversed(other))
+        execution = sweep.execution.model_copy(update={"threads": threads})
+        bundle_of(plan, mirror, stages, execution, others=others).save(path)
         with _interrupts_ignored():
             jobs.append(executor.submit(run_bundle, str(path), number if machine.gpus else None))
     return jobs
@@ -80,38 +91,60 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 class Log:
-    """Progress where no terminal is: each stage that ended, and what runs where there was no such news for long."""
+    """Progress where no terminal is: how far the run is now and then, and each failure at once."""
 
     def __init__(self) -> None:
-        self._started = self._last = time.monotonic()
+        self._last = 0.0
         self._told: set[str] = set()
 
-    def show(self, statuses: list[status.StageStatus]) -> None:
-        now = time.monotonic()
-        ended = [one for one in statuses if one.state in (*status.SETTLED, "failed")]
-        news = [one for one in ended if one.stage.key not in self._told]
-        self._told.update(one.stage.key for one in news)
-        if not news and now - self._last >= QUIET_S:
-            news = [one for one in statuses if one.state == "running"]
-        for one in news:
-            print(f"[{now - self._started:5.0f} s] {one.state:9s} {one.stage.label}  {one.detail}", flush=True)
-            self._last = now
+    def show(self, statuses: list[status.StageStatus], outlook: Outlook, elapsed_s: float) -> None:
+        """
+        Args:
+            elapsed_s: since the run began.
+        """
+        at = f"[{elapsed_s:5.0f} s]"
+        ended = [
+            one for one in statuses if one.state in (*status.SETTLED, "failed") and one.stage.key not in self._told
+        ]
+        for one in ended:
+            if one.state == "failed":
+                self._told.add(one.stage.key)
+                print(f"{at} failed     {one.stage.label}  {one.detail}", flush=True)
+        ended = [one for one in ended if one.state != "failed"]
+        quiet_s = elapsed_s - self._last
+        if quiet_s >= QUIET_S and not ended:
+            ended = [one for one in statuses if one.state == "running"]
+        elif not ended or quiet_s < LINE_EVERY_S:
+            return
+        self._last = elapsed_s
+        self._told.update(one.stage.key for one in ended if one.state in status.SETTLED)
+        news = f"  {ended[-1].state}  {ended[-1].stage.label}  {ended[-1].detail}" if ended else ""
+        others = f"  and {len(ended) - 1} more" if ended[1:] else ""
+        print(f"{at} {outlook.words}{news}{others}", flush=True)
 
 
-def _watch(jobs: list, plan: Plan, store: Store, console: Console) -> None:
-    """Show progress until every job has ended: a live table on a terminal, lines in a log."""
+def _bar(outlook: Outlook) -> Table:
+    row = Table.grid(padding=(0, 2))
+    row.add_row(ProgressBar(total=1.0, completed=outlook.share, width=BAR_WIDTH), outlook.words)
+    return row
+
+
+def _watch(jobs: list, plan: Plan, store: Store, pace: Pace, console: Console) -> None:
+    """Show progress until every job has ended: a bar and a live table on a terminal, lines in a log."""
     settled: dict[str, status.StageStatus] = {}
-    log = Log()
+    started, log = time.monotonic(), Log()
     live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
     if live:
         live.start()
     try:
         while not all(job.done() for job in jobs):
             statuses = status.survey(as_it_stands(plan, store), store, settled)
+            elapsed_s = time.monotonic() - started
+            outlook = pace.look(statuses, elapsed_s)
             if live:
-                live.update(status.table(statuses, plan.sweep.name, everything=False))
+                live.update(Group(_bar(outlook), status.table(statuses, plan.sweep.name, everything=False)))
             else:
-                log.show(statuses)
+                log.show(statuses, outlook, elapsed_s)
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         console.print("stopping: each process saves at its next step …")

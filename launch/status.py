@@ -41,6 +41,10 @@ class StageStatus:
     state: str
     detail: str = ""
     """Progress of a running stage, or why one failed."""
+    step: int = 0
+    """Optimizer steps that a running or interrupted one has taken."""
+    seconds: float = 0.0
+    """What a settled one took."""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -95,25 +99,26 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
     result = entry.result
     if result is not None:
         seconds = sum(result["seconds"].values())
-        return StageStatus(stage, result["outcome"], result["evidence"] or f"{seconds:.0f} s")
+        return StageStatus(stage, result["outcome"], result["evidence"] or f"{seconds:.0f} s", seconds=seconds)
     if not entry.folder.is_dir():
         return StageStatus(stage, "waiting")
     last = since_last_attempt(entry)
-    step = f"step {last['step']['step']}, loss {last['step']['loss']:.3f}" if "step" in last else "starting"
+    number = last["step"]["step"] if "step" in last else 0
+    step = f"step {number}, loss {last['step']['loss']:.3f}" if number else "starting"
 
     def runs(owner: Mapping[str, Any]) -> bool | None:
         """Whether the cluster's job that holds the stage still runs; None of any other holder."""
         return job is not None and job.state == "RUNNING" if asked and owner.get("scheduler") else None
 
     if entry.claimant(runs):
-        return StageStatus(stage, "running", step)
+        return StageStatus(stage, "running", step, number)
     if why := failure(last):
         return StageStatus(stage, "failed", why)
     if "retry" in last:
         return StageStatus(stage, "waiting", "let run again")
     if not last:
         return StageStatus(stage, "waiting")
-    return StageStatus(stage, "interrupted", f"{_end(last)} at {step}; goes on when run again")
+    return StageStatus(stage, "interrupted", f"{_end(last)} at {step}; goes on when run again", number)
 
 
 def since_last_attempt(entry: StageEntry) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,6 +26,7 @@ from trainers.store import StageEntry, Store
 from trainers.tasks import Task
 from trainers.tasks.intermediates import MLM
 from trainers.tasks.mlm import MaskVocabulary
+from trainers.xlmr import Encoder
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
@@ -64,11 +64,9 @@ class Assembly:
             return
         encoder = _below("encoder.", weights)
         encoder[WORD_EMBEDDINGS] = self.vocabulary.restore(self.all_embeddings, encoder[WORD_EMBEDDINGS])
-        config = self.engine.model.encoder.config
-        config.vocab_size = len(self.all_embeddings)
         with writing(entry.heads):
             save_file(_below("heads.", weights), entry.heads)
-        export_encoder(entry.encoder, config, encoder, self.source)
+        export_encoder(entry.encoder, encoder, self.source)
 
 
 def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, ranks: Ranks) -> Assembly:
@@ -105,11 +103,11 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
     return Assembly(data, vocabulary, all_embeddings, engine, probers, batches, source)
 
 
-def _new_head(task: Task, encoder: Any) -> Head:
+def _new_head(task: Task, encoder: Encoder) -> Head:
     return build_head(task, encoder.config, encoder.embeddings.word_embeddings)
 
 
-def _stored_head(parent: StageEntry, task: Task, encoder: Any) -> Head:
+def _stored_head(parent: StageEntry, task: Task, encoder: Encoder) -> Head:
     """The head that phase 2 trained, re-attached as it was."""
     head = _new_head(task, encoder)
     head.load_state_dict(_below(f"{task.name}.", load_file(parent.heads)))

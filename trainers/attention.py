@@ -6,7 +6,6 @@
 
 Only attention has to know of sequences.  Everywhere it works on a few groups of sequences of about one length, each
 group padded by itself; in half precision on a GPU by torch's kernels for variable lengths.
-Importing this module makes the attention known to transformers as `PACKED`.
 """
 
 from __future__ import annotations
@@ -22,13 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AttentionInterface
 
 from trainers.batches import cheapest_groups
 from trainers.data.tokenise import ranges
 
-PACKED = "retain_packed"
-"""The encoder's `attn_implementation`."""
 PAD_ID = 1
 FIRST_POSITION = PAD_ID + 1
 """XLM-R counts positions from `padding_idx + 1`, anew in each sequence."""
@@ -106,7 +102,7 @@ class Packing:
         )
 
     def inputs(self, ids: Tensor) -> dict[str, Any]:
-        """What an encoder with `PACKED` attention is called with, for ids [S, L]."""
+        """What an encoder is called with, for ids [S, L]."""
         return {"input_ids": ids.flatten()[self.places][None], "position_ids": self.positions, "packing": self}
 
     def restored(self, packed: Tensor) -> Tensor:
@@ -125,31 +121,23 @@ def _group(lengths: np.ndarray, first: int, device: torch.device) -> Group:
     return Group(first, first + tokens, count, longest, places, mask)
 
 
-def packed_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    packing: Packing | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Attention as transformers calls it: [B, heads, T, d] queries, keys, values → [B, T, heads, d].
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None, packing: Packing | None
+) -> Tensor:
+    """[B, heads, T, d] queries, keys, values → [B, T, heads, d].
 
     With a packing B is 1 and T is N; without one every sequence fills its row.
     """
     if packing is None:
-        return _dense(query, key, value, None, dropout, scaling).transpose(1, 2), None
+        return _dense(query, key, value, None, dropout, scaling).transpose(1, 2)
     # Not `one[0]`, whose backward pass copies all of it.
     query, key, value = (one.squeeze(0).transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         longest = packing.shape[1]
         short = longest <= SHORT_TOKENS and query.shape[-1] <= SHORT_HEAD
         kernel = EfficientAttention if short else FlashAttention
-        return kernel.apply(query, key, value, packing.bounds, longest, dropout, scaling)[None], None
-    return torch.cat([_attend(group, query, key, value, dropout, scaling) for group in packing.groups])[None], None
+        return kernel.apply(query, key, value, packing.bounds, longest, dropout, scaling)[None]
+    return torch.cat([_attend(group, query, key, value, dropout, scaling) for group in packing.groups])[None]
 
 
 class FlashAttention(torch.autograd.Function):
@@ -259,6 +247,3 @@ def _dense(
     """[B, heads, T, d]; on a GPU by plain products: the backward passes of its fused kernels are not deterministic."""
     with sdpa_kernel(SDPBackend.MATH) if query.is_cuda else contextlib.nullcontext():
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
-
-
-AttentionInterface.register(PACKED, packed_attention)

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.engine import Engine
-from trainers.quiet_deepspeed import deepspeed
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 KEEP = 2
@@ -39,23 +38,26 @@ def named_parameters(engine: Engine) -> list[tuple[str, nn.Parameter]]:
 def full_weight(engine: Engine, parameter: nn.Parameter) -> Tensor:
     """The whole fp32 weight, on every rank; all ranks must ask for the same parameter."""
     if _partitioned(engine):
-        return deepspeed.utils.safe_get_full_fp32_param(parameter).detach()
+        return _deepspeed().safe_get_full_fp32_param(parameter).detach()
     return engine.master(parameter).detach().float()
+
+
+def _deepspeed() -> Any:
+    """Its `safe_*` functions; imported where something is sharded only."""
+    from trainers.quiet_deepspeed import deepspeed
+
+    return deepspeed.utils
 
 
 def _partitioned(engine: Engine) -> bool:
     """Whether DeepSpeed keeps fp32 master weights apart from the module's own."""
-    return engine.optimizer is not engine.deepspeed.basic_optimizer
-
-
-def _plain_optimizer(engine: Engine) -> torch.optim.Optimizer:
-    return engine.deepspeed.basic_optimizer
+    return engine.optimizer is not engine.plain_optimizer
 
 
 def _moment(engine: Engine, parameter: nn.Parameter, key: str) -> Tensor:
     if _partitioned(engine):
-        return deepspeed.utils.safe_get_full_optimizer_state(parameter, key).detach()
-    return _plain_optimizer(engine).state[engine.master(parameter)][key].detach()
+        return _deepspeed().safe_get_full_optimizer_state(parameter, key).detach()
+    return engine.plain_optimizer.state[engine.master(parameter)][key].detach()
 
 
 def share_of(engine: Engine) -> dict[str, Tensor]:
@@ -150,15 +152,15 @@ def load(engine: Engine, checkpoint: Path) -> int:
         if hasattr(parameter, "ds_id"):
             _set_zero3(engine, parameter, values)
         elif _partitioned(engine):
-            deepspeed.utils.safe_set_full_fp32_param(parameter, values["weight"])
+            _deepspeed().safe_set_full_fp32_param(parameter, values["weight"])
             for key in MOMENTS:
-                deepspeed.utils.safe_set_full_optimizer_state(parameter, values[key], key)
+                _deepspeed().safe_set_full_optimizer_state(parameter, values[key], key)
             parameter.data.copy_(values["weight"])  # each rank also holds the weight itself
         else:
             parameter.data.copy_(values["weight"])
             engine.master(parameter).data.copy_(values["weight"])
             for key in MOMENTS:
-                _plain_optimizer(engine).state[engine.master(parameter)][key].copy_(values[key])
+                engine.plain_optimizer.state[engine.master(parameter)][key].copy_(values[key])
     return step
 
 
@@ -170,9 +172,9 @@ def _set_zero3(engine: Engine, parameter: Any, values: dict[str, Tensor]) -> Non
         padded = F.pad(value.flatten(), (0, size * engine.ranks.world_size - value.numel()))
         return padded[size * engine.ranks.rank :][:size]
 
-    deepspeed.utils.safe_set_local_fp32_param(parameter, part(values["weight"]))
+    _deepspeed().safe_set_local_fp32_param(parameter, part(values["weight"]))
     for key in MOMENTS:
-        deepspeed.utils.safe_set_local_optimizer_state(parameter, part(values[key]), key)
+        _deepspeed().safe_set_local_optimizer_state(parameter, part(values[key]), key)
     parameter.ds_tensor.data.copy_(part(values["weight"]))
     if parameter.numel() == parameter.ds_numel:  # small ones stay gathered between steps
         parameter.data.copy_(values["weight"].view_as(parameter))
@@ -180,7 +182,7 @@ def _set_zero3(engine: Engine, parameter: Any, values: dict[str, Tensor]) -> Non
 
 def _create_states(engine: Engine, step: int) -> None:
     """Adam makes its states in its first step; here they must exist before any."""
-    optimizer = _plain_optimizer(engine)
+    optimizer = engine.plain_optimizer
     in_groups = [tensor for group in optimizer.param_groups for tensor in group["params"]]
     # ZeRO-3 lends its flat parts to the optimizer only while it steps.
     for tensor in getattr(engine.optimizer, "fp32_partitioned_groups_flat", in_groups):

@@ -5,53 +5,65 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainers.attention import PACKED
 from trainers.files import writing
-from trainers.scales import LANGUAGE_MODEL_HEAD, Shape, has_language_model_head
+from trainers.scales import LANGUAGE_MODEL_HEAD, has_language_model_head
 from trainers.stage import Execution
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from trainers.xlmr import Encoder, EncoderConfig
 
 SPECIAL_IDS = np.arange(4)
 """<s> <pad> </s> <unk>: they keep their ids, so that padding and positions stay XLM-R's."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "sentencepiece.bpe.model")
+MODEL_PREFIX = "roberta."
+"""Before the names of an encoder's weights in files that hold a head, too."""
+ARCHITECTURES = {"xlm-roberta": "XLMRobertaModel", "xlm-roberta-xl": "XLMRobertaXLModel"}
+"""What transformers calls an encoder without head, by `model_type`."""
 
 
-def load_encoder(folder: Path, execution: Execution) -> PreTrainedModel:
-    """An XLM-R or XLM-R-XL encoder in fp32, without pooler.
+def load_encoder(folder: Path, execution: Execution) -> Encoder:
+    """An XLM-R or XLM-R XL encoder in fp32, without pooler.
 
     Raises:
         ValueError: the folder holds another architecture, or its weights do not fit its configuration.
+        FileNotFoundError: it has no weights.
     """
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    Shape.from_config(config)
-    loaded: Any = _class_of(config).from_pretrained(
-        folder,
-        add_pooling_layer=False,
-        dtype=torch.float32,
-        attn_implementation=PACKED,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    encoder, report = loaded
-    missing = sorted(name for name in report["missing_keys"] if "position_ids" not in name)
-    if missing:
+    with torch.device("meta"):  # all of it is loaded: no random numbers are drawn
+        encoder = Encoder(EncoderConfig.read(folder))
+    shapes = {name: parameter.shape for name, parameter in encoder.named_parameters()}
+    weights = {}
+    for name, path, file in _held(folder):
+        own = name.removeprefix(MODEL_PREFIX)
+        if own in shapes:
+            weights[own] = file.get_tensor(name).to(torch.float32, copy=True)  # what was mapped changes with its file
+            if weights[own].shape != shapes[own]:
+                found, expected = tuple(weights[own].shape), tuple(shapes[own])
+                raise ValueError(f"{path}: {name} is {found}, but config.json says {expected}")
+    if missing := sorted(shapes.keys() - weights.keys()):
         raise ValueError(f"{folder}: {len(missing)} weights of the encoder are not in its files, e.g. {missing[0]}")
+    encoder.load_state_dict(weights, assign=True)
     if execution.activation_checkpointing:
-        encoder.gradient_checkpointing_enable()
+        encoder.checkpoint_activations()
     return encoder
+
+
+def _held(folder: Path) -> Iterator[tuple[str, Path, Any]]:
+    """Each weight's name, and the file that holds it."""
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no file named *.safetensors: pickled weights are never read")
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 (no dict)
+                yield name, path, file
 
 
 def load_language_model_head(folder: Path, head: nn.Module) -> None:
@@ -60,26 +72,11 @@ def load_language_model_head(folder: Path, head: nn.Module) -> None:
     Raises:
         ValueError: the files hold no such head.
     """
-    from safetensors import safe_open
-
     if not has_language_model_head(folder):
         raise ValueError(f"{folder} holds no language-model head (lm_head.*), which +mlm trains further")
-    state: dict[str, Tensor] = {}
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as file:
-            held = {name for name in LANGUAGE_MODEL_HEAD if f"lm_head.{name}" in file.keys()}  # noqa: SIM118 (no dict)
-            state |= {name: file.get_tensor(f"lm_head.{name}") for name in held}
+    named = {f"lm_head.{name}": name for name in LANGUAGE_MODEL_HEAD}
+    state = {named[name]: file.get_tensor(name) for name, _, file in _held(folder) if name in named}
     head.load_state_dict({name: weight.float() for name, weight in state.items()})
-
-
-def _class_of(config: dict) -> type[PreTrainedModel]:
-    if config["model_type"] == "xlm-roberta-xl":
-        from transformers import XLMRobertaXLModel
-
-        return XLMRobertaXLModel
-    from transformers import XLMRobertaModel
-
-    return XLMRobertaModel
 
 
 class Vocabulary:
@@ -103,14 +100,13 @@ class Vocabulary:
         """Tokenizer ids → rows of the trimmed embedding."""
         return self._new_id[ids]
 
-    def trim(self, encoder: PreTrainedModel) -> Tensor:
+    def trim(self, encoder: Encoder) -> Tensor:
         """Replace the encoder's word embeddings by the kept rows; returns the full table, for `restore`."""
-        embeddings: Any = encoder.embeddings
-        full: nn.Embedding = embeddings.word_embeddings
+        full = encoder.embeddings.word_embeddings
         trimmed = nn.Embedding(len(self), full.embedding_dim, padding_idx=full.padding_idx)
         with torch.no_grad():
             trimmed.weight.copy_(full.weight[self.kept])
-        embeddings.word_embeddings = trimmed
+        encoder.embeddings.word_embeddings = trimmed
         return full.weight.detach()
 
     def restore(self, full: Tensor, trained: Tensor) -> Tensor:
@@ -120,19 +116,23 @@ class Vocabulary:
         return table
 
 
-def export_encoder(folder: Path, config: Any, weights: dict[str, Tensor], tokenizer_from: Path) -> None:
-    """Write a Hugging Face folder that `AutoModel.from_pretrained` reads; whole or not at all."""
-    from safetensors.torch import save_file
+def export_encoder(folder: Path, weights: dict[str, Tensor], source: Path) -> None:
+    """Write a Hugging Face folder that `AutoModel.from_pretrained` reads; whole or not at all.
 
+    Args:
+        source: the folder that the encoder came from; its configuration and tokenizer are the new one's.
+    """
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config |= {"architectures": [ARCHITECTURES[config["model_type"]]], "dtype": "float32"}
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
     with writing(folder):
         building.mkdir(parents=True)
         save_file(contiguous, building / "model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(building)
+        (building / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for name in TOKENIZER_FILES:
-            if (tokenizer_from / name).is_file():
-                shutil.copyfile(tokenizer_from / name, building / name)
+            if (source / name).is_file():
+                shutil.copyfile(source / name, building / name)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(building, folder)

@@ -1,4 +1,4 @@
-"""One DeepSpeed engine for every phase, door and world size.
+"""One engine for every phase, door and world size, with DeepSpeed where ranks share or shard anything.
 
 A step takes a recipe's whole batch, cuts it into micro-batches (trainers.batches), and weighs every term of the loss by
 1/terms over all ranks, so that neither the cut nor the number of ranks changes the gradient.
@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainers.adamw import AdamW
 from trainers.batches import cut
 from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
@@ -23,7 +24,6 @@ from trainers.graphs import Graphs
 from trainers.masters import Masters
 from trainers.memory import held_bytes
 from trainers.model import Batch, Layers, StageModel
-from trainers.quiet_deepspeed import deepspeed
 from trainers.ranks import Ranks
 from trainers.stage import Execution, Recipe, digest
 from trainers.tasks.intermediates import MLM
@@ -41,7 +41,8 @@ def set_up_torch(execution: Execution) -> None:
         torch.set_num_threads(execution.threads)
     # "Bit for bit" needs it on a GPU; operations without a deterministic version only warn.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # `use_deterministic_algorithms` would import the compiler, to tell it.
+    torch.set_deterministic_debug_mode("warn")
     # It would also fill every torch.empty, among them DeepSpeed's buckets in each ZeRO-1/2 step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -58,7 +59,7 @@ class StepReport:
 
 
 class Engine:
-    """A model under DeepSpeed."""
+    """A model, its optimizer, and DeepSpeed where several ranks or ZeRO take part."""
 
     def __init__(self, model: StageModel, recipe: Recipe | None, execution: Execution, ranks: Ranks) -> None:
         """Without a recipe the engine only infers."""
@@ -75,44 +76,43 @@ class Engine:
             self.masters = Masters([*model.to(self.device, torch.bfloat16).parameters()])
             if self.device.type == "cuda" and execution.graphs and not execution.activation_checkpointing:
                 model.graphs = Graphs(model.encoder, self.masters)
-        optimizer = None
-        if recipe is not None:
-            # The fused kernel exists for CUDA and CPU, and needs no compiler (DeepSpeed's own would).
-            optimizer = torch.optim.AdamW(
-                self._decay_groups(model, recipe.weight_decay),
-                lr=recipe.learning_rate,
-                betas=recipe.adam_betas,
-                eps=recipe.adam_epsilon,
-                fused=True,
-            )
         size = sum(parameter.numel() for parameter in model.parameters())
         config = deepspeed_config(recipe, execution, ranks.world_size, size, self.bf16 and self.masters is None)
-        self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-        self.deepspeed.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
         zero_stage = config["zero_optimization"]["stage"]
+        self.model = model
+        self.deepspeed: Any = None
+        self.plain_optimizer: Any = None
+        """`optimizer` itself, or what DeepSpeed's is built around where that keeps weights or states apart."""
+        if zero_stage or ranks.world_size > 1:
+            from trainers.quiet_deepspeed import deepspeed
+
+            if recipe is not None:
+                self.plain_optimizer = torch.optim.AdamW(  # fused: DeepSpeed's own would need a compiler
+                    self._decay_groups(recipe), betas=recipe.adam_betas, eps=recipe.adam_epsilon, fused=True
+                )
+            self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
+                model=model, optimizer=self.plain_optimizer, config=config
+            )
+            if zero_stage == 3 and MLM in model.heads:
+                # A head that uses the encoder's weight must say so, or it finds its shard alone.
+                embeddings = model.encoder.embeddings
+                deepspeed.zero.register_external_parameter(model.head(MLM), embeddings.word_embeddings.weight)
+        else:
+            model.to(self.device, torch.bfloat16 if self.bf16 else torch.float32)
+            if recipe is not None:
+                self.plain_optimizer = AdamW(self._decay_groups(recipe), recipe)
+            self.optimizer = self.plain_optimizer
+        self._called: Any = self.deepspeed or model
+        self._called.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
         # Without ZeRO every rank has all gradients: one fused call clips them, where DeepSpeed asks each for its norm
         # and all ranks for the same sum.
         self._clipping = recipe.gradient_clipping if recipe is not None and zero_stage == 0 else 0.0
-        if zero_stage == 0 and ranks.world_size == 1:
-            # There is nobody to average with, but DeepSpeed would copy all gradients to a buffer and back.
-            self.deepspeed.enable_backward_allreduce = False
-        if self.masters:
-            # They have taken all gradients: DeepSpeed would walk through all modules to let none go.
-            self.deepspeed.zero_grad = lambda: None
-        if zero_stage == 3 and MLM in model.heads:
-            # A head that uses the encoder's weight must say so, or it finds its shard alone.
-            embeddings: Any = model.encoder.embeddings
-            deepspeed.zero.register_external_parameter(model.head(MLM), embeddings.word_embeddings.weight)
 
     @property
     def bf16(self) -> bool:
         """Whether weights and activations are bf16 (master weights and Adam states are fp32 anyway)."""
         wanted = self.execution.precision
         return wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
-
-    @property
-    def model(self) -> StageModel:
-        return self.deepspeed.module
 
     def master(self, parameter: nn.Parameter) -> nn.Parameter:
         """What the optimizer steps for a parameter, where DeepSpeed shards nothing: its fp32 weight, or itself."""
@@ -145,18 +145,17 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if not self.model.training:  # going through all modules takes its time
-            self.deepspeed.train()
+            self._called.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, places in enumerate(pieces):
             # Counted over all ranks.
             piece = number * self.ranks.world_size + self.ranks.rank
             torch.manual_seed(int(digest([*key, piece], 15), 16))
             units = places if len(places) else np.zeros(1, np.int64)
-            losses = self.deepspeed(Batch.collate(examples, units, vocabulary, self.device), task, with_losses=True)
+            losses = self._called(Batch.collate(examples, units, vocabulary, self.device), task, with_losses=True)
             # DeepSpeed averages gradients over ranks; a rank without examples joins with weight 0.
             weight = self.ranks.world_size / total_terms if len(places) else 0.0
-            self.deepspeed.set_gradient_accumulation_boundary(number == len(pieces) - 1)
-            self.deepspeed.backward(losses.sum() * weight, scale_wrt_gas=False)
+            self._backward(losses.sum() * weight, last=number == len(pieces) - 1)
             loss_sum += losses.detach().double().sum() * bool(len(places))
             self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, int(tokens[units].sum()))
             if self.masters:
@@ -164,22 +163,42 @@ class Engine:
         if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
             self._held_bytes = max(self._held_bytes, self._holds())
         self._steps += 1
-        if self._clipping:
-            stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-            nn.utils.clip_grad_norm_(stepped, self._clipping, foreach=True)
-        self.deepspeed.step()
-        if self.masters:
-            self.masters.publish()
+        self._apply()
         # One small all-reduce carries the loss and every rank's votes: all ranks decide alike, at step boundaries.
         totals = torch.tensor([float(loss_sum) / total_terms, *map(float, votes)], dtype=torch.float64)
         totals = self.sum_over_ranks(totals)
         return StepReport(float(totals[0]), int(tokens.sum()), tuple(int(vote) for vote in totals[1:]))
 
-    def _decay_groups(self, model: nn.Module, weight_decay: float) -> list[dict]:
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        """
+        Args:
+            last: whether it is the step's last micro-batch, at whose end DeepSpeed sums over ranks.
+        """
+        if self.deepspeed:
+            self.deepspeed.set_gradient_accumulation_boundary(last)
+            self.deepspeed.backward(loss, scale_wrt_gas=False)
+        else:
+            loss.backward()
+
+    def _apply(self) -> None:
+        """Clip the gradients, step the optimizer, and let the gradients go."""
+        if self._clipping:
+            stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+            nn.utils.clip_grad_norm_(stepped, self._clipping, foreach=True)
+        if self.deepspeed:
+            self.deepspeed.step()
+        else:
+            self.optimizer.step()
+            if self.masters:
+                self.masters.publish()  # they have taken all gradients
+            else:
+                self.optimizer.zero_grad()
+
+    def _decay_groups(self, recipe: Recipe) -> list[dict]:
         """Two parameter groups: biases and LayerNorm weights (everything one-dimensional) are not decayed."""
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return [
-            {"params": [self.master(p) for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+            {"params": [self.master(p) for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
             {"params": [self.master(p) for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
 
@@ -195,8 +214,8 @@ class Engine:
     def infer(self, micro_batch: Batch, task: str | None = None, layers: Layers | None = None) -> Any:
         """`StageModel.forward` without dropout or gradient; every rank must call it equally often (ZeRO-3)."""
         if self.model.training:
-            self.deepspeed.eval()
-        return self.deepspeed(micro_batch, task, layers=layers)
+            self._called.eval()
+        return self._called(micro_batch, task, layers=layers)
 
     def largest_over_ranks(self, value: float) -> float:
         """The maximum of one number over all ranks."""
@@ -214,20 +233,20 @@ class Engine:
         return int(self.largest_over_ranks(own))
 
     def _holds(self) -> int:
-        return held_bytes(self.model, *filter(None, (self.deepspeed.optimizer, self.deepspeed.basic_optimizer)))
+        return held_bytes(self.model, *filter(None, (self.optimizer, self.plain_optimizer)))
 
     def close(self) -> None:
         """Give memory back, so that a bundle can build the next stage's engine."""
         self.masters = self.model.graphs = None
-        optimizer = self.deepspeed.optimizer
-        self.deepspeed.destroy()
+        if self.deepspeed:
+            self.deepspeed.destroy()
         # DeepSpeed's autograd functions for ZeRO-3 keep the model and the optimizer alive for good: what can be
         # freed is what they hold.
         for parameter in self.model.parameters():
             if hasattr(parameter, "ds_tensor"):
                 parameter.ds_tensor.data = parameter.data = parameter.new_empty(0)
-        if optimizer is not None:  # there is none where nothing is trained
-            vars(optimizer).clear()
+        if self.optimizer is not None:  # there is none where nothing is trained
+            vars(self.optimizer).clear()
 
 
 def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from trainers.data.tokenise import TokenisedSet
 from trainers.encoder import Vocabulary
 from trainers.graphs import Graphs
 from trainers.heads import Head
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from trainers.xlmr import Encoder
 
 Layers = Literal["plain", "normed"]
 """All hidden states, from the embeddings on: as they are, or after a pre-LN encoder's final LayerNorm."""
@@ -28,7 +26,7 @@ class StageModel(nn.Module):
     graphs: Graphs | None = None
     """Replay the encoder in training, where they take a micro-batch."""
 
-    def __init__(self, encoder: PreTrainedModel, heads: dict[str, Head]) -> None:
+    def __init__(self, encoder: Encoder, heads: dict[str, Head]) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
@@ -63,7 +61,7 @@ class StageModel(nn.Module):
             return (self.graphs(batch.ids, packing),)
         inputs = packing.inputs(batch.ids) if packing else {"input_ids": batch.ids}
         output = self.encoder(**inputs, output_hidden_states=layers is not None)
-        states = output.hidden_states if layers else (output.last_hidden_state,)
+        states = output.hidden_states or (output.last_hidden_state,)
         if layers == "normed":  # a pre-LN encoder has normed the last, and only that
             layer_norm = self.encoder.get_submodule("encoder.LayerNorm")
             states = (*(layer_norm(inner) for inner in states[:-1]), states[-1])

@@ -73,8 +73,6 @@ def connect(ranks: Ranks) -> None:
     os.environ.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.world_size), LOCAL_RANK=str(ranks.local_rank))
     if dist.is_initialized():
         return
-    from trainers.quiet_deepspeed import deepspeed
-
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")
     if torch.cuda.is_available():
@@ -82,6 +80,9 @@ def connect(ranks: Ranks) -> None:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if ranks.world_size == 1:  # no port, so that bundles side by side cannot clash
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        return
+    from trainers.quiet_deepspeed import deepspeed
+
     deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
 
 

@@ -127,7 +127,7 @@ def measure_steps(
             "parameters": parameters,
             "activation_checkpointing": job.activation_checkpointing,
             "precision": execution.precision,
-            "zero_stage": engine.deepspeed.zero_optimization_stage(),
+            "zero_stage": engine.deepspeed.zero_optimization_stage() if engine.deepspeed else 0,
             "optimizer": type(engine.optimizer).__name__,
         }
         write()
@@ -137,7 +137,7 @@ def measure_peer(job: Job) -> dict[str, Any]:
     """The same steps by Hugging Face's Trainer, on the recipe's batch."""
     (peer,) = (peer for peer in (*PEERS, SHARDED) if peer.name == job.part)
     shape, recipe = Shape(**job.shape), recipe_for("xtreme", "target", TASK)
-    config = config_of(shape, len(TASKS[TASK].labels), "sdpa")
+    config = config_of(shape, len(TASKS[TASK].labels))
     examples = random_examples(shape.vocabulary)
     spent = train(peer, config, examples, recipe, SEED, job.steps, job.warmup_steps)
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import tempfile
@@ -14,9 +13,8 @@ import torch
 from torch import Tensor
 
 from bench.gpu.measure import Job
-from bench.gpu.model import SEED, TASK, build_model, random_examples
+from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
 from trainers import checkpoint
-from trainers.attention import PACKED
 from trainers.batches import batch
 from trainers.encoder import Vocabulary
 from trainers.engine import Engine
@@ -26,6 +24,7 @@ from trainers.recipes import recipe_for
 from trainers.saver import Saver
 from trainers.scales import Shape
 from trainers.stage import Execution
+from trainers.tasks import TASKS
 
 SEQUENCES = 16
 STEPS = 2
@@ -59,12 +58,12 @@ def packed_against_padded(shape: Shape, device: torch.device) -> dict[str, Any]:
     examples = random_examples(shape.vocabulary).take(np.arange(SEQUENCES))
     vocabulary = Vocabulary(None, shape.vocabulary)
     one = Batch.collate(examples, np.arange(SEQUENCES), vocabulary, device)
-    exact = states_and_gradients(model, one, packed=False)
-    fp32 = distances(states_and_gradients(model, one, packed=True), exact)
-    half = copy.deepcopy(model).to(torch.bfloat16)
-    del model
-    allowed = distances(states_and_gradients(half, one, packed=False), exact)
-    bf16 = distances(states_and_gradients(half, one, packed=True), exact)
+    padded = hugging_face(model, shape)
+    exact = states_and_gradients(padded, model, one)
+    fp32 = distances(states_and_gradients(model.encoder, model, one), exact)
+    model, padded = model.to(torch.bfloat16), padded.to(torch.bfloat16)
+    allowed = distances(states_and_gradients(padded, model, one), exact)
+    bf16 = distances(states_and_gradients(model.encoder, model, one), exact)
     return {
         "fp32": {**fp32, "allowed": FP32_TOLERANCE, "holds": max(fp32.values()) <= FP32_TOLERANCE},
         "bf16": {
@@ -75,21 +74,33 @@ def packed_against_padded(shape: Shape, device: torch.device) -> dict[str, Any]:
     }
 
 
-def states_and_gradients(model: StageModel, one: Batch, packed: bool) -> tuple[Tensor, list[Tensor]]:
-    """Last hidden states of the real tokens [N, H], and the gradient of the mean loss, in the order of parameters."""
-    encoder: Any = model.encoder
-    model.zero_grad()
-    if packed:
-        encoder.set_attn_implementation(PACKED)
+def hugging_face(model: StageModel, shape: Shape) -> Any:
+    """Transformers' encoder with the same weights."""
+    from transformers import AutoModel
+
+    device = next(model.parameters()).device
+    with torch.device(device):
+        padded = AutoModel.from_config(config_of(shape, len(TASKS[TASK].labels)), add_pooling_layer=False)
+    padded.load_state_dict(model.encoder.state_dict())
+    return padded.eval()
+
+
+def states_and_gradients(encoder: Any, model: StageModel, one: Batch) -> tuple[Tensor, list[Tensor]]:
+    """Last hidden states of the real tokens [N, H], and the gradient of the mean loss, in the order of parameters.
+
+    Args:
+        encoder: the model's, which gets the batch packed, or transformers', which gets it padded.
+    """
+    if encoder is model.encoder:
         assert one.packing is not None
         hidden = one.packing.restored(encoder(**one.packing.inputs(one.ids)).last_hidden_state)
     else:
-        encoder.set_attn_implementation("sdpa")
         hidden = encoder(input_ids=one.ids, attention_mask=one.mask.long()).last_hidden_state
     head = model.head(TASK)
     head.losses(head(head.select(hidden, one)), one).mean().backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    for parameter in model.parameters():
+    parameters = [*encoder.parameters(), *head.parameters()]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for parameter in parameters:
         parameter.grad = None
     return hidden[one.mask].detach(), gradients
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench.gpu.measure import MEAN_TOKENS
-from trainers.attention import PACKED
 from trainers.data.tokenise import TokenisedSet
 from trainers.heads import build_head
 from trainers.model import StageModel
 from trainers.scales import Shape
 from trainers.tasks import TASKS
+from trainers.xlmr import Encoder, EncoderConfig
 
 TASK = "mnli"
 SEED = 1
@@ -22,8 +24,8 @@ EXAMPLES = 20_000
 SD_TOKENS, MAX_TOKENS = 15, 128
 
 
-def config_of(shape: Shape, labels: int, attention: str) -> Any:
-    """The configuration of XLM-R, or of XLM-R XL where LayerNorm comes first, at this size; its dropout included."""
+def config_of(shape: Shape, labels: int) -> Any:
+    """Transformers' configuration of XLM-R, or of XLM-R XL where LayerNorm comes first, dropout included."""
     from transformers import XLMRobertaConfig, XLMRobertaXLConfig
 
     return {"post": XLMRobertaConfig, "pre": XLMRobertaXLConfig}[shape.layer_norm](
@@ -38,21 +40,30 @@ def config_of(shape: Shape, labels: int, attention: str) -> Any:
         pad_token_id=1,
         eos_token_id=2,
         num_labels=labels,
-        attn_implementation=attention,
     )
 
 
-def build_model(shape: Shape, device: torch.device, activation_checkpointing: bool) -> StageModel:
-    """Random weights at full size, drawn on the device: on the CPU, XL's 14 GB would take minutes."""
-    from transformers import XLMRobertaModel, XLMRobertaXLModel
-
-    config = config_of(shape, len(TASKS[TASK].labels), PACKED)
+def random_encoder(config: Any, device: torch.device) -> Encoder:
+    """Random weights as transformers draws them, on the device: on the CPU, XL's 14 GB would take minutes."""
+    own = EncoderConfig(**{field.name: getattr(config, field.name) for field in fields(EncoderConfig)})
     torch.manual_seed(SEED)
     with torch.device(device):
-        encoder = {"post": XLMRobertaModel, "pre": XLMRobertaXLModel}[shape.layer_norm](config, add_pooling_layer=False)
-        head = build_head(TASKS[TASK], config, encoder.embeddings.word_embeddings)
+        encoder = Encoder(own)
+    for name, parameter in encoder.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() > 1:
+            nn.init.normal_(parameter, std=own.initializer_range)
+    return encoder
+
+
+def build_model(shape: Shape, device: torch.device, activation_checkpointing: bool) -> StageModel:
+    """Random weights at full size."""
+    encoder = random_encoder(config_of(shape, len(TASKS[TASK].labels)), device)
+    with torch.device(device):
+        head = build_head(TASKS[TASK], encoder.config, encoder.embeddings.word_embeddings)
     if activation_checkpointing:
-        encoder.gradient_checkpointing_enable()
+        encoder.checkpoint_activations()
     return StageModel(encoder, {TASK: head})
 
 

@@ -13,9 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from launch import local
 from launch.plan import make_plan
-from launch.status import StageStatus
 from launch.sweep import load_sweep
 from trainers.store import Store
 
@@ -161,17 +159,3 @@ def test_the_debug_door_gives_the_numbers_of_the_local_door(sweep_file, tmp_path
 
     assert numbers(tmp_path / "debug") == numbers(load_sweep(path).store)
     assert json.loads((tmp_path / "debug" / "stages" / stage.key / "provenance.json").read_text())["attempts"] == 1
-
-
-def test_a_log_without_news_says_what_runs(monkeypatch, capsys, sweep_file):
-    stages = make_plan(load_sweep(sweep_file())).stages
-    running = [StageStatus(stages[0], "running", "step 20, loss 1.000"), StageStatus(stages[1], "waiting")]
-    log = local.Log()
-    log.show(running)
-    assert capsys.readouterr().out == ""
-    monkeypatch.setattr(local, "QUIET_S", 0)
-    log.show(running)
-    assert capsys.readouterr().out == f"[    0 s] running   {stages[0].label}  step 20, loss 1.000\n"
-    ended = [StageStatus(stages[0], "completed", "4 s"), StageStatus(stages[1], "running", "starting")]
-    log.show(ended)
-    assert capsys.readouterr().out == f"[    0 s] completed {stages[0].label}  4 s\n"

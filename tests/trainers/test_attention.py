@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from trainers.attention import PACKED, Packing, packed_attention
+from trainers.attention import Packing, attend
+from trainers.encoder import load_encoder
+from trainers.stage import Execution
 
 PAD = 1
 CPU = torch.device("cpu")
@@ -17,11 +19,9 @@ both_norms = pytest.mark.parametrize("layer_norm", ["post", "pre"])
 
 
 def encoders(folder):
-    """The same encoder with packed attention and with Hugging Face's own."""
-    return [
-        AutoModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation=name).double()
-        for name in (PACKED, "eager")
-    ]
+    """The same encoder with packed attention, and Hugging Face's with its own."""
+    eager = AutoModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+    return load_encoder(folder, Execution()).eval().double(), eager.double()
 
 
 def padded_ids(lengths: np.ndarray, vocabulary: int = 400) -> torch.Tensor:
@@ -91,7 +91,7 @@ def test_attention_drops_what_the_recipe_says():
     query = torch.zeros(1, 50, 99, 4)
     value = torch.zeros(1, 50, 99, 4)
     value[:, :, 0] = 1  # the first token of the longest sequence
-    attended, _ = packed_attention(None, query, query, value, None, dropout=0.25, packing=packing)
+    attended = attend(query, query, value, dropout=0.25, scaling=None, packing=packing)
     first, others = attended[0, :40, :, 0], attended[0, 40:]
     assert (first == 0).float().mean() == pytest.approx(0.25, abs=0.03)
     assert not others.any()
