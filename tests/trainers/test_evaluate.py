@@ -14,6 +14,8 @@ from trainers.assembly import assemble
 from trainers.data.tokenise import chosen_rows, load_tokenizer
 from trainers.evaluate import evaluate
 from trainers.ranks import Ranks, connect
+from trainers.run import not_above_chance
+from trainers.scores import Score
 from trainers.stage import Execution
 from trainers.store import Store
 from trainers.tasks import TASKS
@@ -138,3 +140,17 @@ def test_languages_scored_together_are_scored_as_each_alone(mirror, encoder_fold
         assert found.scores == alone.scores
         assert found.examples.drop("score").equals(alone.examples.drop("score"))
     parts.engine.close()
+
+
+def test_a_training_has_diverged_where_no_task_is_above_its_majority_class():
+    def score(task, metric, value, chance, measure="development"):
+        return Score(measure, task, "en", metric, value, 24, chance)
+
+    at_chance, below = score("mnli", "accuracy", 0.4, 0.4), score("panx", "f1", 0.0, 0.2)
+    assert not_above_chance([at_chance]) == "development accuracy 0.400 is not above the majority class's 0.400"
+    assert "; " in not_above_chance([at_chance, below]), "each task is told"
+    # Neither another metric nor another set makes up for it.
+    others = score("panx", "accuracy", 0.9, 0.2), score("mnli", "accuracy", 0.9, 0.4, "zero_shot")
+    assert not_above_chance([at_chance, below, *others])
+    assert not_above_chance([at_chance, score("panx", "f1", 0.3, 0.2)]) is None, "of several tasks one has learned"
+    assert not_above_chance([]) is None, "language modelling is not scored"
