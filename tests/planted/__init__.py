@@ -38,7 +38,7 @@ class Fault:
         """
         if (found := text.count(self.old)) != 1:
             raise ValueError(
-                f"“{self.name}” no longer fits {self.file}, where the passage to change stands {found} times, not once: "
+                f"“{self.name}” no longer fits {self.file}, where its passage stands {found} times, not once: "
                 f"write it anew in tests/planted/faults.yaml.\n{self.old}"
             )
         return text.replace(self.old, self.new)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -11,13 +12,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+import pytest
 
 from tests.planted import CHECKOUT, Fault, faults
 
-OUTCOME = re.compile(r"^(PASSED|FAILED|ERROR) ([^\s\[]+::[^\s\[]+)", re.MULTILINE)
-"""A line of pytest's summary; of a parametrised test without its parameters.  Files that cannot be imported have no
-test in theirs, and so nothing is caught by them."""
+WARM = (
+    "hypothesis",
+    "scipy.stats",
+    "polars",
+    "matplotlib.pyplot",
+    "transformers.models.xlm_roberta",
+    "wandb",
+    "datasets",
+)
+"""Others' packages that most tests need: imported once, and there in each fork."""
 TIMEOUT_S = 300
 """Of one test: some faults make it wait for ever."""
 
@@ -25,31 +36,19 @@ TIMEOUT_S = 300
 def main(words: list[str]) -> int:
     chosen = [one for one in faults() if not words or any(word in f"{one.name} {one.file}" for word in words)]
     began = time.monotonic()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for package in WARM:
+        importlib.import_module(package)
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         clean, planted = Path(folder, "clean"), Path(folder, "planted")
         copy_checkout(clean)
         print(f"{len(chosen)} faults; first their tests without them", flush=True)
-        green, red, seconds = run({test for fault in chosen for test in fault.tests}, clean)
-        print(f"{len(green)} tests pass, {len(red)} fail, {seconds:.0f} processor seconds\n", flush=True)
+        green = passing({test for fault in chosen for test in fault.tests}, clean)
         print("| fault | file | test | verdict | processor seconds |\n|---|---|---|---|---:|", flush=True)
         caught = sum(row(fault, clean, planted, green) for fault in chosen)
     print(f"\n{caught} of {len(chosen)} faults are caught; {processor_s():.0f} processor seconds, ", end="")
     print(f"{time.monotonic() - began:.0f} seconds in all")
     return 0 if caught == len(chosen) else 1
-
-
-def row(fault: Fault, clean: Path, planted: Path, green: set[str]) -> bool:
-    """Plant one fault, and print the table's row; whether every test named for it has caught it."""
-    shutil.copytree(clean, planted, symlinks=True)
-    file = planted / fault.file
-    file.write_text(fault.planted(file.read_text(encoding="utf-8")), encoding="utf-8")
-    _, red, seconds = run(fault.tests, planted)
-    shutil.rmtree(planted)
-    unproved, uncaught = set(fault.tests) - green, set(fault.tests) - red
-    verdict = "**NOT: fails or is skipped without it**" if unproved else "**NOT**" if uncaught else "caught"
-    tests = "<br>".join(test.removeprefix("tests/") for test in fault.tests)
-    print(f"| {fault.name} | {fault.file} | {tests} | {verdict} | {seconds:.0f} |", flush=True)
-    return not unproved and not uncaught
 
 
 def copy_checkout(to: Path) -> None:
@@ -66,30 +65,92 @@ def copy_checkout(to: Path) -> None:
             shutil.copy2(CHECKOUT / name, to / name)
 
 
-def run(tests: Iterable[str], tree: Path) -> tuple[set[str], set[str], float]:
-    """Run tests in a copy: which pass (with all their parameters), which fail, and the processor seconds it took.
+def passing(tests: set[str], tree: Path) -> set[str]:
+    """Those of the tests that pass as the code is; those on a cluster have the machine for themselves."""
+    on_cluster = {test for test in tests if test.startswith("tests/cluster/")}
+    green: set[str] = set()
+    for some in filter(None, (tests - on_cluster, on_cluster)):
+        before = processor_s()
+        found, _ = run(some, tree)
+        green |= found
+        print(f"{len(found)} of {len(some)} pass, in {processor_s() - before:.0f} processor seconds", flush=True)
+    for test in sorted(tests - green):
+        print(f"{test} does not pass", flush=True)
+    print()
+    return green
 
-    PYTHONPATH comes before what is installed: processes that tests start import the copy, too.
-    """
+
+def row(fault: Fault, clean: Path, planted: Path, green: set[str]) -> bool:
+    """Plant one fault, and print the table's row; whether every test named for it has caught it."""
     before = processor_s()
+    shutil.copytree(clean, planted, symlinks=True)
+    file = planted / fault.file
+    file.write_text(fault.planted(file.read_text(encoding="utf-8")), encoding="utf-8")
+    _, red = run(fault.tests, planted)
+    shutil.rmtree(planted)
+    unproved, uncaught = set(fault.tests) - green, set(fault.tests) - red
+    verdict = "**NOT: fails or is skipped without it**" if unproved else "**NOT**" if uncaught else "caught"
+    tests = "<br>".join(test.removeprefix("tests/") for test in fault.tests)
+    print(f"| {fault.name} | {fault.file} | {tests} | {verdict} | {processor_s() - before:.0f} |", flush=True)
+    return not unproved and not uncaught
+
+
+def run(tests: Iterable[str], tree: Path) -> tuple[set[str], set[str]]:
+    """Run tests in a copy, in a fork of this process: which pass (with all their parameters), and which fail.
+
+    A file that cannot be imported has no tests: nothing is caught by it.
+    """
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_run, args=(sorted(tests), tree, there))
+    child.start()
+    there.close()
+    try:
+        passed, failed = here.recv()
+    except EOFError:
+        passed, failed = set(), set()
+    child.join()
+    return passed - failed, failed
+
+
+class Outcomes:
+    """A plugin of pytest: what becomes of each test, parameters left out."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test = report.nodeid.partition("[")[0]
+        if report.failed:
+            self.failed.add(test)
+        elif report.when == "call" and report.passed:
+            self.passed.add(test)
+
+
+def _run(tests: list[str], tree: Path, answer: Connection) -> None:
+    """In the fork, which knows of our own code this file's package alone, and forgets it: all comes from the copy.
+
+    PYTHONPATH stands before what is installed, so that the processes that tests start import the copy, too.
+    """
+    log = os.open(tree.with_name("log.txt"), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.chdir(tree)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(tree), os.environ.get("PYTHONPATH"))))
+    sys.path[:] = [str(tree), *(path for path in sys.path if path and Path(path) != CHECKOUT)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]
+    outcomes = Outcomes()
     scratch = tree.with_name("tmp")
-    command = [sys.executable, "-m", "pytest", "-rapE", "--tb=no", f"--timeout={TIMEOUT_S}", f"--basetemp={scratch}"]
-    path = os.pathsep.join(filter(None, (str(tree), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": path}
-    ended = subprocess.run([*command, *sorted(tests)], cwd=tree, env=environment, capture_output=True, text=True)
-    found = {outcome: set[str]() for outcome in ("PASSED", "FAILED", "ERROR")}
-    for outcome, test in OUTCOME.findall(ended.stdout):
-        found[outcome].add(test)
-    red = found["FAILED"] | found["ERROR"]
-    if ended.returncode > 1:  # something else than a failing test
-        print(ended.stdout[-2000:], ended.stderr[-2000:], file=sys.stderr)
-    return found["PASSED"] - red, red, processor_s() - before
+    pytest.main(["--tb=no", f"--timeout={TIMEOUT_S}", f"--basetemp={scratch}", *tests], plugins=[outcomes])
+    answer.send((outcomes.passed, outcomes.failed))
 
 
 def processor_s() -> float:
-    """Of all processes that were started and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    """Of this process and all that it started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 if __name__ == "__main__":
