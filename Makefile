@@ -1,6 +1,7 @@
 # make demo     set everything up, run the main job on the embedded sandbox, draw its report
 # make test     set everything up, run all tests
 # make quick    the tests that need neither torch nor a process, in less than a minute
+# make planted  plant faults in a copy, one by one, and see that the tests named for each turn red
 # make lint     formatting, lint and types
 # make docs     the documentation as a site, in site/
 # make clean    remove the virtual environment and caches; results in runs/ stay
@@ -16,7 +17,7 @@ NEEDED_GB := 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
 SWEEP := launch/sweeps/sandbox.yaml
 
-.PHONY: demo test quick lint docs clean
+.PHONY: demo test quick planted lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -33,6 +34,9 @@ test: $(READY)
 
 quick: $(READY)
 	@$(BIN)/python -m pytest --quick -m "not slow" -n logical --maxprocesses=4 --dist=loadfile
+
+planted: $(READY)
+	@$(BIN)/python -m tests.planted
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .

@@ -81,6 +81,20 @@ def test_which_number_a_seed_has_does_not_matter_as_long_as_both_arms_agree(firs
     assert before.others_iqm == pytest.approx(after.others_iqm)
 
 
+def test_seeds_are_paired_by_their_number_and_not_by_their_place():
+    """Where each arm lacks a seed that the other has."""
+    plain, via = arm("none", seeds=(1, 2, 4)), arm("mnli", seeds=(0, 1, 4))
+    scores = {
+        plain: [dict(en=0.70, de=0.50), dict(en=0.10, de=0.10), dict(en=0.30, de=0.20)],
+        via: [dict(en=0.05, de=0.05), dict(en=0.80, de=0.55), dict(en=0.60, de=0.40)],
+    }
+    cell = cells_of(scores)["mnli"]
+    assert cell.paired_seeds == (1, 4)
+    np.testing.assert_allclose(cell.gains_by_seed, [[0.10, 0.05], [0.30, 0.20]])
+    assert [gain.gain.value for gain in cell.gains] == pytest.approx([0.20, 0.125])
+    np.testing.assert_allclose(cell.paired_scores, [[0.675, 0.50], [0.60, 0.25]])
+
+
 @given(tables, tables, st.floats(-1, 1))
 def test_what_both_arms_have_more_is_no_gain(first, second, more):
     moved = [

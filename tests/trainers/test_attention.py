@@ -68,15 +68,18 @@ def test_positions_begin_at_two_in_every_sequence():
     assert packing.bounds.tolist() == [0, 4, 7, 9]
 
 
-def test_no_sequence_sees_another(encoder_folder):
+@pytest.mark.parametrize(("lengths", "padded"), [([5, 9, 8], [True]), ([60, 60, 4, 60, 4], [False, False])])
+def test_no_sequence_sees_another(encoder_folder, lengths, padded):
+    """Neither in a group that is padded to its longest nor in one that has nothing to pad."""
     packed, _ = encoders(encoder_folder("post", dropout=0.0))
-    lengths = np.array([5, 9, 8])
-    ids, packing = padded_ids(lengths), Packing.of(lengths, CPU)
+    ids, packing = padded_ids(np.array(lengths)), Packing.of(np.array(lengths), CPU)
+    assert [group.mask is not None for group in packing.groups] == padded
     other = ids.clone()
-    other[1, :9] = 77
+    other[1, : lengths[1]] = 77
     with torch.no_grad():
         first, second = (packing.restored(packed(**packing.inputs(one)).last_hidden_state) for one in (ids, other))
-    assert torch.equal(first[[0, 2]], second[[0, 2]])
+    others = [row for row in range(len(lengths)) if row != 1]
+    assert torch.equal(first[others], second[others])
     assert not torch.equal(first[1], second[1])
 
 

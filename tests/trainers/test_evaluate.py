@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.trainers.conftest import STILL_EXECUTIONS
 from tests.trainers.stages import measurements, plan_stages, predictions, run_here
 from trainers.assembly import assemble
-from trainers.data.tokenise import chosen_rows, load_tokenizer
-from trainers.evaluate import evaluate
+from trainers.data.tokenise import TokenisedSet, chosen_rows, load_tokenizer
+from trainers.encoder import Vocabulary
+from trainers.evaluate import evaluate, outputs
+from trainers.model import Batch
 from trainers.ranks import Ranks, connect
+from trainers.run import not_above_chance
+from trainers.scores import Score
 from trainers.stage import Execution
 from trainers.store import Store
 from trainers.tasks import TASKS
@@ -138,3 +146,39 @@ def test_languages_scored_together_are_scored_as_each_alone(mirror, encoder_fold
         assert found.scores == alone.scores
         assert found.examples.drop("score").equals(alone.examples.drop("score"))
     parts.engine.close()
+
+
+@given(st.lists(st.integers(3, 90), min_size=1, max_size=40), st.integers(1, 6))
+def test_ranks_share_the_batches_and_all_go_through_equally_many_forward_passes(lengths, world_size):
+    """Under ZeRO-3 a forward pass needs every rank; what is summed over ranks must be there once."""
+    examples = TokenisedSet.from_lists(
+        [[5] * length for length in lengths], [(0,)] * len(lengths), [*range(len(lengths))]
+    )
+    vocabulary = Vocabulary(None, 6)
+    found, passes = [], []
+    for rank in range(world_size):
+        inferred: list[Batch] = []
+        engine = SimpleNamespace(
+            ranks=Ranks(rank, world_size),
+            execution=Execution(micro_batch_tokens=64),
+            device=torch.device("cpu"),
+            infer=lambda batch, task, layers, inferred=inferred: inferred.append(batch),
+        )
+        found += [place for places, *_ in outputs(engine, examples, vocabulary) for place in places.tolist()]
+        passes.append(len(inferred))
+    assert sorted(found) == [*range(len(lengths))]
+    assert len(set(passes)) == 1
+
+
+def test_a_training_has_diverged_where_no_task_is_above_its_majority_class():
+    def score(task, metric, value, chance, measure="development"):
+        return Score(measure, task, "en", metric, value, 24, chance)
+
+    at_chance, below = score("mnli", "accuracy", 0.4, 0.4), score("panx", "f1", 0.0, 0.2)
+    assert not_above_chance([at_chance]) == "development accuracy 0.400 is not above the majority class's 0.400"
+    assert "; " in not_above_chance([at_chance, below]), "each task is told"
+    # Neither another metric nor another set makes up for it.
+    others = score("panx", "accuracy", 0.9, 0.2), score("mnli", "accuracy", 0.9, 0.4, "zero_shot")
+    assert not_above_chance([at_chance, below, *others])
+    assert not_above_chance([at_chance, score("panx", "f1", 0.3, 0.2)]) is None, "of several tasks one has learned"
+    assert not_above_chance([]) is None, "language modelling is not scored"

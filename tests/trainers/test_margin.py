@@ -142,8 +142,10 @@ def test_equal_margins_are_taken_in_the_order_of_the_sentences():
 
 def test_ratio_margin_demotes_a_sentence_that_is_near_to_all():
     """The hub of the other side has the largest cosine, and loses to the sentence that is near to one alone."""
-    source = np.array([[1, 0.9, 0], [1, -0.9, 0], [1, 0, 0.9]], np.float32)
+    source = np.array([[1, 0.8, 0], [1, -0.8, 0], [1, 0, 0.8]], np.float32)
     target = np.array([[1, 0, 0], [0.2, 1, 0], [0.2, -1, 0], [0.2, 0, 1]], np.float32)
+    cosines = source @ (target / np.linalg.norm(target, axis=1, keepdims=True)).T  # of a row, up to its length
+    assert cosines.argmax(1).tolist() == [0, 0, 0]
     assert {("de-0", "en-1"), ("de-1", "en-2"), ("de-2", "en-3")} == {pair for pair, _ in mine(source, target)}
 
 

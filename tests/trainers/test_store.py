@@ -346,6 +346,34 @@ def test_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    """Or a machine that loses power leaves the new name with nothing in it."""
+    happened = []
+    real = {name: getattr(os, name) for name in ("fsync", "replace")}
+    for name in real:
+        monkeypatch.setattr(os, name, lambda *about, name=name: (happened.append(name), real[name](*about)))
+    write_json(tmp_path / "result.json", {})
+    assert happened == ["fsync", "replace"]
+
+
+def test_when_the_result_is_written_all_that_belongs_to_it_is_there(store, stage, mirror, monkeypatch):
+    """A stage is done if its result exists: whoever sees that reads the rest, whatever happens to its process now."""
+    entry, seen = store.entry(stage.key), []
+
+    def write(path: Path, value: dict) -> None:
+        if path.name == "result.json":
+            assert entry.events("ended")[-1]["outcome"] == value["outcome"]
+            assert list(entry.checkpoints.glob("step-*")), "they are needed until the stage is done"
+            seen.extend(sorted(one.name for one in entry.folder.iterdir()))
+        write_json(path, value)
+
+    monkeypatch.setattr("trainers.run.write_json", write)
+    run_here(stage, store, mirror, execution=Execution(checkpoint_every_s=0))
+    expected = {"encoder", "heads.safetensors", "predictions", "provenance.json", "stage.json"}
+    assert expected <= set(seen)
+    assert entry.done
+
+
 def test_events_that_cannot_be_written_are_told(entry, monkeypatch):
     log = EventLog(entry)
     log._file.close()
