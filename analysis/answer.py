@@ -38,7 +38,7 @@ def _retained(study: Study, head: str) -> str:
             f"{FEWEST_SEEDS} seeds."
         )
     others = sum(different_task(trend, head) for trend in study.trends) - len(own)
-    left_out = f"; {others} more have none at some of these scales" if others else ""
+    left_out = f"; {others} more not defined at some of these scales" if others else ""
     trainings = len({trend.smallest.training for trend in own})
     probed = f" and their {len(own)} probed tasks" if len(own) > trainings else ""
     words = verdict(

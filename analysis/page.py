@@ -21,8 +21,8 @@ SMALL_GROUP = 8
 """… at least so many on average."""
 TITLE = {"anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": "#5b6670", "offset": 12}
 START = """
-const draw = async figure => {
-  if (figure.dataset.drawn) return;
+const draw = figure => figure.drawing ??= drawn(figure);
+const drawn = async figure => {
   figure.dataset.drawn = "yes";
   const spec = JSON.parse(figure.querySelector("script").textContent);
   const [menus, plot] = figure.querySelectorAll("div");
