@@ -23,6 +23,7 @@ from analysis.vegalite import (
     LIT,
     SHAPES,
     Rows,
+    Spec,
     View,
     best_known,
     colour_of_name,
@@ -78,7 +79,7 @@ def gain_heat_map(study: Study) -> View | None:
         "color": shade,
         "opacity": {"condition": {"test": "datum.sure", "value": 1}, "value": 0.55},
     }
-    layers = [
+    layers: list[Spec] = [
         {"mark": "rect", "encoding": {"x": x, "y": y, "color": fill, "tooltip": tooltip(names)}},
         {"mark": {"type": "text", "fontSize": 11}, "encoding": {"x": x, "y": y, **text}},
     ]
@@ -104,6 +105,7 @@ def gain_heat_map(study: Study) -> View | None:
 
 def gain_by_language(study: Study) -> View | None:
     """G(l) of one intermediate, one panel a target; languages sorted by what the encoder was pretrained on."""
+    targets = axes_of(study)[1]
     rows: Rows = [
         {
             "k": f"{cell.arm.intermediate} → {cell.target}",
@@ -114,7 +116,7 @@ def gain_by_language(study: Study) -> View | None:
             "sure": gain.p_holm < SIGNIFICANT,
             **interval(gain.gain),
         }
-        for cell in sorted(study.cells, key=lambda cell: axes_of(study)[1].index(cell.target))
+        for cell in sorted(study.cells, key=lambda cell: targets.index(cell.target))
         for gain in cell.gains
     ]
     if not rows:
@@ -126,7 +128,7 @@ def gain_by_language(study: Study) -> View | None:
     x = field("v", "gain in zero-shot score", axis={"tickCount": 5})
     names = {"g": "language", "scale": "scale", "v": "gain", "l": "low", "u": "high", "gib": "GiB of CC-100"}
     filled = {"condition": {"test": "datum.sure", "value": 1}, "value": 0.1}
-    layers = [
+    layers: list[Spec] = [
         rule("x", 0),
         {
             "mark": {"type": "rule"},
@@ -183,7 +185,7 @@ def retrieval_by_layer(study: Study) -> View | None:
     dashes = {"domain": [False, True], "range": [[1, 0], [4, 3]]}
     dash = {"strokeDash": {"field": "n", "type": "nominal", "scale": dashes, "legend": None}}
     names = {"i": "intermediate", "y": "layer", "v": "score", "l": "low", "u": "high", "d": "change by it"}
-    layers = [
+    layers: list[Spec] = [
         {
             "params": [LIT],
             "mark": {"type": "line"},
@@ -242,7 +244,7 @@ def cost_against_gain(study: Study) -> View | None:
     shape = {"shape": {"field": "i", "type": "nominal", "title": "intermediate", "scale": shapes}} if told_apart else {}
     names = {"i": "intermediate", "scale": "scale", "c": unit, "v": "gain", "l": "low", "u": "high"}
     colour = colour_of_scale(study)
-    layers = [
+    layers: list[Spec] = [
         rule("y", 0),
         {
             "mark": {"type": "rule", "opacity": 0.5},

@@ -16,6 +16,7 @@ from analysis.vegalite import (
     DIGITS,
     LIT,
     Rows,
+    Spec,
     View,
     best_known,
     colour_of_name,
@@ -61,7 +62,7 @@ def retention_over_steps(study: Study) -> View | None:
     y = field("v", "retention R(τ)", scale={"domain": limits, "nice": False}, axis={"tickCount": 6})
     names = tooltip({"scale": "scale", "s": "step", "v": "R(τ)", "l": "low", "u": "high"})
     colour = colour_of_scale(study)
-    layers = [
+    layers: list[Spec] = [
         rule("y", 0),
         rule("y", 1),
         {
@@ -133,7 +134,7 @@ def retention_over_scale(study: Study) -> View | None:
     y = field("v", "final retention R(T)", scale={"domain": limits, "nice": False}, axis={"tickCount": 6})
     shown = {"i": "intermediate", "scale": "scale", "v": "R(T)", "l": "low", "u": "high", "f": "LayerNorm"}
     common = {"x": x, "color": colour_of_name(rows), "detail": {"field": "i"}}
-    layers = [
+    layers: list[Spec] = [
         rule("y", 0),
         rule("y", 1),
         {"params": [LIT], "mark": {"type": "line", "clip": True}, "encoding": {**common, "y": y, **lit(0.6)}},

@@ -147,6 +147,7 @@ def colour_of_name(rows: Rows) -> Spec:
     """One colour an intermediate, black for none; of more than OKABE_ITO has, twenty that are told apart less well."""
     names = sorted({row["i"] for row in rows} - {NONE})
     *colours, black = OKABE_ITO
+    used: Spec
     if len(names) <= len(colours):
         used = {"range": [*[black] * any(row["i"] == NONE for row in rows), *colours[: len(names)]]}
     else:
