@@ -28,8 +28,8 @@ COLUMNS = 122
 WINDOW = "1000,1600"
 MARGIN = 24
 COLOURS = 256
-REPORT = {"report": "h2, h2 ~ *", "report-retention": "body > :not(#retention)"}
-"""What of the page is hidden in each picture (CSS)."""
+HIDDEN = "#retention ~ *"
+"""What of the report is not in its picture (CSS): all below the answer and the first figure."""
 DRAW = "<script>figures.forEach(figure => figure.offsetParent && draw(figure))</script>"
 """At once: a headless browser may take its photograph before the page has noticed what is seen of it."""
 CLUSTER = """\
@@ -58,9 +58,11 @@ def main(store: Path, folder: Path = CHECKOUT / "docs" / "figures") -> None:
         terminal(here, folder / "status.svg", "status", "some.yaml")
         terminal(here, folder / "cluster.svg", "plan", str(SWEEPS / "scale.yaml"), "--cluster", "cluster.yaml")
         changed(here / "whole.yaml")
-        retain(here, "report", "whole.yaml", "--out", "report", "--figures", "False")
-        for name, hidden in REPORT.items():
-            browser(here / "report" / "report.html", hidden, folder / f"{name}.png")
+        retain(here, "report", "whole.yaml", "--out", "report", "--figures", "True")
+        browser(here / "report" / "report.html", HIDDEN, folder / "report.png")
+        if (curves := here / "report" / "figures" / "retention.png").exists():
+            with Image.open(curves) as image:
+                save(image, folder / "sandbox-retention.png")
 
 
 def changed(file: Path, **fields: Any) -> None:
@@ -114,7 +116,12 @@ def browser(page: Path, hidden: str, picture: Path) -> None:
     empty = Image.new("RGB", whole.size, whole.getpixel((0, 0)))
     left, top, right, bottom = ImageChops.difference(whole, empty).getbbox() or (0, 0, *whole.size)
     within = max(0, left - MARGIN), max(0, top - MARGIN), min(whole.width, right + MARGIN), bottom + MARGIN
-    whole.crop(within).quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
+    save(whole.crop(within), picture)
+
+
+def save(image: Image.Image, picture: Path) -> None:
+    """In few colours: the pictures are part of the repository."""
+    image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
