@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from launch.plan import Plan, make_plan
-from launch.sweep import Sweep
+from launch.sweep import EXAMPLES_FOR_HALF_WIDTH, PROBE_HALF_WIDTH, Sweep, half_width
 from trainers.data.mirror import Mirror
-from trainers.data.published_rows import subsets
+from trainers.data.published_rows import expected_rows, subsets
 from trainers.data.stagedata import Needed, needed_files
 from trainers.data.tokenise import Lengths, rows
 from trainers.scales import Scale, has_language_model_head, locate
 from trainers.stage import Evaluation, Probe, Recipe
 from trainers.tasks import TASKS, Files, Task, family, mining
 from trainers.tasks.intermediates import MLM
+from trainers.tasks.languages import ENGLISH
 from trainers.tasks.mining import GOLD_COLUMNS
 from trainers.tasks.span import question_budget
 
@@ -52,6 +53,7 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     notes = list(plan.notes) if plan else []
     if plan is not None and sweep.mirror is not None:  # the sandbox's is a world of its own
         notes += subsets(mirror, _needed(plan))
+    notes += wide_probes(plan, mirror) if plan else []
     if len(sweep.seeds) < SEEDS_FOR_STATISTICS:
         notes.append(f"{len(sweep.seeds)} seed(s): intervals over seeds need {SEEDS_FOR_STATISTICS} or more")
     if "none" not in sweep.intermediates:
@@ -82,6 +84,22 @@ def encoder_problems(scale: Scale) -> list[str]:
     if not any(scale.folder.glob("*.safetensors")):
         problems.append(f"scales: {scale.folder} has no *.safetensors; weights are never unpickled, convert them")
     return problems
+
+
+def wide_probes(plan: Plan, mirror: Mirror) -> list[str]:
+    """Probes whose English examples alone may leave A(τ) a wider interval than the rule says."""
+    found = {}
+    for stage in plan.stages:
+        for probe in stage.probes:
+            files = TASKS[probe.task].development
+            assert files is not None, "an intermediate task has a development set"
+            rows = min(probe.examples, expected_rows(mirror, files, ENGLISH) or probe.examples)
+            if half_width(rows) > PROBE_HALF_WIDTH:
+                found[probe.task] = (
+                    f"probe of {probe.task}: {rows} English examples may leave A(τ) an interval of "
+                    f"± {half_width(rows):.3f}; {EXAMPLES_FOR_HALF_WIDTH} leave ± {PROBE_HALF_WIDTH} at the most"
+                )
+    return list(found.values())
 
 
 def language_model_problems(plan: Plan) -> Iterator[str]:

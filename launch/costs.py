@@ -38,6 +38,8 @@ class Prediction:
     """What the finished stages taught about time."""
     memory: Calibration = field(default_factory=Calibration)
     """What they taught about memory."""
+    probe_share: float = 0.0
+    """Of the operations of the unfinished stages, those of their probes."""
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -77,13 +79,17 @@ def predict(
         if stage.kind == "intermediate"
     )
     steps = {key: work.steps for key, work in works.items()}
-    return Prediction(intervals, disk, steps, clock, learn_memory(plan, store, speed.device))
+    left = [works[key] for key in intervals]
+    flops = sum(work.training_flops + work.forward_flops for work in left)
+    probe_share = sum(work.probe_flops for work in left) / flops if flops else 0.0
+    memory = learn_memory(plan, store, speed.device)
+    return Prediction(intervals, disk, steps, clock, memory, probe_share)
 
 
 def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
     """Tokens and parameters of one stage."""
     shape = plan.scales[stage.scale.name].shape
-    training = forward = steps = 0
+    training = probing = forward = steps = 0
 
     def rows(files: Files | None, language: str, limit: int | None) -> int:
         count = expected_rows(mirror, files, language) if files else 0
@@ -115,7 +121,7 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
         probings = steps.bit_length() * stage.probings_per_doubling + 2 if stage.kind == "target" else 2
         for probe in stage.probes:
             elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English
-            forward += int(
+            probing += int(
                 probings * (probe.examples + probe.refit_examples + elsewhere) * tokens(probe.task, probe.max_length)
             )
     for evaluation in stage.evaluate:
@@ -129,7 +135,8 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
         layers=shape.layers,
         hidden=shape.hidden,
         training_tokens=training,
-        forward_tokens=forward,
+        forward_tokens=forward + probing,
+        probe_tokens=probing,
         steps=steps,
         sequence_tokens=max(lengths, default=0),
     )

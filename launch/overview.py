@@ -52,6 +52,8 @@ def show(
     low, total, high = (sum(stage[place] for stage in prediction.intervals_s.values()) for place in range(3))
     between = f", {duration(low)} to {duration(high)}" if total else ""
     console.print(f"time   {duration(total)} on one {on}{between} ({_learned_time(prediction.clock)})", soft_wrap=True)
+    if prediction.probe_share:
+        console.print(f"probes {prediction.probe_share:.0%} of the operations")
     console.print(f"disk   {bytes_of(prediction.disk_bytes)} for the intermediates' encoders")
     if search := plan.sweep.search:
         axes = " × ".join(f"{axis} {', '.join(map(str, values))}" for axis, values in search.items())

@@ -54,12 +54,8 @@ class Parts:
             overflow=recipe.overflow,
         )
 
-    def _probe(self, task: str, among: int) -> Probe:
-        """
-        Args:
-            among: how many tasks share the examples.
-        """
-        recipe, sizes = self.recipe("intermediate", task), self.sweep.probe.of(task, among)
+    def _probe(self, task: str) -> Probe:
+        recipe, sizes = self.recipe("intermediate", task), self.sweep.probe.of(task)
         other = TASKS[task].multilingual
         languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
         return Probe(

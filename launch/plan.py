@@ -117,11 +117,6 @@ class _Planner:
     def _add_arm(self, scale: Scale, intermediate: Intermediate, seed: int) -> None:
         name = intermediate.name
         parent = self._add(self._intermediate(scale, intermediate, seed)) if intermediate.tasks else None
-        if parent is not None and len(parent.probes) > 1:
-            self.notes.append(
-                f"{name} is {len(parent.probes)} tasks, which share the examples of its probes: each has fewer, and "
-                "so wider intervals, than in an arm of its own"
-            )
         for training_task, targets in self.trained_targets.items():
             if training_task in intermediate.tasks:
                 self.notes.append(
@@ -154,7 +149,7 @@ class _Planner:
         train = [parts.training("intermediate", task, languages) for task, languages in intermediate.tasks.items()]
         if intermediate.mlm:
             train.append(parts.training("intermediate", MLM, parts.text_languages))
-        probes = tuple(parts.probe(task, len(intermediate.probed)) for task in intermediate.probed)
+        probes = tuple(parts.probe(task) for task in intermediate.probed)
         return self._stage("intermediate", scale, intermediate.name, seed, None, tuple(train), (), probes)
 
     def _target(

@@ -34,15 +34,27 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
 
 
-FEWEST_PROBED = 8
-"""A task that shares its probes with others keeps so many examples, if it has so many: of fewer nothing can be told."""
+PROBE_HALF_WIDTH = 0.04
+"""Half of the 95 % interval of A(τ) that English examples alone may leave, whatever the score."""
+
+
+def half_width(examples: int) -> float:
+    """Half of the 95 % interval of a mean score in [0, 1] over so many examples, at its widest: at a score of ½."""
+    return 1.96 * 0.5 / math.sqrt(examples)
+
+
+EXAMPLES_FOR_HALF_WIDTH = math.ceil((1.96 * 0.5 / PROBE_HALF_WIDTH) ** 2)
 
 
 class ProbeSizes(Frozen):
-    """On how much retention is measured; the same examples for every scale and seed."""
+    """On how much retention is measured; the same examples for every scale and seed.
 
-    examples: int = Field(default=500, gt=0)
-    """English development examples of the intermediate task."""
+    The rule is precision, not cost: a curve of intervals that say nothing is not worth its time.  What probing costs,
+    `retain plan` tells before and each stage's last line afterwards.
+    """
+
+    examples: int = Field(default=EXAMPLES_FOR_HALF_WIDTH, gt=0)
+    """English development examples of the intermediate task; so many leave A(τ) ± 0.04 at the most."""
     examples_other: int = Field(default=100, ge=0)
     """The same for each other language; 0 probes in English only."""
     refit_examples: int = Field(default=500, gt=1)
@@ -50,17 +62,12 @@ class ProbeSizes(Frozen):
 
 
 class ProbeSettings(ProbeSizes):
-    """Sizes of all probes, and of those that differ.
-
-    Of an intermediate of n tasks each gets 1/n of its sizes, so that probing it costs what probing one of them does.
-    The price is precision: each task's intervals are √n times as wide.  Its refit head sees fewer examples, too, so
-    that P compares with P(0) and P_base of the same arm, and not with another arm's P.
-    """
+    """Sizes of all probes, and of those that differ; of an intermediate of several tasks each has its own."""
 
     per_doubling: int = Field(default=1, gt=0, le=16)
     """Probings of a target training from one step to twice that step: 1 is at steps 0, 1, 2, 4, 8 … T."""
     by_task: dict[str, ProbeSizes] = Field(default_factory=dict)
-    """Sizes for one intermediate task: a question with its document costs as much as several sentence pairs."""
+    """Sizes for one intermediate task."""
 
     @field_validator("by_task")
     @classmethod
@@ -70,11 +77,9 @@ class ProbeSettings(ProbeSizes):
         )
         return sizes
 
-    def of(self, task: str, among: int = 1) -> ProbeSizes:
-        """The sizes that hold for one intermediate task, probed together with `among` - 1 others."""
-        own = self.by_task.get(task, self)
-        sizes = {name: getattr(own, name) for name in ProbeSizes.model_fields}
-        return ProbeSizes(**{name: min(size, max(FEWEST_PROBED, -(-size // among))) for name, size in sizes.items()})
+    def of(self, task: str) -> ProbeSizes:
+        """The sizes that hold for one intermediate task."""
+        return self.by_task.get(task, self)
 
 
 class EvaluationSettings(Frozen):

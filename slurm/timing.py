@@ -41,6 +41,8 @@ class Work:
     training_tokens: int
     forward_tokens: int
     """Tokens read without a backward pass: probes and evaluation."""
+    probe_tokens: int = 0
+    """Those of them that probes read."""
     steps: int = 0
     """Optimizer steps."""
     sequence_tokens: float = 0.0
@@ -49,7 +51,7 @@ class Work:
     def __post_init__(self) -> None:
         if min(self.parameters, self.body_parameters, self.layers, self.hidden) <= 0:
             raise ValueError(f"a stage's parameters, layers and hidden must be above 0: {self}")
-        if min(self.training_tokens, self.forward_tokens, self.steps, self.sequence_tokens) < 0:
+        if min(self.training_tokens, self.forward_tokens, self.probe_tokens, self.steps, self.sequence_tokens) < 0:
             raise ValueError(f"a stage's tokens and steps cannot be below 0: {self}")
 
     @property
@@ -60,6 +62,10 @@ class Work:
     def forward_flops(self) -> float:
         """Of probes and evaluation."""
         return self.forward_tokens * self._flops_per_token / 3
+
+    @property
+    def probe_flops(self) -> float:
+        return self.probe_tokens * self._flops_per_token / 3
 
     @property
     def _flops_per_token(self) -> float:

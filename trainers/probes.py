@@ -39,7 +39,7 @@ def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
 def all_language_steps(total_steps: int, per_doubling: int = 1) -> set[int]:
     """Every other probed step, and the last: there all languages are probed, elsewhere English alone.
 
-    A short training could not afford more: probing is to cost at most a tenth of a stage.
+    Languages are many, and their mean moves with English's curve; half of its points show where they part.
     """
     return {*probe_steps(total_steps, per_doubling)[::2], total_steps}
 

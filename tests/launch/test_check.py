@@ -14,7 +14,7 @@ import pytest
 
 from launch.check import check
 from launch.plan import mirror_of
-from launch.sweep import load_sweep
+from launch.sweep import EXAMPLES_FOR_HALF_WIDTH, PROBE_HALF_WIDTH, half_width, load_sweep
 from trainers.data.mirror import Mirror
 from trainers.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
@@ -37,6 +37,22 @@ def rewrite(path: Path, change) -> None:
 
 def test_the_sandbox_has_no_problems(sweep_file):
     assert problems(sweep_file(targets=["xnli", "pawsx", "xquad", "tatoeba"], intermediates=["mnli", "squad"])) == ""
+
+
+def test_a_probe_of_few_examples_is_told_with_the_interval_that_it_leaves(sweep_file):
+    def notes(**probe) -> list[str]:
+        sweep = load_sweep(sweep_file(intermediates=["mnli", "hellaswag"], probe=probe))
+        return [note for note in check(sweep, mirror_of(sweep)).notes if note.startswith("probe of")]
+
+    assert EXAMPLES_FOR_HALF_WIDTH == 601
+    assert half_width(601) <= PROBE_HALF_WIDTH < half_width(600)
+    # The sandbox has 640 development examples of MNLI, but 300 of HellaSwag.
+    [hellaswag] = notes()
+    assert hellaswag.startswith("probe of hellaswag: 300 English examples may leave A(τ) an interval of ± 0.057; 601 ")
+    assert [note.split(" may ")[0] for note in notes(examples=100)] == [
+        "probe of mnli: 100 English examples",
+        "probe of hellaswag: 100 English examples",
+    ]
 
 
 def test_a_missing_mirror_is_named(sweep_file):

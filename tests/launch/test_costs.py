@@ -72,6 +72,22 @@ def test_nothing_finished_is_a_guess_with_a_wide_interval(planned):
     assert "memory" not in shown(planned)
 
 
+def test_what_probing_costs_is_told_before_it_is_spent(sweep_file):
+    def share(**changes) -> float:
+        sweep = load_sweep(sweep_file(targets=["pawsx"], **changes))
+        return predict(make_plan(sweep), Store(sweep.store), mirror_of(sweep)).probe_share
+
+    few = {"examples": 12, "examples_other": 6, "refit_examples": 12}
+    assert share(intermediates=["none"]) == 0
+    assert 0 < share(probe=few) < share(probe=few | {"examples": 600}) < 1
+    sweep = load_sweep(sweep_file(probe=few))
+    plan, store = make_plan(sweep), Store(sweep.store)
+    console = Console(file=io.StringIO(), width=120)
+    prediction = replace(predict(plan, store, mirror_of(sweep)), probe_share=0.314)
+    show(plan, store, prediction, console, every_stage=False)
+    assert "probes 31% of the operations" in console.file.getvalue()
+
+
 def test_finished_stages_correct_the_time_and_their_error_is_shown(planned):
     keys = keys_of(planned[0])
     before = predict(*planned).seconds

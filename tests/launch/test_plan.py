@@ -103,15 +103,15 @@ def test_targets_are_probed_as_often_as_the_sweep_says_and_intermediates_stay_th
     assert "per_doubling" not in json.dumps([stage.identity for stage in once.stages])
 
 
-def test_tasks_of_one_intermediate_share_the_sizes_of_its_probes():
+def test_each_task_of_an_intermediate_is_probed_on_as_many_examples_as_it_is_alone():
     probe = {"by_task": {"squad": {"examples": 300, "examples_other": 5, "refit_examples": 9}}}
     single, several = (
         {one.task: one for one in make_plan(grid(intermediates=(name,), probe=probe)).stages[0].probes}
         for name in ("mnli", "mnli+squad+ccg")
     )
-    assert (single["mnli"].examples, single["mnli"].examples_other, single["mnli"].refit_examples) == (500, 100, 500)
+    assert several["mnli"] == single["mnli"]
     sizes = {task: (one.examples, one.examples_other, one.refit_examples) for task, one in several.items()}
-    assert sizes == {"mnli": (167, 34, 167), "ccg": (167, 34, 167), "squad": (100, 5, 8)}
+    assert sizes == {"mnli": (601, 100, 500), "ccg": (601, 100, 500), "squad": (300, 5, 9)}
 
 
 def test_text_of_a_named_language_is_text_and_no_translation():

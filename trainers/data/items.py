@@ -17,6 +17,10 @@ from trainers.data.grammar import Clause, Noun, compound, question, segments, st
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = range(3)
 FRONTS = (None, None, "time", "place")
+PLAIN_SHARE = 0.8
+"""Of inference pairs, those that are not told apart by their content alone."""
+REPLYING_SHARE = 0.4
+"""Of plain premises that tell or deny a fact, those that begin with yes or no."""
 
 
 class Utterance(NamedTuple):
@@ -24,6 +28,9 @@ class Utterance(NamedTuple):
 
     clause: Clause
     front: str | None
+    reply: int | None = None
+    """Told as the answer to somebody, which begins with yes, maybe or no (a label): "Maybe, Eva slept."; of a single
+    sentence only."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class SpanItem:
     def texts(self, language: str) -> tuple[str, str, str, int]:
         """Context, question, answer and the answer's first character in the context."""
         gap = "" if language == "zh" else " "
-        sentences = [statement(clause, language, front) for clause, front in self.context]
+        sentences = [statement(*arguments(said, language)) for said in self.context]
         answer, start = sentences[self.about].answer(ANSWER_SLOTS.get(self.asked, self.asked))
         start += sum(len(sentence.text) + len(gap) for sentence in sentences[: self.about])
         context = gap.join(sentence.text for sentence in sentences)
@@ -60,7 +67,7 @@ class SpanItem:
         """Context without the fact that is asked about, and the question."""
         gap = "" if language == "zh" else " "
         others = [said for number, said in enumerate(self.context) if number != self.about]
-        context = gap.join(statement(clause, language, front).text for clause, front in others)
+        context = gap.join(statement(*arguments(said, language)).text for said in others)
         return context, question(self.question, self.asked, language)
 
 
@@ -70,7 +77,11 @@ ANSWER_SLOTS = {"colour": "thing.colour", "number": "thing.number"}
 def speak(utterances: Sequence[Utterance], language: str) -> str:
     """One clause as a statement, two as a compound sentence."""
     if len(utterances) == 1:
-        return statement(*arguments(utterances[0], language)).text
+        [said] = utterances
+        if said.reply is None:
+            return statement(*arguments(said, language)).text
+        told = lexicon.GAP[language].join(text for text, _ in segments(*arguments(said, language)))
+        return f"{lexicon.REPLIES[language][said.reply]}{lexicon.COMMA[language]}{told}{lexicon.END[language]}"
     first, second = (segments(*arguments(utterance, language)) for utterance in utterances)
     return compound(first, second, language)
 
@@ -143,6 +154,23 @@ def _hypothesis(random: Random, names: Sequence[str]) -> Clause:
 
 
 def inference(random: Random, label: int, names: Sequence[str] = world.TRAINING_NAMES) -> Pair:
+    """Four pairs of five are plain: the premise tells the fact and more, or that it may be, or denies it, some of them
+    as replies.  The others are told apart by their content alone, which small encoders hardly learn."""
+    if random.random() >= PLAIN_SHARE:
+        return inference_by_content(random, label, names)
+    hypothesis = world.sample_clause(random, names, name_share=0.6, modifier_share=0.5)
+    less = (wider(hypothesis, random) if random.random() < 0.5 else None) or hypothesis
+    premise = {ENTAILMENT: world.enriched(hypothesis, random), NEUTRAL: world.enriched(hypothesis, random),
+               CONTRADICTION: replace(less, negated=True)}[label]  # fmt: skip
+    word = label if label == NEUTRAL or random.random() < REPLYING_SHARE else None
+    said = Utterance(premise, random.choice(FRONTS), word)
+    return Pair((said,), (Utterance(hypothesis, random.choice(FRONTS)),), label)
+
+
+def inference_by_content(random: Random, label: int, names: Sequence[str] = world.TRAINING_NAMES) -> Pair:
+    """Premise and hypothesis share most words; what follows depends on which differ, on negations and on general words.
+
+    Both may be negated; the hypothesis is drawn without regard to the label."""
     hypothesis = Utterance(_hypothesis(random, names), random.choice(FRONTS))
     premise = hypothesis
     while speak([premise], "en") == speak([hypothesis], "en"):
@@ -245,11 +273,11 @@ ASKED = ("agent", "agent", "thing", "thing", "place", "time", "number", "colour"
 
 
 def span(random: Random) -> SpanItem:
-    """A context of 3 or 4 facts about different agents, and a question that only one of them answers."""
+    """A context of 2 or 3 facts about different agents, and a question that only one of them answers."""
     asked = random.choice(ASKED)
     while True:
         clauses: list[Clause] = []
-        while len(clauses) < random.choice((3, 4)):
+        while len(clauses) < random.choice((2, 3)):
             clause = world.sample_clause(random, name_share=0.75, frames=("thing",) * 3 + world.FRAMES)
             same_verb = clauses and clauses[0].thing and clause.thing and random.random() < 0.4
             if same_verb and lexicon.VERBS[clause.verb].kind == lexicon.VERBS[clauses[0].verb].kind:

@@ -1,8 +1,11 @@
 """The text that the sandbox's encoders are pre-trained on, and the tokeniser learnt from it.
 
-Half of the documents are translations side by side (translation language modelling, Conneau & Lample 2019, section
-3.3), a quarter is monolingual, a quarter is code-switched.  They tell facts of the same world as the tasks, drawn with
-another seed, with no labels and no answers; a short sentence can by chance occur in both.
+Of a hundred documents 40 are translations side by side (translation language modelling, Conneau & Lample 2019, section
+3.3), 25 are dialogues in which somebody agrees, doubts or denies, 15 are questions with their answers and the text that
+gives them, 10 are code-switched and 10 are monolingual.  They tell facts of the same world as the tasks, drawn with
+another seed.  Replies and answers are words like others, masked as rarely: from them an encoder can learn what follows
+from what, as large ones do from the discourse markers of real text (Nie et al. 2019), so that the tasks, whose labels
+and spans it never sees, are learnt in few steps.  A short sentence can by chance occur in both.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from random import Random
@@ -20,9 +23,9 @@ from transformers import PreTrainedTokenizerFast
 
 from trainers.data import items, world
 from trainers.data.grammar import Segment, join, question, segments
-from trainers.data.lexicon import CONNECTIVE, END, GAP, LANGUAGES, QUESTION_WORDS
+from trainers.data.lexicon import CONNECTIVE, END, GAP, LANGUAGES, QUESTION_WORDS, REPLIES
 
-VOCABULARY = 2200
+VOCABULARY = 1500
 MAX_TOKENS = 128
 NAMES = world.TRAINING_NAMES + world.HELD_OUT_NAMES
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # XLM-R's ids 0 to 3; <mask> comes last
@@ -106,6 +109,14 @@ def _monolingual(random: Random, switched: bool) -> Document:
     return (first,)
 
 
+def _telling(random: Random) -> Document:
+    return _monolingual(random, switched=False)
+
+
+def _code_switching(random: Random) -> Document:
+    return _monolingual(random, switched=True)
+
+
 def _translation(random: Random) -> Document:
     """The same text in two languages: one or two facts, or a question."""
     first, second = random.sample(LANGUAGES, 2)
@@ -116,12 +127,38 @@ def _translation(random: Random) -> Document:
     return _passage(utterances, first, compound), _passage(utterances, second, compound)
 
 
+def _dialogue(random: Random) -> Document:
+    """Somebody tells a fact; another, half the time in another language, agrees, doubts or denies: "No, Eva slept."."""
+    label = random.randrange(len(REPLIES["en"]))
+    pair = items.inference_by_content(random, label, NAMES)
+    language = random.choice(LANGUAGES)
+    replying = random.choice(LANGUAGES) if random.random() < 0.5 else language
+    return items.speak(pair.first, language), items.speak([pair.second[0]._replace(reply=label)], replying)
+
+
+def _answered(random: Random) -> Document:
+    """A question with its answer, and the text that gives it: half the time in another language."""
+    item = items.span(random)
+    language = random.choice(LANGUAGES)
+    asking = random.choice(LANGUAGES) if random.random() < 0.5 else language
+    context, *_ = item.texts(language)
+    _, question_text, answer, _ = item.texts(asking)
+    return f"{question_text}{GAP[asking]}{answer[0].upper()}{answer[1:]}{END[asking]}", context
+
+
+_KINDS: dict[Callable[[Random], Document], int] = {
+    _translation: 40, _dialogue: 25, _answered: 15, _code_switching: 10, _telling: 10
+}  # fmt: skip
+"""Kinds of documents, and how many there are of each in a hundred."""
+
+
 def documents(seed: int) -> Iterator[Document]:
-    """Endless pre-training text: half translations, a quarter monolingual, a quarter code-switched."""
+    """Endless pre-training text of all kinds."""
     random = Random(f"{seed}/pretraining")
+    kinds, weights = list(_KINDS), list(_KINDS.values())
     while True:
-        yield _translation(random)
-        yield _monolingual(random, switched=random.random() < 0.5)
+        [kind] = random.choices(kinds, weights)
+        yield kind(random)
 
 
 # --- tokeniser -------------------------------------------------------------------------------------------------------
@@ -135,6 +172,7 @@ def _tokeniser_text(seed: int, count: int) -> Iterator[str]:
         for language in LANGUAGES:
             words = [*segments(*items.arguments(utterance, language)), (END[language], "end")]
             yield _held_apart(join(words, GAP[language] or WORD_BREAK, "").text)
+            yield (GAP[language] or WORD_BREAK).join(REPLIES[language])
             if not GAP[language]:
                 yield WORD_BREAK.join(CONNECTIVE[language])
                 yield WORD_BREAK.join([*QUESTION_WORDS[language].values(), "的", "是", "什么", "颜色", "的", "？"])

@@ -24,9 +24,9 @@ def inference_files(seed: int) -> Files:
         return draws.take(split, count, make, lambda pair: pair.texts("en")[:1])
 
     glue = {
-        "train": take("train", 4000),
-        "validation_matched": take("validation_matched", 500),
-        "validation_mismatched": take("validation_mismatched", 500, world.HELD_OUT_NAMES),
+        "train": take("train", 3000),
+        "validation_matched": take("validation_matched", 640),
+        "validation_mismatched": take("validation_mismatched", 300, world.HELD_OUT_NAMES),
     }
     for split, pairs in glue.items():
         yield "mnli", f"nyu-mll/glue/mnli/{split}", _inference_rows(pairs, "en")
@@ -63,7 +63,7 @@ def more_inference_files(seed: int) -> Files:
         return items.inference(random, number % len(NLI_LABELS))
 
     def adversarial(random: Random, number: int) -> items.Pair:
-        pair = simple(random, number)
+        pair = items.inference_by_content(random, number % len(NLI_LABELS))
         other = world.sample_clause(random, world.HELD_OUT_NAMES, name_share=1.0)
         said = (*pair.first, items.Utterance(other, None))
         return items.Pair(said if random.random() < 0.5 else said[::-1], pair.second, pair.label)
@@ -76,13 +76,13 @@ def more_inference_files(seed: int) -> Files:
             for first, second in [pair.texts("en")]
         ]
 
-    train = rows("snli/train", 1500, simple)
+    train = rows("snli/train", 1000, simple)
     for row in train[::100]:
         row["label"] = NO_GOLD_LABEL
     yield "snli", "stanfordnlp/snli/plain_text/train", train
     yield "snli", "stanfordnlp/snli/plain_text/validation", rows("snli/validation", 200, simple)
     for number in (1, 2, 3):
-        for split, count in (("train", 600), ("dev", 120), ("test", 120)):
+        for split, count in (("train", 400), ("dev", 120), ("test", 120)):
             name = f"{split}_r{number}"
             found = rows(name, count, adversarial)
             uids = [{"uid": f"{name}-{index}", "reason": ""} for index in range(len(found))]
@@ -92,7 +92,7 @@ def more_inference_files(seed: int) -> Files:
 def question_pair_files(seed: int) -> Files:
     """QQP: two questions about one transfer."""
     draws = Draws(seed, "qqp")
-    for split, count in (("train", 2000), ("validation", 300)):
+    for split, count in (("train", 1500), ("validation", 300)):
         pairs = draws.take(split, count, lambda random, number: question_pair(random, number % 2), lambda p: p[:2])
         yield (
             "qqp",
@@ -107,7 +107,7 @@ def question_pair_files(seed: int) -> Files:
 def paraphrase_files(seed: int) -> Files:
     """PAWS-X: training pairs in English, the others in all languages."""
     draws = Draws(seed, "paws-x")
-    splits = (("train", 3000, ("en",)), ("validation", 250, LANGUAGES), ("test", 300, LANGUAGES))
+    splits = (("train", 2000, ("en",)), ("validation", 250, LANGUAGES), ("test", 300, LANGUAGES))
     for split, count, languages in splits:
         pairs = draws.take(
             split, count, lambda random, number: items.paraphrase(random, number % 2), lambda pair: pair.texts("en")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -18,7 +19,7 @@ def span_files(seed: int) -> Files:
     take = partial(
         Draws(seed, "squad").take, make=lambda random, _: items.span(random), keys=lambda item: item.texts("en")[:1]
     )
-    for split, count in (("train", 3000), ("validation", 400)):
+    for split, count in (("train", 2000), ("validation", 640)):
         rows = [_span_row(item, "en") | {"title": f"Sandbox_{split}"} for item in take(split, count)]
         yield "squad", f"rajpurkar/squad/plain_text/{split}", rows
     xquad = take("xquad", 250)
@@ -34,7 +35,7 @@ def more_span_files(seed: int) -> Files:
         make=lambda random, _: items.span(random),
         keys=lambda item: item.texts("en")[:1],
     )
-    for split, count in (("train", 2000), ("validation", 300)):
+    for split, count in (("train", 1500), ("validation", 300)):
         rows = [
             _span_row(item, "en", answerable=number % 3 > 0) | {"title": f"Sandbox_{split}"}
             for number, item in enumerate(take(f"squad_v2/{split}", count))
@@ -69,50 +70,43 @@ def _span_row(item: items.SpanItem, language: str, answerable: bool = True) -> R
 
 def choice_files(seed: int) -> Files:
     """HellaSwag, Cosmos QA and CommonsenseQA."""
-    for split, count in (("train", 2000), ("validation", 300)):
-        yield "hellaswag", f"Rowan/hellaswag/default/{split}", _continuations(seed, split, count)
-        yield "cosmos_qa", f"allenai/cosmos_qa/default/{split}", _comprehension(seed, split, count)
-        yield "commonsense_qa", f"tau/commonsense_qa/default/{split}", _common_sense(seed, split, count // 2)
+    yield from _choices(seed, "hellaswag", "Rowan/hellaswag", 1200, multiple_choice.continuation, _continuation)
+    yield from _choices(seed, "cosmos_qa", "allenai/cosmos_qa", 1200, multiple_choice.comprehension, _comprehension)
+    yield from _choices(seed, "commonsense_qa", "tau/commonsense_qa", 600, multiple_choice.common_sense, _common_sense)
 
 
-def _drawn(seed: int, data_set: str, split: str, count: int, make) -> list[multiple_choice.Question]:
-    """Questions of which the two splits share none: the validation split's are drawn after the training split's."""
+def _choices(
+    seed: int,
+    data_set: str,
+    path: str,
+    count: int,
+    make: Callable[[Random], multiple_choice.Question],
+    row: Callable[[str, int, multiple_choice.Question], Row],
+) -> Files:
+    """`count` questions for training and a quarter of that for development; the splits share none."""
     draws = Draws(seed, data_set)
-    found: list[multiple_choice.Question] = []
-    for drawn, size in (("train", 2000), ("validation", 300)):
-        wanted = count if drawn == split else size
-
-        def question(random: Random, _: int) -> multiple_choice.Question:
-            return make(random)
-
-        found = draws.take(drawn, wanted, question, lambda one: [f"{one.prompt} {sorted(one.choices)}"])
-        if drawn == split:
-            break
-    return found
+    for split, size in (("train", count), ("validation", count // 4)):
+        questions = draws.take(
+            split, size, lambda random, _: make(random), lambda one: [f"{one.prompt} {sorted(one.choices)}"]
+        )
+        rows = [row(split, number, question) for number, question in enumerate(questions)]
+        yield data_set, f"{path}/default/{split}", rows
 
 
-def _continuations(seed: int, split: str, count: int) -> list[Row]:
-    rows = []
-    for number, one in enumerate(_drawn(seed, "hellaswag", split, count, multiple_choice.continuation)):
-        rows.append(
-            {"ind": number, "activity_label": "Sandbox", "ctx_a": one.prompt, "ctx_b": one.begun,
-             "ctx": f"{one.prompt} {one.begun}", "endings": list(one.choices), "source_id": f"sandbox~{number}",
-             "split": split[:3], "split_type": "indomain", "label": str(one.right)}
-        )  # fmt: skip
-    return rows
+def _continuation(split: str, number: int, one: multiple_choice.Question) -> Row:
+    return {
+        "ind": number, "activity_label": "Sandbox", "ctx_a": one.prompt, "ctx_b": one.begun,
+        "ctx": f"{one.prompt} {one.begun}", "endings": list(one.choices), "source_id": f"sandbox~{number}",
+        "split": split[:3], "split_type": "indomain", "label": str(one.right),
+    }  # fmt: skip
 
 
-def _comprehension(seed: int, split: str, count: int) -> list[Row]:
-    return [
-        {"id": f"{split}-{number}", "context": one.prompt, "question": one.begun, "label": one.right}
-        | {f"answer{place}": choice for place, choice in enumerate(one.choices)}
-        for number, one in enumerate(_drawn(seed, "cosmos_qa", split, count, multiple_choice.comprehension))
-    ]
+def _comprehension(split: str, number: int, one: multiple_choice.Question) -> Row:
+    answers = {f"answer{place}": choice for place, choice in enumerate(one.choices)}
+    return {"id": f"{split}-{number}", "context": one.prompt, "question": one.begun, "label": one.right, **answers}
 
 
-def _common_sense(seed: int, split: str, count: int) -> list[Row]:
-    return [
-        {"id": f"{split}-{number}", "question": one.prompt, "question_concept": one.begun,
-         "choices": {"label": list("ABCDE"), "text": list(one.choices)}, "answerKey": "ABCDE"[one.right]}
-        for number, one in enumerate(_drawn(seed, "commonsense_qa", split, count, multiple_choice.common_sense))
-    ]  # fmt: skip
+def _common_sense(split: str, number: int, one: multiple_choice.Question) -> Row:
+    choices = {"label": list("ABCDE"), "text": list(one.choices)}
+    return {"id": f"{split}-{number}", "question": one.prompt, "question_concept": one.begun, "choices": choices,
+            "answerKey": "ABCDE"[one.right]}  # fmt: skip

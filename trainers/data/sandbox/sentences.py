@@ -87,12 +87,12 @@ def tagging_files(seed: int) -> Files:
 
         return draws.take(split, count, make, lambda said: [items.speak([said], "en")])
 
-    for split, count in (("train", 2000), ("validation", 300)):
+    for split, count in (("train", 1200), ("validation", 300)):
         words = [tagged.words(said, "en") for said in take(f"ccg/{split}", count)]
         yield "ccg", f"ccgbank/default/{split}", [
             {"tokens": [word.text for word in sentence], "tags": tagged.supertags(sentence)} for sentence in words
         ]  # fmt: skip
-    for split, count, languages in (("train", 2000, ("en",)), ("validation", 300, ("en",)), ("test", 200, LANGUAGES)):
+    for split, count, languages in (("train", 1200, ("en",)), ("validation", 300, ("en",)), ("test", 200, LANGUAGES)):
         for_pos, for_names = take(f"udpos/{split}", count), take(f"panx/{split}", count)
         for language in languages:
             yield "udpos", f"google/xtreme/udpos.{ENGLISH_NAMES[language]}/{split}", [
