@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests import warm
+from tests.quick import only_quick
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -29,6 +30,16 @@ settings.load_profile("retain")
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and what tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip whatever imports torch or starts a process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    distributes = getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
+    if config.option.quick and not distributes:
+        only_quick()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
