@@ -1,5 +1,6 @@
 # make demo     set everything up, run the main job on the embedded sandbox, draw its report
 # make test     set everything up, run all tests
+# make quick    the tests that need neither torch nor a process, in less than a minute
 # make lint     formatting, lint and types
 # make docs     the documentation as a site, in site/
 # make clean    remove the virtual environment and caches; results in runs/ stay
@@ -15,7 +16,7 @@ NEEDED_GB := 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
 SWEEP := launch/sweeps/sandbox.yaml
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test quick lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -29,6 +30,9 @@ test: $(READY)
 	  --dist=loadfile --no-loadscope-reorder || failed=$$?; \
 	$(BIN)/python -m pytest tests/cluster || failed=$$?; \
 	exit $$failed
+
+quick: $(READY)
+	@$(BIN)/python -m pytest --quick -m "not slow" -n logical --maxprocesses=4 --dist=loadfile
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .

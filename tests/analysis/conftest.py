@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,10 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(shared: Callable[..., Path]) -> Built:
     """The whole study, and what analysis makes of it."""
-    root = tmp_path_factory.mktemp("store")
-    keys = fakes.write_study(root)
-    return Built(root, keys, fakes.study_of(root))
+    root = shared("study", fakes.write_study)
+    return Built(root, [stage.key for stage in fakes.stages()], fakes.study_of(root))
 
 
 @pytest.fixture(scope="session")

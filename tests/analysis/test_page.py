@@ -24,6 +24,12 @@ def page(built, tmp_path_factory):
     return fakes.report(built.root, built.keys, out, "fake sweep", figures=False, resamples=100)
 
 
+@pytest.fixture(scope="module")
+def dom(page):
+    """The page as a browser has drawn it, before anybody did anything to it."""
+    return opened(page)
+
+
 def specs(text: str) -> dict[str, dict]:
     found = re.findall(r'<figure class="view" id="([\w-]+)">.*?<script type="application/json">(.*?)</script>', text)
     return {name: json.loads(spec) for name, spec in found}
@@ -35,16 +41,15 @@ def figure(dom: str, name: str) -> str:
 
 
 @needs_chromium
-def test_every_figure_is_drawn_without_a_network_or_an_error(page):
-    dom = opened(page)
+def test_every_figure_is_drawn_without_a_network_or_an_error(dom):
     for name in NAMES:
         assert figure(dom, name).count("<path") > 10, name
 
 
 @needs_chromium
-def test_a_menu_filters_the_figure(page):
+def test_a_menu_filters_the_figure(page, dom):
     """English gains are all alike; the difference of two scales' is 0 in another language, too."""
-    before = figure(opened(page), "gain-heat-map")
+    before = figure(dom, "gain-heat-map")
     assert "+10.0" in before
     assert "+5.0" not in before
     choose = """
@@ -58,9 +63,9 @@ def test_a_menu_filters_the_figure(page):
 
 
 @needs_chromium
-def test_a_gain_has_the_same_colour_on_the_page_as_in_the_files(page):
+def test_a_gain_has_the_same_colour_on_the_page_as_in_the_files(dom):
     """All English gains are +10, the largest there is: purple, and not orange."""
-    cells = re.findall(r'aria-label="[^"]*points: 10[^"]*"[^>]*fill="rgb\((\d+), (\d+), (\d+)\)"', opened(page))
+    cells = re.findall(r'aria-label="[^"]*points: 10[^"]*"[^>]*fill="rgb\((\d+), (\d+), (\d+)\)"', dom)
     assert len(cells) == 6
     red, _, blue, _ = colormaps[COLOURS](1.0)
     assert blue > red
@@ -68,7 +73,7 @@ def test_a_gain_has_the_same_colour_on_the_page_as_in_the_files(page):
 
 
 @needs_chromium
-def test_a_name_of_the_legend_shows_its_own_line_alone(page):
+def test_a_name_of_the_legend_shows_its_own_line_alone(page, dom):
     click = """
       for (const name of ['retention-by-scale', 'retrieval']) {
         const names = [...document.querySelectorAll(`#${name} .role-legend-label text`)];
@@ -77,9 +82,9 @@ def test_a_name_of_the_legend_shows_its_own_line_alone(page):
         entry.previousElementSibling.firstElementChild.dispatchEvent(new MouseEvent('click', {bubbles: true}));
       }
     """
-    before, after = opened(page), opened(page, click)
+    after = opened(page, click)
     for name in ("retention-by-scale", "retrieval"):
-        assert 'opacity="0.07"' not in figure(before, name)
+        assert 'opacity="0.07"' not in figure(dom, name)
         assert 'opacity="0.07"' in figure(after, name)
 
 

@@ -72,12 +72,16 @@ class Ran:
 
 
 @pytest.fixture(scope="session")
-def ran(shared, sandbox) -> Ran:
+def ran(shared, sandbox, tmp_path_factory) -> Ran:
     """An intermediate, two targets and two retrievals that were tracked offline and learned something; not to be
     changed."""
     enough = {"max_examples": 20, "development_examples": 200}
     settings = {"overrides": {}, "evaluation": enough, "tracking": {"mode": "offline"}}
-    return Ran.of(shared("ran", lambda folder: Ran.here(folder, sandbox, **settings)) / "sweep.yaml")
+    made = shared("ran", lambda folder: Ran.here(folder, sandbox, **settings))
+    mine = shutil.copytree(made, tmp_path_factory.mktemp("ran") / "ran")  # commands leave their marks in a store
+    file = mine / "sweep.yaml"
+    file.write_text(file.read_text().replace(str(made), str(mine)))
+    return Ran.of(file)
 
 
 @pytest.fixture
