@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-HEAVY = ("torch", "transformers", "deepspeed", "wandb", "datasets", "accelerate")
+HEAVY = ("torch", "transformers", "deepspeed", "wandb", "accelerate")
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 """What Python tells of a process that is about to be started."""
 

@@ -31,7 +31,7 @@ def both(*words: str, **settings) -> list[subprocess.CompletedProcess[str]]:
     """What the warm and the real Python made of the same words."""
     settings = {"input": "what is read\n", **settings}
     return [
-        subprocess.run([python, *words], capture_output=True, text=True, timeout=120, **settings)
+        subprocess.run([python, *words], capture_output=True, text=True, timeout=480, **settings)
         for python in (sys.executable, warm.REAL)
     ]
 

@@ -28,9 +28,9 @@ REAL = sys.executable
 """The interpreter of the tests, which this module is imported by before they replace it."""
 CHECKOUT = str(Path(__file__).parents[1])
 MODULES = (
-    *("torch", "deepspeed", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet", "wandb"),
+    *("torch", "deepspeed", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet", "wandb.cli.cli", "submitit"),
     *("transformers.models.xlm_roberta.modeling_xlm_roberta", "transformers.models.auto.modeling_auto"),
-    *("transformers.models.xlm_roberta_xl.modeling_xlm_roberta_xl", "transformers.models.auto.tokenization_auto"),
+    *("transformers.models.xlm_roberta_xl.modeling_xlm_roberta_xl", "transformers.models.auto.tokenization_auto", "transformers.trainer"),
     *("trainers.run", "launch.cli", "launch.job", "launch.agent", "launch.trial", "analysis.report"),
 )
 """What the server imports, with all that they import."""
@@ -205,7 +205,6 @@ def _keep(connection: socket.socket) -> None:
         os._exit(1)
     words, environment, folder, umask, ignored, numbers, program = marshal.loads(message)
     (caller,) = struct.unpack("i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4))
-    Path("/proc/self/comm").write_text(f"for {caller}")  # `family` reads it
     for limit in ("NOFILE", "NPROC", "CORE", "FSIZE", "AS", "DATA", "STACK", "MEMLOCK"):
         which = getattr(resource, f"RLIMIT_{limit}")
         resource.setrlimit(which, resource.prlimit(caller, which))
@@ -223,6 +222,7 @@ def _keep(connection: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(environment)
         return _end_early(_do, words, program)
+    Path("/proc/self/comm").write_text(f"for {caller}")  # `family` reads it
     for file in files:
         os.close(file)
     poll = select.poll()
