@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """`shared(name, fill)`: a folder that `fill(folder)` fills once for all of pytest's processes; not to be changed."""
+    """`shared(name, fill)`: a folder that `fill(folder)` fills once for all of pytest's processes; none changes it."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 

@@ -1,4 +1,4 @@
-"""`pytest --quick`: what imports torch, or starts a process, is skipped at that very moment; the rest is for whoever edits.
+"""`pytest --quick`: what imports torch, or starts a process, is skipped at that very moment; the rest is soon run.
 
 Nothing is listed and nothing is marked, so no list can be out of date.
 """
@@ -11,15 +11,17 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 HEAVY = ("torch", "transformers", "deepspeed", "wandb", "accelerate")
+PROCESSES = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_fork")
+"""What multiprocessing imports when it is about to start one."""
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
-"""What Python tells of a process that is about to be started."""
+"""What Python tells of a process that is about to be started otherwise."""
 
 
 class Refused:
-    """Finds no heavy module, as the first to be asked."""
+    """Is asked for every module before anything else is."""
 
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        if name.partition(".")[0] in HEAVY:
+        if name.partition(".")[0] in HEAVY or name in PROCESSES:
             pytest.skip(f"imports {name}", allow_module_level=True)
         return None
 

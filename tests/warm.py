@@ -28,9 +28,10 @@ REAL = sys.executable
 """The interpreter of the tests, which this module is imported by before they replace it."""
 CHECKOUT = str(Path(__file__).parents[1])
 MODULES = (
-    *("torch", "deepspeed", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet", "wandb.cli.cli", "submitit"),
+    *("torch", "deepspeed", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet", "submitit"),
     *("transformers.models.xlm_roberta.modeling_xlm_roberta", "transformers.models.auto.modeling_auto"),
-    *("transformers.models.xlm_roberta_xl.modeling_xlm_roberta_xl", "transformers.models.auto.tokenization_auto", "transformers.trainer"),
+    *("transformers.models.xlm_roberta_xl.modeling_xlm_roberta_xl", "transformers.models.auto.tokenization_auto"),
+    *("transformers.trainer", "wandb.cli.cli"),
     *("trainers.run", "launch.cli", "launch.job", "launch.agent", "launch.trial", "analysis.report"),
 )
 """What the server imports, with all that they import."""
@@ -194,7 +195,6 @@ def serve(folder: str, owner: int) -> None:
 
 def _keep(connection: socket.socket) -> None:
     """Fork the worker and see to it; returns in the worker only."""
-    import resource
     import select
     import struct
 
@@ -205,10 +205,7 @@ def _keep(connection: socket.socket) -> None:
         os._exit(1)
     words, environment, folder, umask, ignored, numbers, program = marshal.loads(message)
     (caller,) = struct.unpack("i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4))
-    for limit in ("NOFILE", "NPROC", "CORE", "FSIZE", "AS", "DATA", "STACK", "MEMLOCK"):
-        which = getattr(resource, f"RLIMIT_{limit}")
-        resource.setrlimit(which, resource.prlimit(caller, which))
-    os.sched_setaffinity(0, os.sched_getaffinity(caller))
+    _share_limits(caller)
     _enter_namespaces(caller)
     worker = os.fork()
     if worker == 0:
@@ -243,6 +240,19 @@ def _keep(connection: socket.socket) -> None:
         if not number:
             poll.unregister(connection)
         os.kill(worker, number[0] if number else signal.SIGKILL)
+
+
+def _share_limits(caller: int) -> None:
+    """Those of the caller, and its cores."""
+    import resource
+
+    try:
+        for limit in ("NOFILE", "NPROC", "CORE", "FSIZE", "AS", "DATA", "STACK", "MEMLOCK"):
+            which = getattr(resource, f"RLIMIT_{limit}")
+            resource.setrlimit(which, resource.prlimit(caller, which))
+        os.sched_setaffinity(0, os.sched_getaffinity(caller))
+    except ProcessLookupError:
+        os._exit(1)  # it was killed before it began
 
 
 def _enter_namespaces(caller: int) -> None:

@@ -24,8 +24,8 @@ from launch.trial import note
 from launch.trials import AgentsFolder, arms
 from launch.wandb_agent import ask, between, follow, is_over
 from tests.launch.conftest import Ran
-from tests.warm import family
 from tests.wandb_server import WandbServer
+from tests.warm import family
 from trainers import claims
 from trainers.store import Store
 
