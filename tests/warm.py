@@ -46,14 +46,18 @@ FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signa
 def make(folder: Path) -> None:
     """Write the program; its server lives no longer than the tests' first process, whoever starts it."""
     (folder / "environment").write_bytes(marshal.dumps(_read_at_import(dict(os.environ))))
-    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     program = folder / "python"
     program.write_text(
         f"#!{REAL} -IS\n"
         f"import sys\nsys.path.insert(0, {CHECKOUT + '/tests'!r})\n"
-        f"import warm\nwarm.call({str(folder)!r}, {REAL!r}, {owner})\n"
+        f"import warm\nwarm.call({str(folder)!r}, {REAL!r}, {owner()})\n"
     )
     program.chmod(0o755)
+
+
+def owner() -> int:
+    """The number of the tests' first process."""
+    return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 
 
 # -- the caller -----------------------------------------------------------------------------------------------
@@ -64,13 +68,18 @@ def call(folder: str, real: str, owner: int) -> None:
     words, environment = sys.argv[1:], dict(os.environ)
     if _is_cold(words, environment, folder):
         os.execv(real, [real, *words])
+    hand_over(folder, words, real, owner, os.path.join(folder, "python"))
+
+
+def hand_over(folder: str, words: list[str], real: str, owner: int, program: str) -> None:
+    """Have a worker, whose `sys.executable` is `program`, do what words say, and end as it ends."""
     umask = os.umask(0)
     os.umask(umask)
     ignored = [int(number) for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN]
     files = [int(name) for name in os.listdir("/proc/self/fd")]
     files = [number for number in files if os.path.exists(f"/proc/self/fd/{number}")]  # not what listed them
     with _connected(folder, real, owner) as connection:
-        request = (words, environment, os.getcwd(), umask, ignored, files, os.path.join(folder, "python"))
+        request = (words, dict(os.environ), os.getcwd(), umask, ignored, files, program)
         socket.send_fds(connection, [marshal.dumps(request)], files)
         for number in set(FORWARDED) - set(ignored):
             signal.signal(number, lambda number, _: connection.send(bytes([number])))
@@ -309,9 +318,13 @@ def _end_early(work: Callable[..., None], *given: Any) -> None:
 def _do(words: list[str], program: str) -> None:
     """What the real Python does with these words."""
     import multiprocessing
+    import random
     import runpy
+    import tempfile
     import types
 
+    random.seed()
+    tempfile.tempdir = None  # $TMPDIR may be another
     sys.orig_argv = [program, *words]
     sys.executable = program
     multiprocessing.set_executable(program)
