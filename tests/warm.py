@@ -35,8 +35,8 @@ MODULES = (
     *("trainers.run", "launch.cli", "launch.job", "launch.agent", "launch.trial", "analysis.report"),
 )
 """What the server imports, with all that they import."""
-READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "TORCH", "DS_", "LD_", "LC_", "LANG", "MPL", "POLARS_")
-"""Variables that begin so are read while modules are imported."""
+READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "LD_", "LC_", "LANG", "MPL")
+"""Variables that begin so are read while modules are imported, and tests may set them."""
 HARMLESS = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads that hold no lock when a process is forked from the server."""
 NAMESPACES = ("pid", "net", "uts", "ipc", "mnt")
