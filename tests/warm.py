@@ -188,18 +188,30 @@ def serve(folder: str, owner: int) -> None:
     assert not others, f"a process with threads cannot be forked from: {others}"
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave no zombies
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(ending := os.pidfd_open(owner), select.POLLIN)
-    while not any(ready == ending for ready, _ in poll.poll()):
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            os.close(ending)
-            return _keep(connection)
-        connection.close()
-    os._exit(0)
+    while True:
+        ready = {file for file, _ in poll.poll(1000)}
+        _reap_keepers()
+        if ending in ready:
+            os._exit(0)
+        if listener.fileno() in ready:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                os.close(ending)
+                return _keep(connection)
+            connection.close()
+
+
+def _reap_keepers() -> None:
+    """And so count what their workers used as the server's own."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def _keep(connection: socket.socket) -> None:
@@ -207,7 +219,6 @@ def _keep(connection: socket.socket) -> None:
     import select
     import struct
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     message, files, _, _ = socket.recv_fds(connection, 1 << 20, 250)
     if not message:
