@@ -46,8 +46,13 @@ def retain(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("isolated", [True, False], ids=["namespaces", "no-namespaces"])
-def test_a_second_cluster_comes_up_beside_the_first_and_leaves_nothing(running_cluster, short_folder, isolated):
+def test_a_second_cluster_comes_up_beside_the_first_and_leaves_nothing(
+    running_cluster, short_folder, isolated, monkeypatch, tmp_path
+):
     mounts = Path("/proc/mounts").read_text()
+    table_of_another = tmp_path / "#sql-temptable-1-1-1.MAI"  # MariaDB removes such at its start
+    table_of_another.touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with DevCluster(short_folder / "second") as second:
         second.up(nodes=2, gpus=1, isolated=isolated)
         daemons = [daemon.process() for daemon in second.daemons]
@@ -59,6 +64,7 @@ def test_a_second_cluster_comes_up_beside_the_first_and_leaves_nothing(running_c
         assert running_cluster.run("squeue", "--noheader") == ""
     assert processes(second) == []
     assert listeners(second) == []
+    assert table_of_another.exists()
     assert Path("/proc/mounts").read_text() == mounts
     assert not second.is_up
     second.down()
