@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from slurm.devcluster import DevCluster
 from slurm.devcluster.packages import install_command, missing_packages
+from tests import warm
 from tests.cluster.jobs import wait_until
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take longest comes first, and something short after each: a process of pytest-xdist is given its next
+    test while it runs one, and that must wait, whoever is idle."""
+
+    def longest_s(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return marker.args[0] if marker else 0.0
+
+    if all(item.path.parent == Path(__file__).parent for item in items):
+        items.sort(key=longest_s, reverse=True)
+        items[:] = list(chain.from_iterable(zip(items, reversed(items), strict=True)))[: len(items)]
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +50,25 @@ def running_cluster(short_folder) -> Iterator[DevCluster]:
         yield cluster.up()
 
 
+@pytest.fixture(scope="session")
+def warm_ranks(shared) -> dict[str, str]:
+    """The environment in which ranks start warm; see `hook/sitecustomize.py`."""
+    folder = shared("warm", warm.make)
+    # The server is started here, or the first rank would start it on its node, to end with it.
+    subprocess.Popen([folder / "python", "-c", "pass"])
+    return {
+        "RETAIN_WARM": f"{folder}:{warm.owner()}",
+        "PYTHONPATH": os.pathsep.join((warm.CHECKOUT, str(Path(__file__).with_name("hook")))),
+    }
+
+
 @pytest.fixture
-def cluster(running_cluster, monkeypatch) -> Iterator[DevCluster]:
-    """The cluster, idle and whole; SLURM's commands and submitit find it.  What a test breaks is mended after it."""
-    for name, value in running_cluster.env.items():
+def cluster(running_cluster, warm_ranks, cold, monkeypatch) -> Iterator[DevCluster]:
+    """The cluster, idle and whole; SLURM's commands and submitit find it.  What a test breaks is mended after it.
+
+    Jobs are sent with the real Python, in whose command line and children SLURM and tests find what they look for.
+    """
+    for name, value in (running_cluster.env | warm_ranks).items():
         monkeypatch.setenv(name, value)
     yield running_cluster
     mend(running_cluster)
@@ -57,22 +89,12 @@ def mend(cluster: DevCluster) -> None:
     assert not cluster.run("squeue", "--noheader")
 
 
-@pytest.fixture(scope="session")
-def mirror(short_folder) -> Path:
-    """The sandbox's data sets."""
-    from trainers.data.sandbox import write_mirror
-
-    folder = short_folder / "mirror"
-    write_mirror(folder)
-    return folder
-
-
 @pytest.fixture
-def sweep(cluster, mirror, tmp_path):
+def sweep(cluster, sandbox, tmp_path):
     """Writes a small sweep, some fields changed, and its profile."""
     from tests.cluster.sweeps import SmallSweep
 
     def write(profile=None, **changes):
-        return SmallSweep.write(tmp_path, mirror, profile, **changes)
+        return SmallSweep.write(tmp_path, sandbox, profile, **changes)
 
     return write

@@ -11,7 +11,7 @@ from slurm.devcluster import DevCluster
 
 T = TypeVar("T")
 TIMEOUT_S = 90.0
-POLL_S = 0.1
+POLL_S = 0.2
 PASSING = {"", "PENDING", "RUNNING", "REQUEUED", "COMPLETING", "SUSPENDED", "RESIZING"}
 
 

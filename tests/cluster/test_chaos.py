@@ -146,10 +146,10 @@ class Chaos:
         return True
 
 
-def test_a_sweep_survives_whatever_happens_to_the_cluster(cluster, sweep, mirror, tmp_path):
+def test_a_sweep_survives_whatever_happens_to_the_cluster(cluster, sweep, sandbox, tmp_path):
     seed = int(os.environ.get("RETAIN_CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     print(f"RETAIN_CHAOS_SEED={seed}")
-    undisturbed = SmallSweep.write(tmp_path / "undisturbed", mirror, **SWEEP)
+    undisturbed = SmallSweep.write(tmp_path / "undisturbed", sandbox, **SWEEP)
     local = retain("run", undisturbed.file, timeout_s=1200)
     assert local.returncode == 0, local.stderr
     one = sweep({"partition": "scavenge"}, **SWEEP)

@@ -10,6 +10,8 @@ Where submitit 1.5.4 alone would go wrong:
 
 from __future__ import annotations
 
+import pickle
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,9 @@ from tests.cluster.sweeps import CODE, SmallSweep, outcome
 from tests.cluster.test_submission import retain
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-LONG = {"intermediates": ["mnli"], "targets": ["tatoeba"], "overrides": {"*": {"max_steps": 120}}}
+LONG: dict[str, Any] = {"intermediates": ["mnli"], "targets": ["tatoeba"], "overrides": {"*": {"max_steps": 120}}}
+LONG_ON_TWO = {**LONG, "overrides": {"*": {"max_steps": 70}}}
+"""Steps of two ranks take longer."""
 FIRST = "· mnli ·"
 """Label of the stage that trains, and leaves weights; what waits for it only shows that it still waits."""
 
@@ -37,18 +41,20 @@ def across_nodes(zero_stage: int) -> dict:
     return {"scales": {"sandbox-s": {"nodes": 2, "ranks_per_node": 1, "zero_stage": zero_stage}}}
 
 
-@pytest.fixture(scope="session")
-def undisturbed(running_cluster, mirror, tmp_path_factory):
+@pytest.fixture
+def undisturbed(cluster, shared, sandbox):
     """What the long sweep leaves when nothing happens to it, by ZeRO stage (None: one rank)."""
-    found: dict[int | None, Any] = {}
 
     def of(zero_stage: int | None) -> Any:
-        if zero_stage not in found:
-            profile = {} if zero_stage is None else across_nodes(zero_stage)
-            one = SmallSweep.write(tmp_path_factory.mktemp("undisturbed"), mirror, profile, **LONG)
+        def fill(folder: Path) -> None:
+            if zero_stage is None:
+                one = SmallSweep.write(folder, sandbox, **LONG)
+            else:
+                one = SmallSweep.write(folder, sandbox, across_nodes(zero_stage), **LONG_ON_TWO)
             one.submit()
-            found[zero_stage] = first_of(one)
-        return found[zero_stage]
+            (folder / "left").write_bytes(pickle.dumps(first_of(one)))
+
+        return pickle.loads((shared(f"undisturbed-{zero_stage}", fill) / "left").read_bytes())
 
     return of
 
@@ -70,7 +76,7 @@ def assert_nothing_happened(sweep: SmallSweep, expected: Any) -> None:
 @pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_two_nodes_save_together_when_told_to_and_resume_bit_for_bit(cluster, sweep, undisturbed, zero_stage):
     expected = undisturbed(zero_stage)
-    one = sweep({**across_nodes(zero_stage), "time_limit_min": 10}, **LONG)
+    one = sweep({**across_nodes(zero_stage), "time_limit_min": 10}, **LONG_ON_TWO)
     one.submit()
     one.wait_for_step(FIRST, 30)
     cluster.run("scancel", "--signal=USR2", one.job_of(FIRST))
@@ -83,7 +89,7 @@ def test_two_nodes_save_together_when_told_to_and_resume_bit_for_bit(cluster, sw
 
 def test_a_stage_stopped_on_two_ranks_goes_on_at_one(cluster, sweep, undisturbed):
     expected, _, _, _ = undisturbed(2)
-    two = sweep(across_nodes(2), **LONG)
+    two = sweep(across_nodes(2), **LONG_ON_TWO)
     two.submit()
     two.wait_for_step(FIRST, 30)
     cluster.run("scancel", two.job_of(FIRST))
@@ -206,8 +212,9 @@ def test_a_job_preempted_for_good_is_not_waited_for(cluster, sweep):
     assert one.submit().stages == 2
 
 
-def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, mirror):
-    one = sweep(**LONG)
+def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, sandbox, tmp_path):
+    mirror = shutil.copytree(sandbox, tmp_path / "mirror")
+    one = sweep(mirror=str(mirror), **LONG)
     submitter = one.submitter
     damaged = next(mirror.rglob("mnli/train*.parquet"))
     whole = damaged.read_bytes()

@@ -102,12 +102,11 @@ def test_pruning_keeps_what_an_unfinished_stage_needs(cluster, sweep):
     assert one.store.entry(stage.key).encoder.is_dir()
 
 
-def test_a_whole_sweep_in_one_allocation_gives_the_same_numbers(cluster, sweep, mirror, tmp_path, monkeypatch):
+def test_a_whole_sweep_in_one_allocation_gives_the_same_numbers(cluster, sweep, sandbox, tmp_path, monkeypatch):
     """On two nodes with two tasks each; told of the end once, it saves, requeues itself and goes on."""
-    expected = SmallSweep.write(tmp_path / "local", mirror)
+    expected = SmallSweep.write(tmp_path / "local", sandbox)
     assert retain("run", expected.file).returncode == 0
     one = sweep()
-    monkeypatch.setenv("PYTHONPATH", str(CODE))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     asked = ["--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1", "--time=60"]
     script = str(CODE / "slurm" / "sweep.sbatch")

@@ -16,13 +16,13 @@ from slurm.client import SlurmError, queue
 from slurm.executor import ArrayExecutor
 from slurm.profile import ProfileError
 from tests.cluster.jobs import wait_until
-from tests.cluster.sweeps import CODE, SmallSweep, outcome
+from tests.cluster.sweeps import SmallSweep, outcome
 
 pytestmark = pytest.mark.slow
 
 
 def retain(*words: object, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(CODE), "COLUMNS": "200", **variables}
+    environment = {**os.environ, "COLUMNS": "200", **variables}
     command = [sys.executable, "-m", "launch.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout_s)
 
@@ -49,9 +49,9 @@ def full(cluster):
 
 
 @pytest.mark.timeout(900)
-def test_a_sweep_over_the_cluster_gives_the_numbers_of_the_local_door(sweep, mirror, tmp_path):
-    changes = {"intermediates": ["none", "mnli", "squad"], "seeds": [1, 2]}
-    there, here = sweep(**changes), SmallSweep.write(tmp_path / "here", mirror, **changes)
+def test_a_sweep_over_the_cluster_gives_the_numbers_of_the_local_door(sweep, sandbox, tmp_path):
+    changes = {"intermediates": ["none", "squad"], "seeds": [1, 2]}
+    there, here = sweep(**changes), SmallSweep.write(tmp_path / "here", sandbox, **changes)
     done = there.submit()
     assert (done.stages, done.left) == (len(there.plan.stages), 0)
     states = there.wait(600)
@@ -122,18 +122,17 @@ def test_an_sbatch_that_times_out_without_a_job_is_told_and_sent_the_next_time(s
 def test_two_submitters_at_once_send_each_stage_once(sweep, full):
     one = sweep()
     words = [sys.executable, "-m", "launch.cli", "submit", str(one.file), "--cluster", str(cluster_file(one))]
-    environment = {**os.environ, "PYTHONPATH": str(CODE)}
-    both = [subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sorted(stages_in_queue(one)) == sorted(stage.key for stage in one.plan.stages)
 
 
-def test_two_sweeps_of_one_store_share_what_both_need(sweep, full, mirror, tmp_path):
+def test_two_sweeps_of_one_store_share_what_both_need(sweep, full, sandbox, tmp_path):
     one = sweep()
     one.submit()
     other = SmallSweep.write(
-        tmp_path / "other", mirror, name="other", store=str(one.store.root), targets=["xnli", "pawsx"]
+        tmp_path / "other", sandbox, name="other", store=str(one.store.root), targets=["xnli", "pawsx"]
     )
     shared = {stage.key for stage in one.plan.stages} & {stage.key for stage in other.plan.stages}
     done = other.submit()
