@@ -24,6 +24,8 @@ from tests.cluster.jobs import wait_until
 from trainers.store import Store
 
 CODE = Path(__file__).parents[2]
+UNDER_TEST = Snapshot(CODE, None, False)
+"""What jobs run: the tree under test itself, not a copy of it."""
 SMALL: dict[str, Any] = {
     "name": "small",
     "scales": ["sandbox-s"],
@@ -83,8 +85,7 @@ class SmallSweep:
     def submitter(self) -> Submitter:
         plan = self.plan
         placements = {scale: one.placement for scale, one in place(plan, self.profile).items()}
-        # The tree under test itself, not a copy of its last commit.
-        return Submitter(plan, mirror_of(plan.sweep), self.profile, placements, Snapshot(CODE, None, False))
+        return Submitter(plan, mirror_of(plan.sweep), self.profile, placements, UNDER_TEST)
 
     def submit(self) -> Submitted:
         return self.submitter.submit()

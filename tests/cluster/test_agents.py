@@ -19,20 +19,24 @@ from launch.records import array_folders
 from launch.trials import AgentsFolder
 from slurm.client import queue
 from tests.cluster.jobs import history, wait_until
+from tests.cluster.sweeps import UNDER_TEST
 from tests.wandb_server import WandbServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 POINTS = {
     "intermediates": ["none"],
     "targets": ["xnli"],
-    "seeds": [1, 2, 3, 4],
-    "search": {"target.learning_rate": [1e-5, 1e-4, 1e-3, 3e-3]},
+    "seeds": [1, 2, 3],
+    "search": {"target.learning_rate": [1e-5, 1e-4, 3e-4, 1e-3, 3e-3]},
     "overrides": {"*": {"max_steps": 40}},
 }
 LONGEST_S = 1500.0
 
 
-def test_every_point_is_tried_once_under_preemption_and_an_outage(cluster, sweep, wandb_server: WandbServer, tmp_path):
+def test_every_point_is_tried_once_under_preemption_and_an_outage(
+    cluster, sweep, wandb_server: WandbServer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("launch.snapshot.take_snapshot", lambda _: UNDER_TEST)
     study = sweep({"partition": "scavenge", "gpus_per_node": 2}, **POINTS)
     profile = tmp_path / "cluster.yaml"
     profile.write_text(yaml.safe_dump(study.profile.model_dump(mode="json", exclude_defaults=True)))
@@ -82,7 +86,7 @@ def test_every_point_is_tried_once_under_preemption_and_an_outage(cluster, sweep
 
 
 def test_a_job_has_one_agent_and_all_ranks_of_a_trial_read_one_file(cluster, sweep, wandb_server, tmp_path):
-    """One job of two ranks, which is served two trials."""
+    """One job of two ranks, which is served two trials; they run a copy of the code, as users do, and start cold."""
     rates = {"search": {"target.learning_rate": [1e-4, 1e-3]}, "overrides": {"*": {"max_steps": 5}}}
     study = sweep({"scales": {"sandbox-s": {"ranks_per_node": 2}}}, **{**POINTS, "seeds": [1], **rates})
     profile = tmp_path / "cluster.yaml"

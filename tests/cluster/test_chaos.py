@@ -24,7 +24,7 @@ from tests.cluster.test_submission import retain
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 EACH = 3
 """Times that each of the nine kinds of fault strikes."""
-PAUSE_S = (0.5, 3.5)
+PAUSE_S = (0.3, 2.0)
 OUTAGE_S = (3.0, 12.0)
 LONGEST_S = 1800.0
 SWEEP = {
