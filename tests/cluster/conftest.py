@@ -78,15 +78,18 @@ def mend(cluster: DevCluster) -> None:
     """No jobs, all daemons, all nodes idle."""
     for daemon in cluster.daemons:
         daemon.start()
-    cluster.run("scancel", "--user=root")
     for node in cluster.nodes:
         if node.is_up:
             node.thaw()
         else:
             node.start()
-    states = ("sinfo", "--noheader", "--partition=main", "--format=%T")
-    wait_until(lambda: cluster.run(*states) == "idle", "all nodes to be idle")
-    assert not cluster.run("squeue", "--noheader")
+
+    def is_idle() -> bool:
+        cluster.run("scancel", "--user=root")  # again, too: a job that was about to requeue itself does so once more
+        states = cluster.run("sinfo", "--noheader", "--partition=main", "--format=%T")
+        return states == "idle" and not cluster.run("squeue", "--noheader")
+
+    wait_until(is_idle, "the cluster to be idle")
 
 
 @pytest.fixture
