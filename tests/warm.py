@@ -226,10 +226,12 @@ def _keep(connection: socket.socket) -> None:
     words, environment, folder, umask, ignored, numbers, program = marshal.loads(message)
     (caller,) = struct.unpack("i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4))
     _share_limits(caller)
+    name = os.open("/proc/self/comm", os.O_WRONLY)  # /proc may soon be another's, and this process not be in it
     _enter_namespaces(caller)
     worker = os.fork()
     if worker == 0:
         connection.close()
+        os.close(name)
         os.chdir(folder)
         os.umask(umask)
         for number in FORWARDED:
@@ -239,7 +241,8 @@ def _keep(connection: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(environment)
         return _end_early(_do, words, program)
-    Path("/proc/self/comm").write_text(f"for {caller}")  # `family` reads it
+    os.write(name, f"for {caller}".encode())  # `family` reads it
+    os.close(name)
     for file in files:
         os.close(file)
     poll = select.poll()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
+
 import pytest
 
 from slurm.devcluster import DevClusterError
@@ -35,6 +39,27 @@ def test_tasks_of_a_job_run_on_all_its_nodes(cluster):
 
 def test_nodes_find_each_other_by_name(cluster):
     assert cluster.run("srun", "-wnode4", "getent", "hosts", "node2").split() == ["127.0.0.12", "node2"]
+
+
+def test_ranks_start_warm_and_are_where_slurm_put_them(cluster, tmp_path):
+    rank = (sys.executable, "-P", "-u", "-m", "tests.cluster.whereabouts", "one", "two words")
+    said = cluster.run("srun", "-wnode[2-3]", "--ntasks-per-node=1", f"--chdir={tmp_path}", *rank)
+    found = sorted(map(json.loads, said.splitlines()), key=lambda facts: facts["rank"])
+    same = {"folder": str(tmp_path), "words": ["one", "two words"], "in /proc": True, "warm": True}
+    assert found == [{"host": "node2", "rank": "0", **same}, {"host": "node3", "rank": "1", **same}]
+
+
+def test_a_warm_rank_gets_signals_and_ends_as_any_process(cluster, tmp_path):
+    out = tmp_path / "out"
+    rank = shlex.join((sys.executable, "-P", "-u", "-m", "tests.cluster.whereabouts", "wait"))
+    job = sbatch(cluster, f"srun {rank}; echo $?; srun {rank}; echo $?", f"--output={out}")
+    told = ["--signal=USR2", "--signal=KILL"]
+    for count, signal_option in enumerate(told, start=1):
+        wait_until(lambda count=count: out.exists() and out.read_text().count("{") == count, "the rank to run")
+        cluster.run("scancel", signal_option, f"{job}.{count - 1}")
+    assert final_state(cluster, job) == "COMPLETED"
+    statuses = [line for line in out.read_text().splitlines() if line.isdigit()]
+    assert statuses == ["12", "137"]
 
 
 @pytest.mark.parametrize(
