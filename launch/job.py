@@ -153,7 +153,7 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     def missing() -> list[Stage]:
         return [stage for stage in stages_in(bundle, store, outcome) if stage.key not in outcomes]
 
-    def attempt(stage: Stage, ready: Callable[[], object]) -> None:
+    def attempt(stage: Stage, ready: Callable[[], None]) -> None:
         """Run a stage; its outcome is noted, unless another job holds it."""
         try:
             outcomes[stage.key] = run(stage, replace(context, ready=ready))

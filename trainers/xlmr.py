@@ -103,8 +103,9 @@ class Encoder(nn.Module):
 
     def checkpoint_activations(self) -> None:
         """Keep of each layer its input alone in training, and compute the layer again for its backward pass."""
-        for layer in self.encoder.layer:
-            layer.recomputed = True
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer.recomputed = True
 
 
 class Embeddings(nn.Module):
