@@ -34,7 +34,7 @@ const drawn = async figure => {
   const {view} = await vegaEmbed(plot, spec, {bind: menus, renderer: "svg", downloadFileName: figure.id,
     actions: {export: true, source: false, compiled: false, editor: false}});
   const width = spec.facet ? "child_width" : "width";
-  for (const _ of "12") {  // wider panels have other labels
+  for (let pass = 0; pass < 2; pass++) {  // again, as wider panels have other labels
     const spare = (room() - plot.querySelector("svg").getAttribute("width")) / (spec.columns || 1);
     await view.signal(width, Math.max(view.signal(width) + Math.floor(spare), 120)).resize().runAsync();
   }

@@ -51,10 +51,12 @@ def main(store: Path, folder: Path = CHECKOUT / "docs" / "figures") -> None:
             store, here / "store", ignore=shutil.ignore_patterns("wandb", "jobs", "report", "*.safetensors")
         )
         (here / "cluster.yaml").write_text(CLUSTER)
-        changed(here / "third-seed.yaml", seeds=[1, 2, 3])
-        changed(here / "some.yaml", scales=["sandbox-m"], intermediates=["none", "mnli"], seeds=[1, 3])
+        first, *others = sweep()["seeds"]
+        another = max(first, *others) + 1
+        changed(here / "another-seed.yaml", seeds=[first, *others, another])
+        changed(here / "some.yaml", scales=["sandbox-m"], intermediates=["none", "mnli"], seeds=[first, another])
         terminal(here, folder / "doctor.svg", "doctor")
-        terminal(here, folder / "plan.svg", "plan", "third-seed.yaml")
+        terminal(here, folder / "plan.svg", "plan", "another-seed.yaml")
         terminal(here, folder / "status.svg", "status", "some.yaml")
         terminal(here, folder / "cluster.svg", "plan", str(SWEEPS / "scale.yaml"), "--cluster", "cluster.yaml")
         changed(here / "whole.yaml")
@@ -65,10 +67,14 @@ def main(store: Path, folder: Path = CHECKOUT / "docs" / "figures") -> None:
                 save(image, folder / "sandbox-retention.png")
 
 
+def sweep() -> dict[str, Any]:
+    """The main job's."""
+    return yaml.safe_load((SWEEPS / "sandbox.yaml").read_text(encoding="utf-8"))
+
+
 def changed(file: Path, **fields: Any) -> None:
     """The main job's sweep with some fields changed."""
-    content = yaml.safe_load((SWEEPS / "sandbox.yaml").read_text(encoding="utf-8"))
-    file.write_text(yaml.safe_dump({**content, "store": "store", **fields}))
+    file.write_text(yaml.safe_dump({**sweep(), "store": "store", **fields}))
 
 
 def retain(here: Path, *words: str) -> str:

@@ -159,7 +159,7 @@ def test_without_anything_each_figure_says_why(tmp_path):
 
 
 FILLED = """
-  const share = one => one.querySelector(".plot svg").getBoundingClientRect().width / one.clientWidth;
+  const share = one => one.querySelector(".plot svg").getAttribute("width") / one.clientWidth;
   document.title = JSON.stringify([...figures].map(share));
 """
 
@@ -167,6 +167,7 @@ FILLED = """
 @needs_chromium
 @pytest.mark.parametrize("width", [1280, 800])
 def test_every_figure_fills_the_page_s_width(page, width):
+    """As it is drawn, not only by being magnified."""
     dom = opened(page, FILLED, width=width)
     filled = json.loads(re.findall(r"<title>(.*?)</title>", dom)[0])
     assert len(filled) == len(NAMES)
