@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trainers.files import writing
 from trainers.scales import LANGUAGE_MODEL_HEAD, has_language_model_head
 from trainers.stage import Execution
-from trainers.xlmr import Encoder, EncoderConfig
+from trainers.xlmr import Embedding, Encoder, EncoderConfig
 
 SPECIAL_IDS = np.arange(4)
 """<s> <pad> </s> <unk>: they keep their ids, so that padding and positions stay XLM-R's."""
@@ -103,7 +103,7 @@ class Vocabulary:
     def trim(self, encoder: Encoder) -> Tensor:
         """Replace the encoder's word embeddings by the kept rows; returns the full table, for `restore`."""
         full = encoder.embeddings.word_embeddings
-        trimmed = nn.Embedding(len(self), full.embedding_dim, padding_idx=full.padding_idx)
+        trimmed = Embedding(len(self), full.embedding_dim, padding_idx=full.padding_idx)
         with torch.no_grad():
             trimmed.weight.copy_(full.weight[self.kept])
         encoder.embeddings.word_embeddings = trimmed

@@ -6,6 +6,7 @@ forward pass of the encoder serves both.  Definitions: DESIGN §6, analysis/rete
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,12 @@ from trainers.tasks import family
 RIDGE = 1e-3
 """L2 penalty of the refit head, on standardised features."""
 REFIT_ITERATIONS = 16
+
+
+class LBFGS(torch.optim.LBFGS):
+    """Torch's, but for a decorator that imports the compiler (trainers.adamw)."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
 
 def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
@@ -126,10 +133,10 @@ class Prober:
         mean, deviation = flat.mean(0), flat.std(0) + 1e-6
         standardised = (features - mean) / deviation
         terms = int(head.terms(self.refit).sum())
-        optimizer = torch.optim.LBFGS(head.parameters(), max_iter=REFIT_ITERATIONS, line_search_fn="strong_wolfe")
+        optimizer = LBFGS(head.parameters(), max_iter=REFIT_ITERATIONS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
-            optimizer.zero_grad()
+            head.zero_grad()
             penalty = RIDGE * sum(parameter.square().sum() for parameter in head.parameters())
             loss = head.losses(head(standardised), whole).sum() / terms + penalty
             loss.backward()

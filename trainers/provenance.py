@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "S
 
 
 def provenance() -> dict[str, Any]:
-    """Facts of this process, as plain JSON values."""
+    """Facts of this process, as plain JSON values.
+
+    Code and packages are asked for once: what a process has imported stays as it was.
+    """
     import torch
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [_cpu_name()]
@@ -31,6 +35,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -38,6 +43,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def _git() -> dict[str, Any] | None:
     def ask(*words: str) -> str:
         return subprocess.run(

@@ -75,7 +75,7 @@ class States(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Token ids → hidden states.  A new one has torch's random weights."""
+    """Token ids → hidden states.  The weights of a new one are whatever was in memory: they are loaded."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -108,16 +108,30 @@ class Encoder(nn.Module):
                 layer.recomputed = True
 
 
+class Embedding(nn.Embedding):
+    """A table that draws no random numbers; drawing them on torch's device without memory would import its compiler."""
+
+    def reset_parameters(self) -> None:
+        """Leave them as they are."""
+
+
+class Linear(nn.Linear):
+    """The same of a linear layer."""
+
+    def reset_parameters(self) -> None:
+        """Leave them as they are."""
+
+
 class Embeddings(nn.Module):
     """Words, token types (always the first) and positions."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, PAD_ID)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.word_embeddings = Embedding(config.vocab_size, config.hidden_size, PAD_ID)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = None if config.pre_layer_norm else _layer_norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size, PAD_ID)
+        self.position_embeddings = Embedding(config.max_position_embeddings, config.hidden_size, PAD_ID)
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         hidden = self.word_embeddings(ids) + self.token_type_embeddings(torch.zeros_like(ids))
@@ -193,9 +207,9 @@ class SelfAttention(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.head_size = config.hidden_size // config.num_attention_heads
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.query = Linear(config.hidden_size, config.hidden_size)
+        self.key = Linear(config.hidden_size, config.hidden_size)
+        self.value = Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(self, hidden: Tensor, packing: Packing | None) -> Tensor:
@@ -212,7 +226,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return F.gelu(self.dense(hidden))
@@ -223,7 +237,7 @@ class Output(nn.Module):
 
     def __init__(self, config: EncoderConfig, width: int, dropout: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, config.hidden_size)
+        self.dense = Linear(width, config.hidden_size)
         self.LayerNorm = None if config.pre_layer_norm else _layer_norm(config)
         self.dropout = nn.Dropout(dropout)
 

@@ -10,7 +10,7 @@ from tests.trainers.stages import CHECKOUT, plan_stages
 NOT_NEEDED = (
     *("transformers", "accelerate", "deepspeed", "wandb", "datasets", "huggingface_hub"),
     *("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy"),
-    *("scipy", "sklearn", "pandas", "pyarrow.dataset", "matplotlib", "jinja2", "submitit", "rich"),
+    *("scipy", "sklearn", "matplotlib", "submitit"),
 )
 RUN = f"""
 import sys

@@ -74,7 +74,7 @@ class Mirror:
 
     def _part(self, files: Files, language: str, columns: tuple[str, ...] | None) -> pa.Table:
         path = self.path(files, language)
-        table = read_parquet(path)
+        table = pq.read_table(path)
         by_language = [name for name in (files.language_column, files.language_prefix) if name is not None]
         missing = [name for name in dict.fromkeys((*(columns or ()), *by_language)) if name not in table.column_names]
         if missing:
@@ -125,19 +125,6 @@ def _holds_many(files: Files) -> bool:
     return files.language_column is not None or files.language_prefix is not None
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """One file, or some of its columns, without `pyarrow.dataset`: `pq.read_table` imports it, and pandas with it.
-
-    Raises:
-        FileNotFoundError, pa.ArrowInvalid: no such file, or no parquet; the message names it.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            return file.read(columns)
-    except pa.ArrowInvalid as error:
-        raise pa.ArrowInvalid(f"{path}: {error}") from error
-
-
 def _stamp(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
@@ -150,13 +137,13 @@ def _row_count(path: Path, _stamp: tuple[int, int]) -> int:
 
 @cache
 def _rows_by_language(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
-    counted = read_parquet(path, [column])[column].value_counts()
+    counted = pq.read_table(path, columns=[column])[column].value_counts()
     return {row["values"]: row["counts"] for row in counted.to_pylist()}
 
 
 @cache
 def _rows_by_prefix(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
-    names = read_parquet(path, [column])[column]
+    names = pq.read_table(path, columns=[column])[column]
     counted = pc.list_element(pc.split_pattern(names, "-", max_splits=1), 0).value_counts()
     return {f"{row['values']}-": row["counts"] for row in counted.to_pylist()}
 

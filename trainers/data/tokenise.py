@@ -189,19 +189,17 @@ def rows(mirror: Mirror, task: Task, files: Files, language: str, limit: int | N
     table = mirror.table(files, language, task.columns)
     refuse_others(table, task.columns, family(task).kinds(task))
     table = labelled(task, table)
-    chosen = chosen_rows(table.num_rows, limit).astype(np.int64)
-    # Not `pa.array`, which imports pandas.
-    return table.take(pa.Array.from_buffers(pa.int64(), len(chosen), [None, pa.py_buffer(chosen)]))
+    return table.take(chosen_rows(table.num_rows, limit))
 
 
 def labelled(task: Task, table: pa.Table) -> pa.Table:
     """The rows that have a gold label."""
     column = task.columns[-1]
     values = [value for value in task.unlabelled if _fits(value, table.schema.field(column).type)]
-    for value in values:  # `pa.array` of all of them would import pandas
-        is_it = pc.equal(table[column], pa.scalar(value, table.schema.field(column).type))
-        table = table.filter(pc.invert(pc.fill_null(is_it, False)))
-    return table
+    if not values:
+        return table
+    unlabelled = pc.is_in(table[column], value_set=pa.array(values, table.schema.field(column).type))
+    return table.filter(pc.invert(unlabelled))
 
 
 def _fits(value: object, kind: pa.DataType) -> bool:
