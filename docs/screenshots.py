@@ -28,8 +28,8 @@ COLUMNS = 122
 WINDOW = "1000,1600"
 MARGIN = 24
 COLOURS = 256
-REPORT = {"report": "h2, h2 ~ *", "report-retention": "body > :not(#retention)"}
-"""What of the page is hidden in each picture (CSS)."""
+HIDDEN = "#retention ~ *"
+"""What of the report is not in its picture (CSS): all below the answer and the first figure."""
 DRAW = "<script>figures.forEach(figure => figure.offsetParent && draw(figure))</script>"
 """At once: a headless browser may take its photograph before the page has noticed what is seen of it."""
 CLUSTER = """\
@@ -51,22 +51,30 @@ def main(store: Path, folder: Path = CHECKOUT / "docs" / "figures") -> None:
             store, here / "store", ignore=shutil.ignore_patterns("wandb", "jobs", "report", "*.safetensors")
         )
         (here / "cluster.yaml").write_text(CLUSTER)
-        changed(here / "third-seed.yaml", seeds=[1, 2, 3])
-        changed(here / "some.yaml", scales=["sandbox-m"], intermediates=["none", "mnli"], seeds=[1, 3])
+        first, *others = sweep()["seeds"]
+        another = max(first, *others) + 1
+        changed(here / "another-seed.yaml", seeds=[first, *others, another])
+        changed(here / "some.yaml", scales=["sandbox-m"], intermediates=["none", "mnli"], seeds=[first, another])
         terminal(here, folder / "doctor.svg", "doctor")
-        terminal(here, folder / "plan.svg", "plan", "third-seed.yaml")
+        terminal(here, folder / "plan.svg", "plan", "another-seed.yaml")
         terminal(here, folder / "status.svg", "status", "some.yaml")
         terminal(here, folder / "cluster.svg", "plan", str(SWEEPS / "scale.yaml"), "--cluster", "cluster.yaml")
         changed(here / "whole.yaml")
-        retain(here, "report", "whole.yaml", "--out", "report", "--figures", "False")
-        for name, hidden in REPORT.items():
-            browser(here / "report" / "report.html", hidden, folder / f"{name}.png")
+        retain(here, "report", "whole.yaml", "--out", "report", "--figures", "True")
+        browser(here / "report" / "report.html", HIDDEN, folder / "report.png")
+        if (curves := here / "report" / "figures" / "retention.png").exists():
+            with Image.open(curves) as image:
+                save(image, folder / "sandbox-retention.png")
+
+
+def sweep() -> dict[str, Any]:
+    """The main job's."""
+    return yaml.safe_load((SWEEPS / "sandbox.yaml").read_text(encoding="utf-8"))
 
 
 def changed(file: Path, **fields: Any) -> None:
     """The main job's sweep with some fields changed."""
-    content = yaml.safe_load((SWEEPS / "sandbox.yaml").read_text(encoding="utf-8"))
-    file.write_text(yaml.safe_dump({**content, "store": "store", **fields}))
+    file.write_text(yaml.safe_dump({**sweep(), "store": "store", **fields}))
 
 
 def retain(here: Path, *words: str) -> str:
@@ -114,7 +122,12 @@ def browser(page: Path, hidden: str, picture: Path) -> None:
     empty = Image.new("RGB", whole.size, whole.getpixel((0, 0)))
     left, top, right, bottom = ImageChops.difference(whole, empty).getbbox() or (0, 0, *whole.size)
     within = max(0, left - MARGIN), max(0, top - MARGIN), min(whole.width, right + MARGIN), bottom + MARGIN
-    whole.crop(within).quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
+    save(whole.crop(within), picture)
+
+
+def save(image: Image.Image, picture: Path) -> None:
+    """In few colours: the pictures are part of the repository."""
+    image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

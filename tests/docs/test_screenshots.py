@@ -32,7 +32,7 @@ def test_pictures_of_a_store_in_which_nothing_has_run(tmp_path):
             assert f"retain&#160;{'plan' if picture.stem == 'cluster' else picture.stem}" in picture.read_text()
             assert not [place for place in (tmp_path, CHECKOUT, sys.prefix) if str(place) in picture.read_text()]
     assert {picture.stem for picture in pictures.glob("*.svg")} == {"doctor", "plan", "status", "cluster"}
-    assert {picture.stem for picture in pictures.glob("*.png")} == {"report", "report-retention"}
+    assert {picture.stem for picture in pictures.glob("*.png")} == {"report"}
 
 
 def test_without_a_store_it_says_how_to_call_it():
