@@ -24,8 +24,8 @@ from typing import Literal
 import numpy as np
 
 from analysis.curves import HEADS
-from analysis.effects import MANY, CannotTell, Effect, Gains, mean, same_seeds
-from analysis.published import PHANG_ABSTRACT, PHANG_RECALLED
+from analysis.effects import MANY, CannotTell, Effect, Gains, NotInSweep, mean, same_seeds
+from analysis.published import PHANG_ABSTRACT, PHANG_NUMBER, PHANG_QUOTED
 from analysis.statistics import FEWEST_SEEDS, SIGNIFICANT, UNDEFINED, Bootstrap, Estimate, Examples, p_value
 from analysis.study import Study
 from analysis.trends import pooled_trends
@@ -35,7 +35,6 @@ Word = Literal["supported", "contradicted", "cannot tell"]
 RELEVANT = 0.01
 """What is less counts as no difference: a point of 100."""
 ALL_SCALES = "all"
-PHANG_SOME_READ = f"{PHANG_RECALLED}; its numbers as copied in multilingual-t5's README"
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Claim:
     """In points."""
     source: str
     effects: Callable[[Gains], list[Effect]]
+    needs: str
+    """What a sweep must hold for the claim to be judged by it."""
     bound: float = 0.0
     below: bool = False
     """They are below the bound, and not above."""
@@ -67,10 +68,14 @@ class Judged:
     """The effect that decides, of all the least; undefined where the data cannot judge at all."""
     reason: str = ""
     """Why the data cannot tell."""
+    needs: str = ""
+    """What the sweep lacks for any of its results to judge the claim; empty where it lacks nothing."""
 
 
 def judged(study: Study, bootstrap: Bootstrap) -> list[Judged]:
     """Every claim at every scale, and the study's own question over all scales.
+
+    Also those of which the sweep holds too little: they say what it would take.
 
     Args:
         bootstrap: that which drew the study.
@@ -85,7 +90,8 @@ def _judge(claim: Claim, scale: str, gains: Gains) -> Judged:
     try:
         effects = claim.effects(gains)
     except CannotTell as missing:
-        return Judged(*told, "cannot tell", UNDEFINED, str(missing))
+        needs = claim.needs if isinstance(missing, NotInSweep) else ""
+        return Judged(*told, "cannot tell", UNDEFINED, str(missing), needs)
     estimates = [one.estimate(gains.bootstrap) for one in effects]
     if any(np.isnan(estimate.low) for estimate in estimates):
         return Judged(*told, "cannot tell", UNDEFINED, "there is no interval")
@@ -146,7 +152,7 @@ def _retrieval_most(gains: Gains) -> list[Effect]:
     untrained = [target for target in gains.targets if not TASKS[target].training_task]
     trained = [target for target in gains.targets if TASKS[target].training_task]
     if not untrained or not trained:
-        raise CannotTell("it takes targets with training data and targets without")
+        raise NotInSweep("it takes targets with training data and targets without")
     retrieved = mean([gains.over_singles(target) for target in untrained])
     return [retrieved - gains.over_singles(target) for target in trained]
 
@@ -159,7 +165,7 @@ def _best_of_each_target(gains: Gains) -> list[Effect]:
     """Picked on all seeds but one, and scored on that one, in turn: picked by its own score, the best always gains."""
     candidates = [name for name in gains.intermediates if name in ALL_NINE or name == "all9"]
     if len(candidates) < MANY:
-        raise CannotTell(f"of the published intermediates the sweep has {len(candidates)}, fewer than {MANY}")
+        raise NotInSweep(f"of the published intermediates the sweep has {len(candidates)}, fewer than {MANY}")
     effects = [[gains.of(name, target) for name in candidates] for target in gains.targets]
     same_seeds([effect for row in effects for effect in row])
     found = np.array([[effect.by_seed for effect in row] for row in effects])  # [targets, candidates, seeds]
@@ -175,7 +181,7 @@ def _english_as_well(changed: Callable[[str], str | None], what: str) -> Callabl
     def effects(gains: Gains) -> list[Effect]:
         pairs = [(plain, name) for name in gains.intermediates if (plain := changed(name)) in gains.intermediates]
         if not pairs:
-            raise CannotTell(f"the sweep has no intermediate both without and {what}")
+            raise NotInSweep(f"the sweep has no intermediate both without and {what}")
         return [gains.average(plain) - gains.average(name) for plain, name in pairs if plain]
 
     return effects
@@ -194,35 +200,57 @@ def untranslated(name: str) -> str | None:
     return "+".join(part.partition("@")[0] for part in name.split("+"))
 
 
+SINGLES = f"{MANY} of the published single intermediates"
 CLAIMS = (
     *(
-        Claim(f"{title} as the intermediate raises the target average", f"+{points}", PHANG_RECALLED, _raises(name))
+        Claim(
+            f"{title} as the intermediate raises the target average",
+            f"+{points}",
+            PHANG_QUOTED,
+            _raises(name),
+            name,
+        )
         for name, title, points in (("squad", "SQuAD", 8.2), ("mnli", "MNLI", 7.5), ("hellaswag", "HellaSwag", 7.0))
     ),
-    Claim("All nine together raise it most", "+8.7", PHANG_RECALLED, _all_nine_most),
-    Claim("Targets without training data (BUCC, Tatoeba) gain most", "–", PHANG_ABSTRACT, _retrieval_most),
+    Claim("All nine together raise it most", "+8.7", PHANG_QUOTED, _all_nine_most, f"all9 and {SINGLES}"),
+    Claim(
+        "Targets without training data (BUCC, Tatoeba) gain most",
+        "–",
+        PHANG_ABSTRACT,
+        _retrieval_most,
+        f"tatoeba or bucc, another target, and {SINGLES}",
+    ),
     Claim(
         "TyDiQA gains with many intermediates (here: with most)",
         "+10.9 at best",
-        PHANG_SOME_READ,
+        PHANG_NUMBER,
         _through_each_single("tydiqa"),
+        f"tydiqa and {SINGLES}",
         most=True,
     ),
     Claim(
         "XNLI does not gain with many intermediates (here: with most, less than a point)",
         "+1.2 at best",
-        PHANG_SOME_READ,
+        PHANG_NUMBER,
         _through_each_single("xnli"),
+        f"xnli and {SINGLES}",
         RELEVANT,
         below=True,
         most=True,
     ),
-    Claim("The best intermediate of each target gains", "+5.4", PHANG_ABSTRACT, _best_of_each_target),
+    Claim(
+        "The best intermediate of each target gains",
+        "+5.4",
+        PHANG_QUOTED,
+        _best_of_each_target,
+        f"{MANY} of the published intermediates",
+    ),
     Claim(
         "English does as well as with multilingual MLM beside it",
         "–",
         PHANG_ABSTRACT,
         _english_as_well(without_mlm, "with multilingual MLM"),
+        "an intermediate with MLM beside the same without, as mnli+mlm and mnli",
         -RELEVANT,
     ),
     Claim(
@@ -230,6 +258,7 @@ CLAIMS = (
         "–",
         PHANG_ABSTRACT,
         _english_as_well(untranslated, "in translation"),
+        "an intermediate in translation beside the same in English, as mnli@de and mnli",
         -RELEVANT,
     ),
 )

@@ -21,6 +21,10 @@ class CannotTell(Exception):
     """Why the data cannot judge a claim, in words."""
 
 
+class NotInSweep(CannotTell):
+    """What the claim speaks of is not in the sweep: no result of it could judge the claim."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """A difference of scores, in [-1, 1]."""
@@ -92,10 +96,11 @@ class Gains:
     def of(self, intermediate: str, target: str) -> Effect:
         """
         Raises:
+            NotInSweep: it is not planned.
             CannotTell: it was not measured, or on too few seeds.
         """
         if intermediate not in self.intermediates or target not in self.targets:
-            raise CannotTell(f"{intermediate} → {target} is not in this sweep")
+            raise NotInSweep(f"{intermediate} → {target} is not in this sweep")
         effect = self._found.get((intermediate, target))
         if effect is None or not np.isfinite(effect.value):
             raise CannotTell(
@@ -108,7 +113,7 @@ class Gains:
     def average(self, intermediate: str) -> Effect:
         """Over all targets of the sweep, each counting once."""
         if intermediate not in self.intermediates:
-            raise CannotTell(f"{intermediate} is not in this sweep")
+            raise NotInSweep(f"{intermediate} is not in this sweep")
         return mean([self.of(intermediate, target) for target in self.targets])
 
     @property
@@ -116,11 +121,11 @@ class Gains:
         """The single English tasks of the published study.
 
         Raises:
-            CannotTell: they are too few to be spoken of as intermediates in general.
+            NotInSweep: they are too few to be spoken of as intermediates in general.
         """
         found = [name for name in self.intermediates if name in ALL_NINE]
         if len(found) < MANY:
-            raise CannotTell(f"of the published single intermediates the sweep has {len(found)}, fewer than {MANY}")
+            raise NotInSweep(f"of the published single intermediates the sweep has {len(found)}, fewer than {MANY}")
         return found
 
     def over_singles(self, target: str) -> Effect:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from analysis.claims import ALL_SCALES, Judged
 from analysis.curves import HEADS
+from analysis.findings import number as number_of
 from analysis.frame import settings
 from analysis.measurements import path
 from analysis.plotting import compact
@@ -162,7 +164,7 @@ def replication_table(study: Study) -> Table:
 
 
 def claim_table(found: Sequence[Judged]) -> Table:
-    """Each claim at each scale, gains in points of 100."""
+    """Each claim that the sweep can speak to, at each scale; gains in points of 100."""
     rows = [
         (
             one.text,
@@ -173,8 +175,18 @@ def claim_table(found: Sequence[Judged]) -> Table:
             estimated(one.estimate, sign=True) if one.scale == ALL_SCALES else _points(one.estimate),
         )
         for one in found
+        if not one.needs
     ]
     return Table(("claim", "published", "source", "scale", "verdict", "here"), rows, names=5)
+
+
+def claims_left_out(found: Sequence[Judged]) -> str:
+    """A sentence that names the claims that are not in the table, and what each would take; empty without any."""
+    needs = {re.sub(r" \(.*?\)", "", one.text): one.needs for one in found if one.needs}
+    if not needs:
+        return ""
+    named = "; ".join(f"“{text}” needs {what}" for text, what in needs.items())
+    return f"This sweep cannot speak to {number_of(len(needs), 'more published claim')}: {named}."
 
 
 def _points(estimate: Estimate) -> Number:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from analysis import claims
 from analysis.claims import CLAIMS, judged, untranslated, without_mlm
 from analysis.effects import CannotTell, Effect, Gains, mean, same_seeds
+from analysis.reading import read_study
 from analysis.statistics import Bootstrap
-from analysis.tables import claim_table
+from analysis.tables import claim_table, claims_left_out
 from tests.analysis import fakes
 from tests.analysis.fakes import study_of
 
@@ -215,13 +216,38 @@ def test_the_page_has_every_claim_with_its_source_escaped(built, tmp_path, monke
     assert "&lt;b&gt;claim&lt;/b&gt;" in page
     assert "a &amp; &lt;i&gt;b&lt;/i&gt;" in page
     assert "<b>claim" not in page
-    once_for_all_scales = f'rowspan="{len(fakes.SCALES)}">HellaSwag as the intermediate raises the target average<'
-    assert page.count(once_for_all_scales) == page.count("HellaSwag as the intermediate raises") == 1
+    once_for_all_scales = f'rowspan="{len(fakes.SCALES)}">MNLI as the intermediate raises the target average<'
+    assert page.count(once_for_all_scales) == page.count("MNLI as the intermediate raises") == 1
+    assert "“HellaSwag as the intermediate raises the target average” needs hellaswag;" in page
+
+
+def test_a_claim_is_in_the_table_or_named_below_it_with_what_the_sweep_lacks(built):
+    found = judged(built.study, bootstrap())
+    listed, named = {row[0] for row in claim_table(found).rows}, claims_left_out(found)
+    absent = [claim for claim in CLAIMS if claim.text not in listed]
+    assert {claim.text.split(" ")[0] for claim in CLAIMS if claim.text in listed} == {"SQuAD", "MNLI"}
+    assert len(listed) == 2 + 2, "and the study's own question, by either head"
+    assert named.startswith(f"This sweep cannot speak to {len(absent)} more published claims: ")
+    assert [claim for claim in absent if f"needs {claim.needs}" not in named] == []
+    assert claims_left_out([one for one in found if not one.needs]) == ""
+
+
+def test_a_claim_whose_results_are_to_come_stays_in_the_table(tmp_path):
+    """It is planned: the sweep will speak to it."""
+    planned = fakes.stages((0, 1), ("none", "mnli"))
+    for stage in planned:
+        if stage.intermediate == "none":
+            fakes.write_stage(tmp_path, stage)
+    keys = {stage.key for stage in planned}
+    study = read_study(tmp_path, keys, "early", planned, resamples=50).study
+    rows = [row for row in claim_table(judged(study, bootstrap())).rows if row[0].startswith("MNLI")]
+    assert [row[3] for row in rows] == list(fakes.SCALES)
+    assert all("not finished" in row[4] for row in rows)
 
 
 def test_the_table_is_in_points(built):
     row = next(row for row in claim_table(judged(built.study, bootstrap())).rows if row[0].startswith("MNLI"))
-    assert row[1:5] == ("+7.5", claims.PHANG_RECALLED, "small", "supported")
+    assert row[1:5] == ("+7.5", claims.PHANG_QUOTED, "small", "supported")
     assert 2 < float(row[5].split(" ")[0]) < 5
 
 
