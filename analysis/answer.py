@@ -27,9 +27,9 @@ def _retained(study: Study, head: str) -> str:
     slope = study.pooled_slopes.get(head)
     if slope is None:
         return (
-            f"Whether larger encoders retain more {READ_THROUGH[head]}, the data cannot tell: it takes a defined final "
-            "retention at two scales or more, and at each where another training has one, and a target that trains on "
-            "another task than the intermediate’s."
+            f"Whether larger encoders retain more {READ_THROUGH[head]}, the data cannot tell: no training on another "
+            "task than the intermediate’s has a defined final retention at two scales or more, and at every scale "
+            "where another has one."
         )
     own = pooled_trends(study.trends, head)
     if min(trend.seeds for trend in own) < FEWEST_SEEDS:
@@ -38,7 +38,7 @@ def _retained(study: Study, head: str) -> str:
             f"{FEWEST_SEEDS} seeds."
         )
     others = sum(different_task(trend, head) for trend in study.trends) - len(own)
-    left_out = f" ({number(others, 'trend')} over fewer scales left out)" if others else ""
+    left_out = f"; {others} more not defined at some of these scales" if others else ""
     trainings = len({trend.smallest.training for trend in own})
     probed = f" and their {len(own)} probed tasks" if len(own) > trainings else ""
     words = verdict(
@@ -49,8 +49,8 @@ def _retained(study: Study, head: str) -> str:
     )
     return (
         f"{words[0].upper()}{words[1:]}: final English retention changes by {said(slope, sign=True)} per tenfold "
-        f"non-embedding parameters over {listed(own[0].scales)}, the mean of {number(trainings, 'training')} "
-        f"(intermediate → target, of different tasks){probed}{left_out}; of these, it "
+        f"non-embedding parameters (over {listed(own[0].scales)}; mean of {number(trainings, 'training')} on another "
+        f"task than the intermediate’s{probed}{left_out}). Training by training, it "
         f"{tally([trend.overall for trend in own])}."
     )
 
@@ -80,8 +80,8 @@ def _gained(study: Study, bootstrap: Bootstrap) -> str:
         return f"{opening}, the data cannot tell of more than one scale: {reason}."
     among = "" if len(common) == len(gains.intermediates) else f"{len(common)} of "
     averaged = (
-        f"mean over {among}{number(len(gains.intermediates), 'intermediate')}, all targets ({len(gains.targets)}) and "
-        "their languages"
+        f"mean over {among}{number(len(gains.intermediates), 'intermediate')}, "
+        f"all {number(len(gains.targets), 'target')} and their languages"
     )
     at_first, at_last = (said(effect.estimate(bootstrap), sign=True) for effect in (small, large))
     if first == last:

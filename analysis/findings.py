@@ -39,8 +39,12 @@ def shown(estimate: Estimate, sign: bool = False, digits: int = 3) -> str:
 
 
 def said(estimate: Estimate, sign: bool = False) -> str:
-    """As `shown`, with as many digits as a sentence bears, and never broken over two lines."""
-    return shown(estimate, sign, digits=2).replace(" ", "\N{NO-BREAK SPACE}")
+    """As `shown`, with as many digits as a sentence bears, and never broken over two lines.
+
+    Two, and three where with two something would read 0 that is not.
+    """
+    digits = 3 if any(0 < abs(end) < 0.005 for end in (estimate.value, estimate.low, estimate.high)) else 2
+    return shown(estimate, sign, digits).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _search(study: Study) -> Iterator[str]:
@@ -170,8 +174,10 @@ def tally(estimates: Sequence[Estimate]) -> str:
     """E.g. `rises in 3, falls in 1 and cannot be told in 2`."""
     above, below = sum(one.above_zero for one in estimates), sum(one.below_zero for one in estimates)
     counts = {"rises": above, "falls": below, "cannot be told": len(estimates) - above - below}
-    parts = [f"{words} in {count if count < len(estimates) else 'all'}" for words, count in counts.items() if count]
-    return listed(parts)
+    whole = "any" if counts["cannot be told"] == len(estimates) else "all"
+    return listed(
+        [f"{words} in {count if count < len(estimates) else whole}" for words, count in counts.items() if count]
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -30,11 +30,16 @@ def test_an_estimate_is_a_dash_or_numbers_and_never_a_word(value, low, high, sig
     if text != DASH and not math.isnan(high):
         numbers = [float(one.replace("−", "-")) for one in re.findall(r"[+−]?\d+\.\d+", text)]
         assert numbers[0] == pytest.approx(value, abs=5.1e-4)
-    assert said(Estimate(value), sign) == shown(Estimate(value), sign, digits=2)
+    assert said(Estimate(value), sign) == shown(Estimate(value), sign, digits=3 if 0 < abs(value) < 0.005 else 2)
 
 
 def test_said_is_never_broken_over_two_lines():
     assert said(Estimate(0.123, 0.1, 0.2), sign=True) == "+0.12\N{NO-BREAK SPACE}[+0.10,\N{NO-BREAK SPACE}+0.20]"
+
+
+def test_said_has_a_third_digit_where_two_would_read_0():
+    assert said(Estimate(0.02, 0.004, 0.04)) == "0.020\N{NO-BREAK SPACE}[0.004,\N{NO-BREAK SPACE}0.040]"
+    assert said(Estimate(0.02, 0.0, 0.04)) == "0.02\N{NO-BREAK SPACE}[0.00,\N{NO-BREAK SPACE}0.04]"
 
 
 signs = st.sampled_from([Estimate(1, 0.5, 2), Estimate(-1, -2, -0.5), Estimate(0.1, -1, 1), Estimate(0.1)])
@@ -56,6 +61,7 @@ def test_a_tally_by_hand():
     up, down, unclear = Estimate(1, 0.5, 2), Estimate(-1, -2, -0.5), Estimate(0.1)
     assert tally([up, up, down, unclear]) == "rises in 2, falls in 1 and cannot be told in 1"
     assert tally([down, down]) == "falls in all"
+    assert tally([unclear, unclear]) == "cannot be told in any"
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 trainings"), (1, "1 training"), (2, "2 trainings")])
