@@ -25,6 +25,15 @@ class Priced:
     """These, the same for all."""
 
 
+UNITS = (("hours", 1), ("minutes", 60), ("seconds", 3600))
+"""Name, and how many make an hour."""
+
+
+def time_unit(longest: float) -> tuple[str, int]:
+    """The largest of UNITS in which the longest time, in hours, is one or more."""
+    return next((unit for unit in UNITS if longest * unit[1] >= 1), UNITS[-1])
+
+
 def priced(study: Study) -> list[Priced]:
     """Every intermediate that has a gain over all targets and whose finished stages tell their time."""
     trainings = study.compared.filter(pl.col("seconds").is_not_null(), pl.col("kind") != "retrieval")

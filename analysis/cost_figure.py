@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.cost import Priced, priced
+from analysis.cost import Priced, priced, time_unit
 from analysis.findings import listed
 from analysis.plotting import GREY, OKABE_ITO, Drawing, label, legend, panels, title, whiskers
 from analysis.study import Study
@@ -18,17 +18,18 @@ SHAPES = ("o", "s", "^", "D", "v")
 
 
 def cost_against_gain(study: Study, sweep: str) -> list[Drawing]:
-    """Mean gain against the hours of an intermediate and a target training; one colour and shape an intermediate."""
+    """Mean gain against the time of an intermediate and a target training; one colour and shape an intermediate."""
     found = priced(study)
     if not found:
         return []
     scales = [scale for scale in study.scales if any(one.scale == scale for one in found)]
     names = sorted({one.intermediate for one in found})
+    unit, per_hour = time_unit(max(one.hours for one in found))
     figure, axes = panels(1, len(scales), sharey=True)
     for panel, scale in zip(axes[0], scales, strict=True):
-        _panel(panel, [one for one in found if one.scale == scale], names)
+        _panel(panel, [one for one in found if one.scale == scale], names, per_hour)
         panel.set_title(scale)
-    label(axes, "hours", "mean gain over targets")
+    label(axes, unit, "mean gain over targets")
     handles = [
         Line2D([], [], color=colour, marker=shape, linestyle="", label=name)
         for name in names
@@ -36,21 +37,21 @@ def cost_against_gain(study: Study, sweep: str) -> list[Drawing]:
     ]
     unclear = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="not told from 0")
     legend(figure, [*handles, unclear])
-    title(figure, sweep, "what each intermediate adds, against the hours of its training and a target’s", study)
+    title(figure, sweep, "what each intermediate adds, against the time of its training and a target’s", study)
     caption = (
-        "Mean hours of one intermediate training and one target training (wall time of the job, whatever it ran on) "
+        "Mean time of one intermediate training and one target training (wall time of the job, whatever it ran on) "
         f"against the gain, the mean over {listed(found[0].targets)} and their languages, with 95 % intervals. "
-        "Open: not told from 0. Each scale has its own axis of hours."
+        "Open: not told from 0. Each scale has its own axis of time."
     )
     return [Drawing("cost-against-gain", caption, figure)]
 
 
-def _panel(panel: Axes, found: Sequence[Priced], names: Sequence[str]) -> None:
+def _panel(panel: Axes, found: Sequence[Priced], names: Sequence[str], per_hour: int) -> None:
     panel.axhline(0, color=GREY, linewidth=0.8)
     for one in found:
         colour, shape = _look(names, one.intermediate)
         panel.errorbar(
-            one.hours,
+            one.hours * per_hour,
             one.gain.value,
             whiskers(one.gain),
             elinewidth=1,
@@ -59,7 +60,8 @@ def _panel(panel: Axes, found: Sequence[Priced], names: Sequence[str]) -> None:
             marker=shape,
             markerfacecolor=colour if one.gain.differs_from_zero else "white",
         )
-    low, high = min(one.hours for one in found), max(one.hours for one in found)
+    times = [one.hours * per_hour for one in found]
+    low, high = min(times), max(times)
     room = max(0.12 * (high - low), 0.1 * high)
     panel.set_xlim(max(low - room, 0), high + room)
     panel.xaxis.set_major_locator(MaxNLocator(4))

@@ -106,13 +106,13 @@ def retrieval_by_layer(study: Study, sweep: str) -> list[Drawing]:
                 color=colour[name],
                 linestyle=_line(names, name),
                 marker=".",
-                label="before phase 2" if name == "none" else f"after {name}",
+                label="without" if name == "none" else f"after {name}",
             )
             for name in names
         ]
         dashed = Line2D([], [], color=GREY, linestyle="--", linewidth=0.8, label="after the final LayerNorm")
         legend(figure, [*handles, dashed] if normed else handles)
-        title(figure, sweep, f"{task} retrieval before and after phase 2", study)
+        title(figure, sweep, f"{task} retrieval with and without intermediate training", study)
         caption = (
             f"{task} (sentence vectors are mean-pooled states, compared by cosine), "
             "by layer, mean over languages, with a 95 % interval at the layer that is compared: what intermediate "

@@ -13,7 +13,7 @@ from analysis.interactive import Figure, View
 from analysis.tables import LACKING, SEED_COLUMNS
 from analysis.tabular import DASH, Table
 
-LONG_TEXT = 40
+LONG_TEXT = 30
 """Cells of so many characters may wrap."""
 LONG_TABLE = 60
 """More rows than these are folded away, if a group of them has …"""
@@ -21,13 +21,23 @@ SMALL_GROUP = 8
 """… at least so many on average."""
 TITLE = {"anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": "#5b6670", "offset": 12}
 START = """
-const draw = figure => {
-  if (figure.dataset.drawn) return;
+const draw = figure => figure.drawing ??= drawn(figure);
+const drawn = async figure => {
   figure.dataset.drawn = "yes";
   const spec = JSON.parse(figure.querySelector("script").textContent);
   const [menus, plot] = figure.querySelectorAll("div");
-  vegaEmbed(plot, spec, {bind: menus, renderer: "svg", actions: {export: true, source: false,
-    compiled: false, editor: false}, downloadFileName: figure.id});
+  const room = () => plot.clientWidth - 24;
+  if (spec.facet) {
+    const most = Math.max(1, Math.floor(room() / spec.usermeta.panel));
+    spec.columns = Math.ceil(spec.columns / Math.ceil(spec.columns / most));
+  }
+  const {view} = await vegaEmbed(plot, spec, {bind: menus, renderer: "svg", downloadFileName: figure.id,
+    actions: {export: true, source: false, compiled: false, editor: false}});
+  const width = spec.facet ? "child_width" : "width";
+  for (let pass = 0; pass < 2; pass++) {  // again, as wider panels have other labels
+    const spare = (room() - plot.querySelector("svg").getAttribute("width")) / (spec.columns || 1);
+    await view.signal(width, Math.max(view.signal(width) + Math.floor(spare), 120)).resize().runAsync();
+  }
 };
 const figures = document.querySelectorAll("figure.view");
 const seen = new IntersectionObserver(entries => entries.forEach(one => one.isIntersecting && draw(one.target)),
@@ -36,7 +46,10 @@ figures.forEach(figure => seen.observe(figure));
 const folded = document.querySelectorAll("details");
 window.addEventListener("beforeprint", () => {figures.forEach(draw); folded.forEach(one => one.open = true);});
 """
-"""A figure is drawn when it comes near to what is seen: a page of a full study opens at once."""
+"""A figure is drawn when it comes near to what is seen: a page of a full study opens at once.
+
+Small multiples get as many columns as there is room for, in rows as equal as can be; then all is stretched to the page.
+"""
 
 
 @cache
@@ -68,7 +81,7 @@ def figure_section(figure: Figure, view: View | None, origin: str) -> str:
         f'{heading}\n<figure class="view" id="{html.escape(view.name)}"><div class="menus"></div>'
         '<div class="plot"></div>'
         f'<script type="application/json">{data}</script>'
-        f"<figcaption>{html.escape(view.caption)}</figcaption></figure>"
+        f"<figcaption>{html.escape(view.caption).replace(' %', '&nbsp;%')}</figcaption></figure>"
     )
 
 

@@ -34,6 +34,8 @@ LINES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 MARKERS = {"post": "o", "pre": "s"}
 GREY = "#666666"
 LONGEST_NAME = 100
+RETENTION_LIMITS = (-0.5, 1.6)
+"""Where the axis of R is cut at the most: ratios with a small denominator shoot off."""
 PANEL_WIDTH, PANEL_HEIGHT = 2.35, 1.85
 """Inches."""
 LEGEND_ROW = 0.18
@@ -104,14 +106,27 @@ def scale_handles(study: Study, names: Sequence[str]) -> list[Line2D]:
 
 
 def log_steps(axes: Axes, last: float) -> None:
-    """Label an axis of log2(1 + τ) with τ itself: 0, 1, 4, 16 …, T, as far as the labels leave each other room."""
+    """Label an axis of log2(1 + τ) with τ itself."""
+    ticks = step_ticks(last)
+    axes.set_xticks(np.log2(1 + np.array(ticks)), [f"{step:.0f}" for step in ticks])
+
+
+def step_ticks(last: float) -> list[float]:
+    """Steps T, …, 16, 4, 1, 0 that label an axis of log2(1 + τ), as far as the labels leave each other room."""
     span = np.log2(1 + last)
     ticks = [last]
     for step in [4.0**exponent for exponent in range(int(span / 2), -1, -1)] + [0.0]:
         room = (0.05 + 0.025 * len(f"{ticks[-1]:.0f}")) * span
         if np.log2(1 + ticks[-1]) - np.log2(1 + step) > room:
             ticks.append(step)
-    axes.set_xticks(np.log2(1 + np.array(ticks)), [f"{step:.0f}" for step in ticks])
+    return ticks
+
+
+def retention_range(values: Iterable[float]) -> tuple[float, float]:
+    """The axis of R: what is there, 0 and 1, at most RETENTION_LIMITS."""
+    finite = [value for value in values if np.isfinite(value)]
+    low, high = min([0.0, *finite]), max([1.0, *finite])
+    return max(low - 0.08, RETENTION_LIMITS[0]), min(high + 0.08, RETENTION_LIMITS[1])
 
 
 def log_parameters(axes: Axes, sizes: Sequence[int]) -> None:

@@ -85,12 +85,13 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
     if figures if figures is not None else len(study.arms) <= LARGE:
         draw_figures(study, sweep_name, out / "figures")
     xtreme_scores = xtreme.scores(study.compared, study.frame, basis.retrieval_depth)
+    claims = judged(study, reading.bootstrap)
     found = {
         "leaderboard": leaderboard(xtreme_scores),
         "cells": tables.cell_table(study),
         "transfer": tables.transfer_table(study),
         "replication": tables.replication_table(study),
-        "claims": tables.claim_table(judged(study, reading.bootstrap)),
+        "claims": tables.claim_table(claims),
         "retention": retention_tables.retention_table(study),
         "shapes": retention_tables.shape_table(study),
         "trends": retention_tables.trend_table(study),
@@ -99,6 +100,7 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
     write_tables(found, out / "tables")
     drawn = [(figure, figure.draw(study)) for figure in FIGURES]
     mark = f"{sweep_name} · {origin(study)}"
+    first, *others = (parts.figure_section(figure, view, mark) for figure, view in drawn)
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         sweep=html.escape(sweep_name),
         source=html.escape(SOURCES.get(basis.source, basis.source)),
@@ -108,8 +110,10 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
         answer=parts.paragraphs(answer(study, reading.bootstrap)),
         findings=_findings(study),
         counts=_counts(study, wanted),
+        claims_left_out=html.escape(tables.claims_left_out(claims)),
         search=_search(study, sweep_name),
-        figures="\n".join(parts.figure_section(figure, view, mark) for figure, view in drawn),
+        first_figure=first,
+        figures="\n".join(others),
         script=parts.script() if any(view for _, view in drawn) else "",
         published=_published(xtreme_scores),
         trouble=_trouble(study, wanted),

@@ -30,6 +30,7 @@ from analysis.plotting import (
     log_parameters,
     log_steps,
     panels,
+    retention_range,
     say,
     scale_handles,
     title,
@@ -38,8 +39,6 @@ from analysis.plotting import (
 from analysis.study import Study
 from trainers.tasks.languages import ENGLISH
 
-RETENTION_LIMITS = (-0.5, 1.6)
-"""Where the axis of R is cut at the most: ratios with a small denominator shoot off."""
 HEAD_LINES: dict[str, LineStyle] = {"stored": "-", "refit": "--"}
 BAND_STRENGTH = {"stored": 0.14, "refit": 0.06}
 SHIFTS = {"stored": 0.96, "refit": 1.04}
@@ -229,11 +228,10 @@ def _reference_lines(panel: Axes) -> None:
 
 
 def _limit(axes: np.ndarray, values: Iterable[float]) -> None:
-    """One range of R for all panels: what is there, 0 and 1, at most RETENTION_LIMITS."""
-    finite = [value for value in values if np.isfinite(value)]
-    low, high = min([0.0, *finite]), max([1.0, *finite])
+    """One range of R for all panels."""
+    limits = retention_range(values)
     for panel in axes.flat:
-        panel.set_ylim(max(low - 0.08, RETENTION_LIMITS[0]), min(high + 0.08, RETENTION_LIMITS[1]))
+        panel.set_ylim(limits)
 
 
 def _retention_caption(where: str) -> str:

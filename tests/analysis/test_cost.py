@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.cost import Priced, priced
+from analysis.cost import UNITS, Priced, priced, time_unit
 from analysis.cost_figure import cost_against_gain
 from analysis.plotting import style
 from analysis.statistics import UNDEFINED, Estimate
@@ -136,3 +136,21 @@ def test_its_texts_keep_apart_and_its_panels_their_height_at_any_size(built, cou
         for place, box in enumerate(boxes):
             assert not any(box.overlaps(other) for other in boxes[place + 1 :])
         assert all(panel.get_window_extent().height > 100 for panel in figure.axes)
+
+
+@given(st.floats(1e-3, 1e4))
+def test_times_are_told_in_the_largest_unit_of_which_the_longest_has_one(hours):
+    unit, per_hour = time_unit(hours)
+    assert (unit, per_hour) in UNITS
+    assert hours * per_hour >= 1
+    assert all(hours * larger < 1 for _, larger in UNITS if larger < per_hour)
+
+
+def test_a_unit_by_hand():
+    assert [time_unit(hours)[0] for hours in (2, 1, 0.5, 1 / 60, 0.01)] == [
+        "hours",
+        "hours",
+        "minutes",
+        "minutes",
+        "seconds",
+    ]

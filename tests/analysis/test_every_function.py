@@ -35,6 +35,7 @@ PRESENTED = {
 SEEN_WHOLE = {
     "plotting": "what the figures are drawn with: their tests read the drawings",
     "interactive": "the figures of the page: a browser draws each of `FIGURES`",
+    **dict.fromkeys(("interactive_retention", "vegalite"), "the same, and what they are made of"),
     "page": "the parts of the page: tests read the whole page",
     "wandb_api": "asks a server: tests of launch/ gather from one",
 }
