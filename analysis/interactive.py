@@ -161,7 +161,7 @@ def gain_by_language(study: Study) -> View | None:
             panels=distinct(row["k"] for row in rows),
             columns=len({cell.target for cell in study.cells}),
             height=max(len(cell.gains) for cell in study.cells) * max(26, 10 * len(study.scales)),
-            independent={"y": "independent"},
+            independent={"y": "independent", "yOffset": "independent"},
         ),
     )
 
