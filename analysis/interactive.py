@@ -160,8 +160,8 @@ def gain_by_language(study: Study) -> View | None:
             layers,
             panels=distinct(row["k"] for row in rows),
             columns=len({cell.target for cell in study.cells}),
-            height={"step": max(8, 26 // max(1, len(study.scales)))},
-            independent={"y": "independent"},
+            height=max(len(cell.gains) for cell in study.cells) * max(26, 10 * len(study.scales)),
+            independent={"y": "independent", "yOffset": "independent"},
         ),
     )
 
@@ -196,7 +196,6 @@ def retrieval_by_layer(study: Study) -> View | None:
             "encoding": {"x": x, "y": y, "color": colour, **lit(0.9), "tooltip": tooltip(names)},
         },
         {
-            "transform": [{"filter": "datum.l != null"}],
             "mark": {"type": "rule", "strokeWidth": 2},
             "encoding": {"x": x, "y": {**y, "field": "l"}, "y2": {"field": "u"}, "color": colour, **lit(1)},
         },

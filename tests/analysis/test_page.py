@@ -174,6 +174,16 @@ def test_every_figure_fills_the_page_s_width(page, width):
     assert all(0.95 < share <= 1 for share in filled), filled
 
 
+@needs_chromium
+def test_the_scales_of_a_language_stand_below_one_another(page):
+    drawn = figure(opened(page), "gain-by-language")
+    places = re.findall(r'aria-label="language: de; scale: (\w+);[^>]*transform="translate\([\d.]+,([\d.]+)\)', drawn)
+    assert len(places) == len(fakes.TARGETS) * len(fakes.SCALES)
+    heights = {scale: {height for name, height in places if name == scale} for scale in fakes.SCALES}
+    assert all(len(of_scale) == 1 for of_scale in heights.values()), "alike in all panels"
+    assert len(set.union(*heights.values())) == len(fakes.SCALES)
+
+
 def test_all_targets_of_an_intermediate_stand_side_by_side_and_either_head_has_its_row(built):
     view = retention_over_steps(built.study)
     assert view is not None
