@@ -43,6 +43,12 @@ class EncoderConfig:
     attention_probs_dropout_prob: float
     initializer_range: float
 
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+
     @classmethod
     def read(cls, folder: Path) -> EncoderConfig:
         """Of an encoder folder.

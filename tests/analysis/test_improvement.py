@@ -45,14 +45,14 @@ def test_one_seed_has_no_interval_and_a_score_that_is_not_a_number_no_probabilit
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize("shared", [0.0, 0.8])
+@pytest.mark.parametrize("common", [0.0, 0.8])
 @pytest.mark.parametrize("truth", [0.5, 0.92, 0.98])
-def test_the_interval_covers_the_truth_whether_tasks_go_together_or_not(seeds, shared, truth):
+def test_the_interval_covers_the_truth_whether_tasks_go_together_or_not(seeds, common, truth):
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(400):
         via, without = (
-            np.sqrt(shared) * rng.standard_normal((seeds, 1)) + np.sqrt(1 - shared) * rng.standard_normal((seeds, 9))
+            np.sqrt(common) * rng.standard_normal((seeds, 1)) + np.sqrt(1 - common) * rng.standard_normal((seeds, 9))
             for _ in range(2)
         )
         found = improvement_interval(via + math.sqrt(2) * stats.norm.ppf(truth), without)

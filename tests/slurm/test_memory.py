@@ -110,7 +110,8 @@ def test_autograd_saves_what_the_model_says(layer_norm, dropouts, precision):
     for layers in (2, 4):
         network = build_model(replace(shape, layers=layers), torch.device("cpu"), activation_checkpointing=False)
         encoder = network.encoder.to(dtype)
-        masks = [module for module in encoder.encoder.layer[0].modules() if isinstance(module, torch.nn.Dropout)]
+        inside = encoder.encoder.layer[0].modules()
+        masks = [module for module in inside if isinstance(module, torch.nn.Dropout) and module.p > 0]
         assert len(masks) - 1 == dropouts  # the other one is attention's, which the kernel draws again
         for module in encoder.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -144,7 +145,7 @@ def _saved_bytes(network, ids) -> int:
 def test_states_of_the_real_engine_are_predicted_within_a_tenth(tmp_path):
     from bench.held import measure
 
-    found = measure(tmp_path, world_sizes=(1, 2), scales=("sandbox-s",))
+    found = measure(tmp_path, world_sizes=(1, 2), scales=("sandbox-l",))
     assert len(found) == 2 * 2 * 5
     for one in found:
         assert abs(one.error) < 0.10, one

@@ -7,6 +7,7 @@ import pytest
 from launch.plan import make_plan
 from launch.sweep import Sweep
 from tests.trainers.stages import Work, losses, measurements, predictions, run_here, run_on_ranks
+from trainers.scales import SANDBOX_ENCODERS
 from trainers.stage import Execution
 from trainers.store import Store
 from trainers.tasks import ALL_NINE, TARGETS
@@ -18,13 +19,13 @@ SMALL = Execution(micro_batch_tokens=512, checkpoint_every_s=1e9)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-def plan(mirror, encoder, intermediates, targets, **recipe):
+def plan(mirror, intermediates, targets, **recipe):
     settings = {"max_examples": 40, "batch_size": 4, "max_steps": 3, "max_length": 96}
     sweep = Sweep(
         name="every-task",
         store=mirror.root / "unused",
         mirror=mirror.root,
-        scales=(str(encoder),),
+        scales=(str(SANDBOX_ENCODERS / "sandbox-s"),),
         intermediates=intermediates,
         targets=targets,
         seeds=(7,),
@@ -39,17 +40,17 @@ def plan(mirror, encoder, intermediates, targets, **recipe):
 
 
 @pytest.fixture(scope="module")
-def still(mirror, encoder_folder):
+def still(mirror):
     """Every intermediate, and every target from one of them; nothing is in effect learnt (see `still_stages`)."""
-    trained = plan(mirror, encoder_folder("post"), (*ALL_NINE, *VARIANTS), ("pawsx",), learning_rate=1e-30)
-    targets = plan(mirror, encoder_folder("post"), ("none", "ccg"), TARGETS, learning_rate=1e-30)
+    trained = plan(mirror, (*ALL_NINE, *VARIANTS), ("pawsx",), learning_rate=1e-30)
+    targets = plan(mirror, ("none", "ccg"), TARGETS, learning_rate=1e-30)
     return tuple({stage.key: stage for stage in (*trained, *targets)}.values())
 
 
 @pytest.fixture(scope="module")
-def mixed(mirror, encoder_folder):
+def mixed(mirror):
     """Three tasks with three kinds of head, learning for real."""
-    (stage, *_) = plan(mirror, encoder_folder("post"), (MIXED,), ("pawsx",), learning_rate=2e-3, adam_epsilon=1e-6)
+    (stage, *_) = plan(mirror, (MIXED,), ("pawsx",), learning_rate=2e-3, adam_epsilon=1e-6)
     return stage
 
 
