@@ -62,9 +62,9 @@ def gain_heat_map(study: Study) -> View | None:
         return None
     largest = max(SHOWN, *(abs(row["v"]) for row in rows))
     intermediates, targets = axes_of(study)
-    x = {"field": "t", "type": "nominal", "title": "target", "scale": {"domain": targets}}
+    x: Spec = {"field": "t", "type": "nominal", "title": "target", "scale": {"domain": targets}}
     x["axis"] = {"title": None, "labelAngle": -40}
-    y = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"domain": intermediates}}
+    y: Spec = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"domain": intermediates}}
     y["axis"] = {"title": None}
     fill = {
         "field": "v",
@@ -124,7 +124,7 @@ def gain_by_language(study: Study) -> View | None:
     if not rows:
         return None
     languages = by_resource({row["g"] for row in rows})
-    y = {"field": "g", "type": "nominal", "title": "language", "sort": languages}
+    y: Spec = {"field": "g", "type": "nominal", "title": "language", "sort": languages}
     y["axis"] = {"title": None, "labelOverlap": False}
     colour = colour_of_scale(study)
     offset = {"yOffset": {"field": "scale", "sort": study.scales}}
