@@ -62,15 +62,17 @@ def gain_heat_map(study: Study) -> View | None:
         return None
     largest = max(SHOWN, *(abs(row["v"]) for row in rows))
     intermediates, targets = axes_of(study)
-    x = {"field": "t", "type": "nominal", "title": None, "axis": {"labelAngle": -40}, "scale": {"domain": targets}}
-    y = {"field": "i", "type": "nominal", "title": None, "scale": {"domain": intermediates}}
+    x: Spec = {"field": "t", "type": "nominal", "title": "target", "scale": {"domain": targets}}
+    x["axis"] = {"title": None, "labelAngle": -40}
+    y: Spec = {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"domain": intermediates}}
+    y["axis"] = {"title": None}
     fill = {
         "field": "v",
         "type": "quantitative",
         "title": "points",
         # Reversed: from orange to purple, as the files' PuOr.
         "scale": {"scheme": "purpleorange", "reverse": True, "domain": [-largest, largest], "domainMid": 0},
-        "legend": {"gradientLength": 200, "titleOrient": "left", "format": "+.0f"},
+        "legend": {"gradientLength": 200, "titleOrient": "left"},
     }
     names = {"i": "intermediate", "t": "target", "v": "points", "l": "low", "u": "high"}
     shade = {"condition": {"test": f"abs(datum.v) > {0.6 * largest}", "value": "white"}, "value": "black"}
@@ -122,7 +124,8 @@ def gain_by_language(study: Study) -> View | None:
     if not rows:
         return None
     languages = by_resource({row["g"] for row in rows})
-    y = {"field": "g", "type": "nominal", "title": None, "sort": languages, "axis": {"labelOverlap": False}}
+    y: Spec = {"field": "g", "type": "nominal", "title": "language", "sort": languages}
+    y["axis"] = {"title": None, "labelOverlap": False}
     colour = colour_of_scale(study)
     offset = {"yOffset": {"field": "scale", "sort": study.scales}}
     x = field("v", "gain in zero-shot score", axis={"tickCount": 5})
@@ -179,7 +182,7 @@ def retrieval_by_layer(study: Study) -> View | None:
                 rows.append({**common, "y": layer, **ends, "v": rounded(value), "d": rounded(change)})
     if not rows:
         return None
-    x = field("y", "layer (0: embeddings)", axis={"format": "d", "tickMinStep": 1})
+    x = field("y", "layer (0: embeddings)", axis={"format": "d", "tickCount": 6, "tickMinStep": 1})
     y = field("v", "score, mean over languages", scale={"domain": [0, 1]}, axis={"tickCount": 6})
     colour = colour_of_name(rows)
     dashes = {"domain": [False, True], "range": [[1, 0], [4, 3]]}

@@ -34,7 +34,7 @@ from analysis.vegalite import (
 )
 from trainers.tasks.languages import ENGLISH
 
-ASIDE = 1.08
+ASIDE = 1.04
 """The outermost points of one encoder's size stand at so much of it."""
 
 
@@ -45,7 +45,7 @@ def retention_over_steps(study: Study) -> View | None:
         return None
     rows: Rows = []
     for (head, path), own in _panels(curves):
-        common = {"k": f"{path} · {head} head", "i": own[0].subject}
+        common = {"k": f"{path} · {head}", "i": own[0].subject}
         missing = [curve.arm.scale for curve in own if curve.undefined]
         if missing:
             rows.append({**common, "seeds": [], "n": f"undefined: {', '.join(missing)}"})
@@ -113,7 +113,7 @@ def retention_over_scale(study: Study) -> View | None:
     names = distinct(curve.subject for curve in curves)
     rows: Rows = [
         {
-            "k": f"→ {'+'.join(curve.arm.targets)} · {curve.head} head",
+            "k": f"→ {'+'.join(curve.arm.targets)} · {curve.head}",
             "i": curve.subject,
             "x": round(curve.arm.non_embedding_parameters * _beside(names.index(curve.subject), len(names))),
             "scale": curve.arm.scale,
@@ -134,6 +134,8 @@ def retention_over_scale(study: Study) -> View | None:
     y = field("v", "final retention R(T)", scale={"domain": limits, "nice": False}, axis={"tickCount": 6})
     shown = {"i": "intermediate", "scale": "scale", "v": "R(T)", "l": "low", "u": "high", "f": "LayerNorm"}
     common = {"x": x, "color": colour_of_name(rows), "detail": {"field": "i"}}
+    shape = {"field": "f", "type": "nominal", "title": "LayerNorm"}
+    placed = len({row["f"] for row in rows}) > 1
     layers: list[Spec] = [
         rule("y", 0),
         rule("y", 1),
@@ -148,7 +150,7 @@ def retention_over_scale(study: Study) -> View | None:
                 **common,
                 "y": y,
                 **lit(0.9),
-                "shape": {"field": "f", "type": "nominal", "title": "LayerNorm"},
+                **({"shape": shape} if placed else {}),
                 "tooltip": tooltip(shown),
             },
         },
@@ -156,8 +158,10 @@ def retention_over_scale(study: Study) -> View | None:
     return View(
         "retention-by-scale",
         "Retention at the end of target training against the encoder’s size, one line an intermediate. Bars are 95 % "
-        "intervals. Marks tell LayerNorm placement, which changes with scale in XLM-R: compare within a mark first. "
-        "Trainings whose target is the intermediate’s own task are left out, and so is what is undefined. "
+        "intervals. "
+        + "Marks tell LayerNorm placement, which changes with scale: compare within a mark first. "
+        * placed
+        + "Trainings whose target is the intermediate’s own task are left out, and so is what is undefined. "
         f"{ALONE}",
         small_multiples(
             rows,

@@ -24,12 +24,14 @@ DIGITS = 4
 WIDTH, HEIGHT = 640, 300
 PANEL_WIDTH, PANEL_HEIGHT = 220, 200
 """The least width of a panel, in pixels, and its height."""
+CHARACTER = 7
+"""Pixels of a panel's title for each of its characters."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 CONFIG: Spec = {
     "view": {"stroke": None},
     "axis": {"gridColor": "#eee"},
     "legend": {"orient": "top", "titleOrient": "left", "columns": 8, "offset": 8},
-    "header": {"title": None, "labelAnchor": "start", "labelFontSize": 11, "labelFontWeight": "bold", "labelLimit": 0},
+    "header": {"title": None, "labelAnchor": "start", "labelFontSize": 10, "labelFontWeight": "bold", "labelLimit": 0},
 }
 LIT: Spec = {"name": "lit", "select": {"type": "point", "fields": ["i"]}, "bind": "legend"}
 ALONE = "Click a name of the legend to see it alone, with shift several."
@@ -69,6 +71,7 @@ def small_multiples(
         least: how many pixels a panel needs to be read.
         independent: scales that the panels do not share: axis → `independent`.
     """
+    least = max(least, CHARACTER * max(map(len, panels)))
     return {
         **_data(rows, menus, transform),
         "facet": {"field": "k", "type": "nominal", "sort": list(panels)},

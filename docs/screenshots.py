@@ -8,6 +8,7 @@ What a terminal shows is drawn as SVG by rich, the report is opened in headless 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 import yaml
 from PIL import Image, ImageChops
 from rich.console import Console
@@ -60,11 +62,10 @@ def main(store: Path, folder: Path = CHECKOUT / "docs" / "figures") -> None:
         terminal(here, folder / "status.svg", "status", "some.yaml")
         terminal(here, folder / "cluster.svg", "plan", str(SWEEPS / "scale.yaml"), "--cluster", "cluster.yaml")
         changed(here / "whole.yaml")
-        retain(here, "report", "whole.yaml", "--out", "report", "--figures", "True")
-        browser(here / "report" / "report.html", HIDDEN, folder / "report.png")
-        if (curves := here / "report" / "figures" / "retention.png").exists():
-            with Image.open(curves) as image:
-                save(image, folder / "sandbox-retention.png")
+        retain(here, "report", "whole.yaml", "--out", "report", "--figures", "False")
+        page = here / "report" / "report.html"
+        browser(page, HIDDEN, folder / "report.png")
+        curves(page.read_text(encoding="utf-8"), folder / "sandbox-retention.png")
 
 
 def sweep() -> dict[str, Any]:
@@ -123,6 +124,16 @@ def browser(page: Path, hidden: str, picture: Path) -> None:
     left, top, right, bottom = ImageChops.difference(whole, empty).getbbox() or (0, 0, *whole.size)
     within = max(0, left - MARGIN), max(0, top - MARGIN), min(whole.width, right + MARGIN), bottom + MARGIN
     save(whole.crop(within), picture)
+
+
+def curves(page: str, picture: Path) -> None:
+    """Draw the report's figure of retention as it opens; nothing where it has none."""
+    found = re.search(r'id="retention">.*?<script type="application/json">(.*?)</script>', page)
+    if found:
+        spec = json.loads(found[1])
+        spec["spec"] |= {"width": 300, "height": 190}
+        with Image.open(io.BytesIO(vl_convert.vegalite_to_png(spec, scale=1.5))) as image:
+            save(image, picture)
 
 
 def save(image: Image.Image, picture: Path) -> None:

@@ -134,7 +134,7 @@ def test_the_figures_hold_the_study_s_numbers(page, built):
     curves = {(row["k"], row["scale"], row["s"]): row for row in found["retention"]["data"]["values"]}
     for curve in built.study.curves:
         if curve.language == "en":
-            name = f"{curve.path} · {curve.head} head", curve.arm.scale
+            name = f"{curve.path} · {curve.head}", curve.arm.scale
             for place, step in enumerate(curve.steps):
                 row = curves[*name, step]
                 assert row["v"] == pytest.approx(curve.value[place], abs=1e-4)
@@ -177,7 +177,9 @@ def test_every_figure_fills_the_page_s_width(page, width):
 @needs_chromium
 def test_the_scales_of_a_language_stand_below_one_another(page):
     drawn = figure(opened(page), "gain-by-language")
-    places = re.findall(r'aria-label="language: de; scale: (\w+);[^>]*transform="translate\([\d.]+,([\d.]+)\)', drawn)
+    places = re.findall(
+        r'aria-label="[^"]*language: de; [^"]*scale: (\w+);[^>]*transform="translate\([\d.]+,([\d.]+)\)', drawn
+    )
     assert len(places) == len(fakes.TARGETS) * len(fakes.SCALES)
     heights = {scale: {height for name, height in places if name == scale} for scale in fakes.SCALES}
     assert all(len(of_scale) == 1 for of_scale in heights.values()), "alike in all panels"
@@ -189,7 +191,7 @@ def test_all_targets_of_an_intermediate_stand_side_by_side_and_either_head_has_i
     assert view is not None
     panels = [name for name in view.spec["facet"]["sort"] if name.startswith("mnli")]
     targets = ["xnli (same task)", "pawsx", "xquad"]
-    assert panels == [f"mnli → {target} · {head} head" for head in ("stored", "refit") for target in targets]
+    assert panels == [f"mnli → {target} · {head}" for head in ("stored", "refit") for target in targets]
     assert view.spec["columns"] == len(targets)
 
 
@@ -201,7 +203,7 @@ def test_what_is_undefined_is_said_in_its_panel_and_drawn_nowhere(built):
     view = retention_over_steps(replace(built.study, curves=curves))
     assert view is not None
     notes = {row["k"]: row["n"] for row in view.spec["data"]["values"] if "n" in row}
-    assert notes == {f"mnli → pawsx · {head} head": "undefined: small" for head in ("stored", "refit")}
+    assert notes == {f"mnli → pawsx · {head}": "undefined: small" for head in ("stored", "refit")}
     drawn = {(row["k"], row["scale"]) for row in view.spec["data"]["values"] if "n" not in row}
     assert not drawn & {(name, "small") for name in notes}
     assert "Undefined:" in view.caption
