@@ -39,7 +39,7 @@ def test_the_study_is_whole_and_its_truth_is_found(folder):
         assert curve.final.value == pytest.approx(kept, abs=0.15), (CHANCE, LEARNED)
 
 
-def test_the_page_tells_seconds_and_memory(folder):
+def test_the_page_tells_seconds_and_memory(folder, cold):
     command = [sys.executable, "-m", "bench.report", str(folder)]
     page = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
     rows = {cells[1].strip(): cells[2] for line in page.splitlines() if len(cells := line.split("|")) == 5}

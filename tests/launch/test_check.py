@@ -345,7 +345,7 @@ def test_a_translation_of_a_part_of_the_rows_is_noted(sweep_file, mirror_copy):
     file = sweep_file(mirror=str(mirror_copy), intermediates=["none", "mnli@de"])
     assert not [note for note in notes(file) if "translated" in note]
     rewrite(mirror_copy / "translated/mnli/de/train.parquet", lambda frame: frame.head(100))
-    assert "mnli/translated: 100 of 4,000 rows: a subset" in notes(file)
+    assert "mnli/translated: 100 of 3,000 rows: a subset" in notes(file)
 
 
 def test_more_rows_than_were_published_are_noted(sweep_file, mirror_copy):

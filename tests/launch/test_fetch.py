@@ -49,7 +49,7 @@ def hub(sandbox, tmp_path):
             hub.add("google/xtreme", f"XNLI/{split}-00000-of-00001.parquet", content)
         converted = "tatoeba.deu/validation/0000.parquet"
         hub.add("google/xtreme", converted, (sandbox / TATOEBA).read_bytes(), "refs/convert/parquet")
-        for path in (SANDBOX_ENCODERS / "sandbox-s").iterdir():
+        for path in (SANDBOX_ENCODERS / "sandbox-l").iterdir():
             hub.add(ENCODER, path.name, path.read_bytes())
         hub.add(ENCODER, "pytorch_model.bin", b"pickled")
         yield hub
@@ -158,7 +158,7 @@ def test_a_cut_download_goes_on_where_it_was(fetch, hub):
 def test_a_later_process_goes_on_where_the_first_was_cut(fetch, hub, tmp_path):
     hub.cuts["model.safetensors"] = [100_000, *[0] * 9]
     told = fetch(status=1)
-    assert "broke off at 100,000 of 409,288 bytes" in told
+    assert "broke off at 100,000 of 751,000 bytes" in told
     assert not (tmp_path / "mirror" / ENCODER / "config.json").exists()  # no encoder until it is whole
     hub.cuts.clear()
     hub.requests.clear()

@@ -13,7 +13,7 @@ from trainers.encoder import load_encoder
 from trainers.stage import Execution
 
 both_norms = pytest.mark.parametrize("layer_norm", ["post", "pre"])
-IDS = torch.randint(4, 2000, (3, 17), generator=torch.Generator().manual_seed(1))
+IDS = torch.randint(4, 1400, (3, 17), generator=torch.Generator().manual_seed(1))
 WEIGHING = torch.randn(3, 17, 32, generator=torch.Generator().manual_seed(2))
 
 

@@ -18,7 +18,7 @@ from trainers.data.sandbox import write_mirror
 from trainers.data.sandbox.sentences import TATOEBA_CODES
 
 ENCODERS = Path(__file__).parents[3] / "trainers" / "data" / "encoders"
-NOMINAL_PARAMETERS = {"sandbox-s": 0.2e6, "sandbox-m": 0.6e6, "sandbox-l": 2e6}
+NOMINAL_PARAMETERS = {"sandbox-s": 0.08e6, "sandbox-m": 0.14e6, "sandbox-l": 0.37e6}
 
 TEXT, INTEGER = Value("string"), Value("int32")
 # Written out from the hub's files, not taken from the code under test: columns, types and label names.
@@ -46,14 +46,14 @@ HUB = {
     "google/xtreme/tatoeba": Features(source_sentence=TEXT, target_sentence=TEXT, source_lang=TEXT, target_lang=TEXT),
 }
 ROWS = {
-    "nyu-mll/glue/mnli/train": 4000,
-    "nyu-mll/glue/mnli/validation_matched": 500,
-    "nyu-mll/glue/mnli/validation_mismatched": 500,
-    "rajpurkar/squad/plain_text/train": 3000,
-    "rajpurkar/squad/plain_text/validation": 400,
+    "nyu-mll/glue/mnli/train": 3000,
+    "nyu-mll/glue/mnli/validation_matched": 640,
+    "nyu-mll/glue/mnli/validation_mismatched": 300,
+    "rajpurkar/squad/plain_text/train": 2000,
+    "rajpurkar/squad/plain_text/validation": 640,
     "google/xtreme/XNLI/validation": 5 * 250,
     "google/xtreme/XNLI/test": 5 * 300,
-    "google-research-datasets/paws-x/en/train": 3000,
+    "google-research-datasets/paws-x/en/train": 2000,
     **{f"google-research-datasets/paws-x/{language}/validation": 250 for language in LANGUAGES},
     **{f"google-research-datasets/paws-x/{language}/test": 300 for language in LANGUAGES},
     **{f"google/xtreme/XQuAD.{language}/validation": 250 for language in LANGUAGES},

@@ -109,8 +109,8 @@ def test_gold_pairs_of_bucc_are_among_the_sentences_and_one_sentence_occurs_twic
 def test_snli_has_rows_without_a_gold_label_and_anli_plus_drops_them(mirror):
     task = TASKS["anli_plus"]
     table = mirror.table(task.train, "en", task.columns)
-    assert table.num_rows == 3 * 600 + 4000 + 1500
-    assert table.num_rows - labelled(task, table).num_rows == 15
+    assert table.num_rows == 3 * 400 + 3000 + 1000
+    assert table.num_rows - labelled(task, table).num_rows == 10
 
 
 def test_words_are_tagged_as_a_person_would():
