@@ -212,9 +212,9 @@ def test_a_job_preempted_for_good_is_not_waited_for(cluster, sweep):
     assert one.submit().stages == 2
 
 
-def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sweep, sandbox, tmp_path):
+def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sandbox, tmp_path):
     mirror = shutil.copytree(sandbox, tmp_path / "mirror")
-    one = sweep(mirror=str(mirror), **LONG)
+    one = SmallSweep.write(tmp_path / "own", mirror, **LONG)
     submitter = one.submitter
     damaged = next(mirror.rglob("mnli/train*.parquet"))
     whole = damaged.read_bytes()

@@ -29,7 +29,7 @@ print("IMPORTED", [name for name in {NOT_NEEDED} if name in sys.modules])
 """
 
 
-def test_stages_of_every_kind_import_only_what_they_need(mirror, encoder_folder, tmp_path):
+def test_stages_of_every_kind_import_only_what_they_need(mirror, encoder_folder, tmp_path, cold):
     """An intermediate, a target with probes, and retrieval, each carried out to its result in a fresh interpreter."""
     folder = encoder_folder("post")
     stages = [*plan_stages(mirror, folder, max_steps=2), plan_stages(mirror, folder, "none", "tatoeba")[-1]]

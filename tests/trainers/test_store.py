@@ -84,8 +84,8 @@ def test_stage_file_of_another_version_is_refused(store, stage, entry, content):
 
 
 @pytest.fixture
-def claimants(entry) -> Iterator[list[subprocess.Popen]]:
-    """Three processes, all ready to claim the stage."""
+def claimants(entry, cold) -> Iterator[list[subprocess.Popen]]:
+    """Three processes, all ready to claim the stage; fresh ones, which are gone when they are killed."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", CLAIM_FROM_ANOTHER_PROCESS, str(entry.folder), f"job {number}"],
