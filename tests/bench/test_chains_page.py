@@ -60,7 +60,7 @@ def test_a_value_that_differs_is_counted(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_page_compares_both_ways(tmp_path):
+def test_the_page_compares_both_ways(tmp_path, cold):
     command = [sys.executable, "-m", "bench.chains", str(written(tmp_path))]
     page = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": "."}

@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_every_way_computes_the_same_logits():
+def test_every_way_computes_the_same_logits(cold):
     command = [sys.executable, "-m", "bench.evaluation", "--rounds", "1", "--examples", "20"]
     page = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": "."}
