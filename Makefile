@@ -33,7 +33,7 @@ test: $(READY)
 	exit $$failed
 
 quick: $(READY)
-	@$(BIN)/python -m pytest --quick -m "not slow" -n logical --maxprocesses=4 --dist=loadfile
+	@$(BIN)/python -m pytest --quick -m "not slow"
 
 planted: $(READY)
 	@$(BIN)/python -m tests.planted
