@@ -169,7 +169,9 @@ def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
             deadline.learn(stage.kind, store.entry(stage.key))
 
     def unbegun(stage: Stage) -> bool:
-        return not store.entry(stage.key).folder.exists() and next_step(stage) == "run"
+        """Of those that failed here even the folder may be missing, where the disk is full."""
+        begun = stage.key in outcomes or store.entry(stage.key).folder.exists()
+        return not begun and next_step(stage) == "run"
 
     while waiting := missing():
         before = len(outcomes)

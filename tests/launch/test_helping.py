@@ -55,3 +55,16 @@ def test_what_somebody_has_begun_is_left_alone_with_what_starts_from_it(helper):
     ran = helper((), tuple(reversed(helper.stages)))
     assert sorted(ran) == sorted(one.label for one in helper.stages if begun.key not in (one.key, one.parent))
     assert 0 < len(ran) < len(helper.stages) - 1
+
+
+def test_one_that_fails_before_it_has_a_folder_is_begun_once(helper, monkeypatch):
+    tried = []
+
+    def run(stage, context) -> str:
+        assert stage.key not in tried, "begun again and again"
+        tried.append(stage.key)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(trainers.run, "run", run)
+    helper((), helper.stages)
+    assert sorted(tried) == sorted(stage.key for stage in helper.stages if stage.parent is None)
