@@ -88,18 +88,18 @@ def encoder_problems(scale: Scale) -> list[str]:
 
 def wide_probes(plan: Plan, mirror: Mirror) -> list[str]:
     """Probes whose English examples alone may leave A(τ) a wider interval than the rule says."""
-    found = {}
-    for stage in plan.stages:
-        for probe in stage.probes:
-            files = TASKS[probe.task].development
-            assert files is not None, "an intermediate task has a development set"
-            rows = min(probe.examples, expected_rows(mirror, files, ENGLISH) or probe.examples)
-            if half_width(rows) > PROBE_HALF_WIDTH:
-                found[probe.task] = (
-                    f"probe of {probe.task}: {rows} English examples may leave A(τ) an interval of "
-                    f"± {half_width(rows):.3f}; {EXAMPLES_FOR_HALF_WIDTH} leave ± {PROBE_HALF_WIDTH} at the most"
-                )
-    return list(found.values())
+    notes = []
+    # A large plan has a hundred thousand stages, and a task's probes all have one size.
+    for task, examples in {probe.task: probe.examples for stage in plan.stages for probe in stage.probes}.items():
+        files = TASKS[task].development
+        assert files is not None, "an intermediate task has a development set"
+        rows = min(examples, expected_rows(mirror, files, ENGLISH) or examples)
+        if half_width(rows) > PROBE_HALF_WIDTH:
+            notes.append(
+                f"probe of {task}: {rows} English examples may leave A(τ) an interval of "
+                f"± {half_width(rows):.3f}; {EXAMPLES_FOR_HALF_WIDTH} leave ± {PROBE_HALF_WIDTH} at the most"
+            )
+    return notes
 
 
 def language_model_problems(plan: Plan) -> Iterator[str]:
