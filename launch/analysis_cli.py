@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.reading import Reading
     from analysis.study import Study
     from launch.made_from import MadeFrom
+    from launch.plan import Plan
     from launch.sweep import Sweep
     from trainers.stage import Stage
 
@@ -24,18 +25,20 @@ LOOK_EVERY_S = 2.0
 
 
 def report(chosen: Report) -> int:
-    made_from = _made_from(chosen)
+    one_thread()
+    if chosen.watch:
+        _watch(chosen)
+    sweep, _ = load(chosen)
+    plan = planned(sweep)
+    made_from = _made_from(chosen, plan)
     if made_from is not None and made_from.written:
         print(f"report  {made_from.page}  (as it was: nothing that it is made from has changed)")
         return 0
-    one_thread()
     from analysis.report import write_report
     from analysis.wandb_api import WandbError
 
     try:
-        if chosen.watch:
-            _watch(chosen)
-        reading, out = _reading(chosen)
+        reading, out = _reading(chosen, plan)
         page = write_report(reading, out, chosen.figures)
     except WandbError as error:
         print(error, file=sys.stderr)
@@ -49,23 +52,21 @@ def report(chosen: Report) -> int:
     return 0
 
 
-def _made_from(chosen: Report) -> MadeFrom | None:
-    """What a report of the store is made from; None of one that is followed, reproduced or read from W&B."""
+def _made_from(chosen: Report, plan: Plan) -> MadeFrom | None:
+    """What a report of the store is made from; None of one that is reproduced or read from W&B."""
     from launch.made_from import MadeFrom
 
-    if chosen.watch or chosen.reproduce is not None or chosen.source != "store":
+    if chosen.reproduce is not None or chosen.source != "store":
         return None
-    sweep, _ = load(chosen)
-    return MadeFrom.of(planned(sweep), chosen.out or sweep.store / "report", chosen.figures)
+    return MadeFrom.of(plan, chosen.out or plan.sweep.store / "report", chosen.figures)
 
 
-def _reading(chosen: Report) -> tuple[Reading, Path]:
+def _reading(chosen: Report, plan: Plan) -> tuple[Reading, Path]:
     """What the report is written of, and where."""
     from analysis.basis import Basis
     from analysis.reading import read_again
 
-    sweep, _ = load(chosen)
-    stages = planned(sweep).stages
+    sweep, stages = plan.sweep, plan.stages
     if chosen.reproduce is None:
         return _read(sweep, stages, chosen.source), chosen.out or sweep.store / "report"
     basis = Basis.kept(sweep.store, chosen.reproduce)

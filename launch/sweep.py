@@ -43,7 +43,7 @@ def half_width(examples: int) -> float:
     return 1.96 * 0.5 / math.sqrt(examples)
 
 
-EXAMPLES_FOR_HALF_WIDTH = math.ceil((1.96 * 0.5 / PROBE_HALF_WIDTH) ** 2)
+EXAMPLES_FOR_HALF_WIDTH = math.ceil((half_width(1) / PROBE_HALF_WIDTH) ** 2)
 
 
 class ProbeSizes(Frozen):
