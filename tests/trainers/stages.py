@@ -136,12 +136,12 @@ def run_on_ranks(folder: Path, world_size: int, works: list[Work], timeout_s: fl
     Ranks(folder, world_size, works).finish(timeout_s)
 
 
-def wait_for_step(entry: StageEntry, step: int, ranks: Ranks, timeout_s: float = 400) -> None:
-    """Return as soon as the store says that `step` was made."""
+def wait_for_step(entry: StageEntry, event: str, step: int, ranks: Ranks, timeout_s: float = 400) -> None:
+    """Return as soon as the store tells an `event` ("step": made, "checkpoint": whole) of `step` or a later one."""
     deadline = time.monotonic() + timeout_s
-    while not any(event["step"] >= step for event in entry.events("step")):
-        assert time.monotonic() < deadline, f"no step {step} within {timeout_s} s\n{ranks.log(0)}"
-        assert ranks.processes[0].poll() is None, f"rank 0 ended before step {step}\n{ranks.log(0)}"
+    while not any(told["step"] >= step for told in entry.events(event)):
+        assert time.monotonic() < deadline, f"no {event} {step} within {timeout_s} s\n{ranks.log(0)}"
+        assert ranks.processes[0].poll() is None, f"rank 0 ended before {event} {step}\n{ranks.log(0)}"
         time.sleep(0.001)
 
 

@@ -48,12 +48,18 @@ def random_steps() -> tuple[int, int]:
 
 
 def kill_once(folder: Path, world_size: int, works: list[Work], victim: int, step: int) -> Ranks:
-    """Start ranks, kill -9 the last one after `step` of the stage `works[victim]`."""
+    """Start ranks, kill -9 the last one after `step` of the stage `works[victim]`.
+
+    Its checkpoint may be half written then; the one before it is whole: a thread writes them, and is waited for.
+    """
     works[victim].hold_at = step + 1
     ranks = Ranks(folder, world_size, works)
     try:
         stage = works[victim].stage
-        wait_for_step(Store(works[victim].store).entry(stage.key), step, ranks)
+        entry = Store(works[victim].store).entry(stage.key)
+        wait_for_step(entry, "step", step, ranks)
+        if step > 1:
+            wait_for_step(entry, "checkpoint", step - 1, ranks)
         ranks.processes[-1].send_signal(signal.SIGKILL)
         ranks.processes[-1].wait()
     except BaseException:
