@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics import FEWEST_SEEDS, Bootstrap, Estimate, Floats
+from analysis.inference.statistics import FEWEST_SEEDS, Bootstrap, Estimate, Floats
+from analysis.measures.transfer import lacking
 from analysis.study import Study
-from analysis.transfer import lacking
 from trainers.tasks import ALL_NINE
 from trainers.tasks.intermediates import NONE
 

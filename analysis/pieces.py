@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.curves import Curve, retention_curves
-from analysis.examples import ExampleSource
-from analysis.measurements import Arm, Measurements
-from analysis.multilinguality import NORMED, PLAIN, LayerCurve, layer_curves
-from analysis.statistics import Bootstrap
-from analysis.transfer import Cell, cells
+from analysis.inference.statistics import Bootstrap
+from analysis.measures.curves import Curve, retention_curves
+from analysis.measures.multilinguality import NORMED, PLAIN, LayerCurve, layer_curves
+from analysis.measures.transfer import Cell, cells
+from analysis.records.examples import ExampleSource
+from analysis.records.measurements import Arm, Measurements
 from trainers.collector import uncollected
 
 MANY_ARMS = 200

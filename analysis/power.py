@@ -20,9 +20,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from analysis.statistics import ROUNDING, SIGNIFICANT, Floats, variances
+from analysis.inference.statistics import ROUNDING, SIGNIFICANT, Floats, variances
 from analysis.study import Study
-from trainers.tasks.languages import ENGLISH
+from trainers.stage.languages import ENGLISH
 
 MOST_SEEDS = 200
 """Beyond, seeds are not the way."""

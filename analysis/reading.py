@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.basis import MISSING, Basis, results_of
-from analysis.examples import ExampleFiles, no_examples
-from analysis.frame import Record, with_planned
-from analysis.gather import store_records, wandb_records, wandb_server_records
-from analysis.statistics import RESAMPLES, Bootstrap
+from analysis.inference.statistics import RESAMPLES, Bootstrap
+from analysis.records.basis import MISSING, Basis, results_of
+from analysis.records.examples import ExampleFiles, no_examples
+from analysis.records.frame import Record, with_planned
+from analysis.records.gather import store_records, wandb_records, wandb_server_records
+from analysis.records.wandb_api import Place
 from analysis.study import XTREME_DEPTH, Study, analyse
-from analysis.wandb_api import Place
 from trainers.stage import Stage
 
 Source = Literal["store", "wandb"] | Place

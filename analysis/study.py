@@ -11,18 +11,18 @@ from functools import cached_property
 
 import polars as pl
 
-from analysis.curves import Curve, HeadComparison, final_means, head_comparisons
-from analysis.differences import GridGain, gain_grids
-from analysis.examples import ExampleSource
-from analysis.frame import Record, stage_table, tidy
-from analysis.measurements import Arm, Measurements, arms, usable
-from analysis.multilinguality import LayerCurve
+from analysis.inference.statistics import Bootstrap, Estimate
+from analysis.measures.curves import Curve, HeadComparison, final_means, head_comparisons
+from analysis.measures.differences import GridGain, gain_grids
+from analysis.measures.multilinguality import LayerCurve
+from analysis.measures.replication import Replicated, replicated
+from analysis.measures.search import PointScore, best_keys, compared, last_attempts, point_scores
+from analysis.measures.transfer import Cell, MeanGain, mean_gains
+from analysis.measures.trends import Trend, pooled_slopes, scale_trends
 from analysis.pieces import measure_all
-from analysis.replication import Replicated, replicated
-from analysis.search import PointScore, best_keys, compared, last_attempts, point_scores
-from analysis.statistics import Bootstrap, Estimate
-from analysis.transfer import Cell, MeanGain, mean_gains
-from analysis.trends import Trend, pooled_slopes, scale_trends
+from analysis.records.examples import ExampleSource
+from analysis.records.frame import Record, stage_table, tidy
+from analysis.records.measurements import Arm, Measurements, arms, usable
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Study:
     """What came out."""
 
     stages: pl.DataFrame
-    """`analysis.frame.STAGE_SCHEMA`, unfinished and diverged stages included."""
+    """`analysis.records.frame.STAGE_SCHEMA`, unfinished and diverged stages included."""
     compared: pl.DataFrame
     """Those that everything but `points` rests on: last attempts, at the best point of a search."""
     frame: pl.DataFrame
-    """`analysis.frame.SCHEMA`"""
+    """`analysis.records.frame.SCHEMA`"""
     arms: list[Arm]
     """Of target trainings that completed."""
     curves: list[Curve]
@@ -59,7 +59,7 @@ class Study:
     has_examples: bool
     """Whether intervals cover examples, too, or only seeds."""
     fingerprint: str = ""
-    """Of what it was read from (`analysis.basis`)."""
+    """Of what it was read from (`analysis.records.basis`)."""
 
     @cached_property
     def scales(self) -> list[str]:
@@ -97,7 +97,7 @@ def analyse(
 
     Args:
         records: what the stages left behind.
-        examples: looks up the scores of single examples (`analysis.examples`).
+        examples: looks up the scores of single examples (`analysis.records.examples`).
         retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
 
     Raises:

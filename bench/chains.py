@@ -27,16 +27,16 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from analysis.frame import tidy
-from analysis.gather import store_records
+from analysis.records.frame import tidy
+from analysis.records.gather import store_records
 from bench.measured import measured
-from launch.bundles import bundle_of
-from launch.job import run_bundle
+from launch.job.bundle import bundle_of
+from launch.job.rank import run_bundle
 from launch.local import run_local, this_machine
-from launch.plan import make_plan, mirror_of
-from launch.sweep import Sweep, load_sweep
-from slurm.sizing import slots
-from trainers.data.sandbox import write_mirror
+from launch.study.plan import make_plan, mirror_of
+from launch.study.sweep import Sweep, load_sweep
+from slurm.sizing.machine import slots
+from trainers.sandbox import write_mirror
 from trainers.store import Store
 
 SWEEP = Path(__file__).parents[1] / "launch" / "sweeps" / "sandbox.yaml"
@@ -52,7 +52,7 @@ class Took:
     trainings: int
     processes: int
     parts: Counter[str]
-    """Seconds of all its stages by part (`trainers.stopwatch`)."""
+    """Seconds of all its stages by part (`trainers.store.stopwatch`)."""
 
     def outside(self, at_once: int) -> float:
         """Process-seconds in no stage: starting, importing, ending, and waiting for the last process."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import retention
-from analysis.statistics import FEW_SEEDS, Bootstrap, Examples, Floats
+from analysis.inference.statistics import FEW_SEEDS, Bootstrap, Examples, Floats
+from analysis.measures import retention
 from bench import coverage_more
 from bench.measured import measured
 from bench.probit import AT_ONCE, CHANCE, LEAST, MOST, SEED_NOISE, generate, marked

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from analysis import decay, retention
-from analysis.improvement import improvement_interval
-from analysis.statistics import FEW_SEEDS, UNDEFINED, Bootstrap, Estimate, Examples, Floats
+from analysis.inference.improvement import improvement_interval
+from analysis.inference.statistics import FEW_SEEDS, UNDEFINED, Bootstrap, Estimate, Examples, Floats
+from analysis.measures import decay, retention
 from bench.probit import AT_ONCE, CHANCE, LEAST, SEED_NOISE, generate, marked
 
 SEEDS, EXAMPLES = (2, 3, 5, 10), (200, 1000)

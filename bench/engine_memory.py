@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 
 from bench.gpu.model import SEED, TASK, build_model, random_examples
-from trainers.batches import batch
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine
-from trainers.ranks import Ranks, connect, disconnect
-from trainers.recipes import recipe_for
-from trainers.scales import Shape
+from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import Shape
+from trainers.training.batches import batch
+from trainers.training.engine import Engine
+from trainers.training.ranks import Ranks, connect, disconnect
 
 EXAMPLES_A_STEP = 4
 

@@ -27,18 +27,20 @@ from bench.peers import Rows, padded
 from bench.step import SEED, alone
 from bench.ways import OURS, PEER_NAMES
 from trainers.data.mirror import Mirror
-from trainers.data.sandbox import write_mirror
-from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer, rows
-from trainers.encoder import Vocabulary, load_encoder
-from trainers.engine import Engine, set_up_torch
-from trainers.evaluate import predict
-from trainers.heads import build_head
-from trainers.model import StageModel
-from trainers.ranks import Ranks, connect
-from trainers.recipes import recipe_for
-from trainers.scales import SANDBOX_ENCODERS
+from trainers.data.tokenise import load_tokenizer, rows
+from trainers.families import family
+from trainers.measure.evaluate import predict
+from trainers.network.encoder import Vocabulary, load_encoder
+from trainers.network.heads import build_head
+from trainers.network.model import StageModel
+from trainers.sandbox import write_mirror
 from trainers.stage import Execution
-from trainers.tasks import TASKS, family
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import SANDBOX_ENCODERS
+from trainers.tasks import TASKS
+from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.training.engine import Engine, set_up_torch
+from trainers.training.ranks import Ranks, connect
 
 TASK = "xnli"
 PADDED, DYNAMIC = PEER_NAMES["a"], PEER_NAMES["b"]

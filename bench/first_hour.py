@@ -27,8 +27,8 @@ import yaml
 from analysis.study import XTREME_DEPTH
 from bench.accounting import adopt_orphans, take
 from bench.sandbox_scores import score_lines, shown_by
-from trainers.files import write_json
-from trainers.provenance import provenance
+from trainers.store.files import write_json
+from trainers.store.provenance import provenance
 
 CHECKOUT = Path(__file__).parents[1]
 SWEEP = "launch/sweeps/sandbox.yaml"

@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 import yaml
 
-from launch.costs import work_of
-from launch.plan import Plan, make_plan, mirror_of
-from launch.sweep import load_sweep
+from launch.estimate.costs import work_of
+from launch.study.plan import Plan, make_plan, mirror_of
+from launch.study.published_rows import expected_rows
+from launch.study.sweep import load_sweep
 from trainers.data.mirror import Mirror
-from trainers.data.published_rows import expected_rows
 from trainers.stage import Stage
 from trainers.store import Store
 from trainers.tasks import TASKS

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from analysis.gather import gather_store
+from analysis.records.gather import gather_store
 from bench.measured import measured
-from launch.plan import make_plan
-from launch.sweep import Sweep
-from trainers.data.sandbox import write_mirror
+from launch.study.plan import make_plan
+from launch.study.sweep import Sweep
+from trainers.sandbox import write_mirror
 
 STEPS_BETWEEN = 5
 T = TypeVar("T")

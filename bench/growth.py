@@ -20,25 +20,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from analysis.report.report.figures import plotting
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from analysis import plotting
 from bench.gpu.model import config_of, random_encoder
 from bench.measured import measured
 from bench.submit import study
-from launch.plan import make_plan
-from trainers.data.tokenise import TokenisedSet
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine, set_up_torch
-from trainers.evaluate import predict
-from trainers.heads import build_head
-from trainers.model import StageModel
-from trainers.ranks import Ranks, connect
-from trainers.recipes import recipe_for
-from trainers.scales import KNOWN, SANDBOX, Shape, locate
+from launch.study.plan import make_plan
+from trainers.measure.evaluate import predict
+from trainers.network.encoder import Vocabulary
+from trainers.network.heads import build_head
+from trainers.network.model import StageModel
 from trainers.stage import Execution
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import KNOWN, SANDBOX, Shape, locate
 from trainers.tasks import TASKS
+from trainers.tokens.sets import TokenisedSet
+from trainers.training.engine import Engine, set_up_torch
+from trainers.training.ranks import Ranks, connect
 
 TASK = "mnli"
 SCALE = "sandbox-m"

@@ -1,4 +1,4 @@
-"""What the real DeepSpeed engine holds on a CPU, beside what slurm/memory.py says, under every ZeRO stage."""
+"""What the real DeepSpeed engine holds on a CPU, beside what slurm/sizing/memory.py says, under every ZeRO stage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.sizes import model_size
-from slurm.memory import Sharding, peak
-from trainers.scales import SANDBOX, Shape, locate
+from launch.estimate.sizes import model_size
+from slurm.sizing.memory import Sharding, peak
 from trainers.stage import Execution
+from trainers.stage.scales import SANDBOX, Shape, locate
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXECUTIONS = tuple(

@@ -21,7 +21,7 @@ from bench.gpu.measure import TRIMMED_ROWS
 from bench.gpu.model import build_model, config_of
 from bench.growth import shape_of
 from bench.measured import measured
-from trainers.encoder import Vocabulary, export_encoder, load_encoder
+from trainers.network.encoder import Vocabulary, export_encoder, load_encoder
 from trainers.stage import Execution
 
 TIMES = 5

@@ -18,9 +18,9 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainerCal
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from bench.ways import PEER_NAMES
-from trainers.batches import batch
-from trainers.data.tokenise import TokenisedSet
 from trainers.stage import Recipe
+from trainers.tokens.sets import TokenisedSet
+from trainers.training.batches import batch
 
 PAD = 1
 MEGA_BATCHES = 50

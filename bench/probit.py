@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from analysis.statistics import Floats
+from analysis.inference.statistics import Floats
 
 CHANCE = 1 / 3
 BY_ARM, BY_RUN = 0.15, 0.15

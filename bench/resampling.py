@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from analysis.statistics import RESAMPLES, Bootstrap, Examples, variances
+from analysis.inference.statistics import RESAMPLES, Bootstrap, Examples, variances
 from bench.measured import measured
 
 MANY = 10_000

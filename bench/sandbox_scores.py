@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analysis.examples import no_examples
-from analysis.frame import primary
-from analysis.gather import store_records
-from analysis.statistics import Bootstrap
+from analysis.inference.statistics import Bootstrap
+from analysis.records.examples import no_examples
+from analysis.records.frame import primary
+from analysis.records.gather import store_records
 from analysis.study import XTREME_DEPTH, Study, analyse
+from trainers.stage.languages import ENGLISH
 from trainers.tasks.intermediates import NONE
-from trainers.tasks.languages import ENGLISH
 
 Scores = dict[str, dict[str, float]]
 """Score → scale → its mean over seeds; scales from small to large.  Scales that have none are left out."""

@@ -22,13 +22,13 @@ from bench.gpu.measure import TRIMMED_ROWS
 from bench.gpu.model import SEED, TASK, build_model, random_examples
 from bench.growth import shape_of
 from bench.measured import measured
-from trainers import checkpoint
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine, set_up_torch
-from trainers.ranks import Ranks, connect
-from trainers.recipes import recipe_for
-from trainers.saver import Saver
+from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
+from trainers.stage.recipes import recipe_for
+from trainers.training import checkpoint
+from trainers.training.engine import Engine, set_up_torch
+from trainers.training.ranks import Ranks, connect
+from trainers.training.saver import Saver
 
 ROUNDS = 3
 SEQUENCES = 4

@@ -3,7 +3,7 @@
     python -m bench.side_by_side [SCALE] > docs/benchmarks/side-by-side.md
 
 Two trainings for XNLI of the embedded sandbox, seeds 1 and 2, in processes that have imported everything before.  This
-is what `slurm.sizing.slots` decides by on machines without GPUs.
+is what `slurm.sizing.machine.slots` decides by on machines without GPUs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench.measured import measured
-from launch.bundles import bundle_of
-from launch.job import run_bundle
-from launch.plan import Plan, make_plan, mirror_of
-from launch.sweep import Sweep
-from trainers.data.sandbox import write_mirror
+from launch.job.bundle import bundle_of
+from launch.job.rank import run_bundle
+from launch.study.plan import Plan, make_plan, mirror_of
+from launch.study.sweep import Sweep
+from trainers.sandbox import write_mirror
 
 CORES = 2
 

@@ -17,11 +17,11 @@ from typing import Any
 from bench.gpu.page import EAGER
 from bench.held import CHECKOUT, Held, measure
 from bench.measured import measured
-from launch.sizes import model_size
-from slurm.fitting import Fit, least_sharding, world_sizes
-from slurm.gpus import GPUS, Gpu
-from slurm.memory import ModelSize, Sharding, peak
-from trainers.scales import KNOWN, Shape
+from launch.estimate.sizes import model_size
+from slurm.sizing.fitting import Fit, least_sharding, world_sizes
+from slurm.sizing.gpus import GPUS, Gpu
+from slurm.sizing.memory import ModelSize, Sharding, peak
+from trainers.stage.scales import KNOWN, Shape
 
 GPU_RESULTS = CHECKOUT / "docs" / "benchmarks"
 GPUS_PER_NODE, MOST_GPUS = 8, 16
@@ -84,9 +84,9 @@ def _heading() -> list[str]:
     return [
         "# What fits where",
         "",
-        f"{measured('python -m bench.sizing')}. The tables of GPUs are computed (`slurm/memory.py`, "
-        "`slurm/fitting.py`), not measured; the last two sections say how far that is to be trusted. GB are 10⁹ bytes; "
-        "a card's memory is what CUDA offers of it.",
+        f"{measured('python -m bench.sizing')}. The tables of GPUs are computed (`slurm/sizing/memory.py`, "
+        "`slurm/sizing/fitting.py`), not measured; the last two sections say how far that is to be trusted. "
+        "GB are 10⁹ bytes; a card's memory is what CUDA offers of it.",
     ]
 
 

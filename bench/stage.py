@@ -2,8 +2,8 @@
 
     python -m bench.stage [SCALE] > docs/benchmarks/stage.md
 
-MNLI, then XNLI from it, of the embedded sandbox with three seeds, one after another as `launch.job` runs a bundle, on
-one thread under cProfile.  Fixed is all but steps, probes and evaluation.
+MNLI, then XNLI from it, of the embedded sandbox with three seeds, one after another as `launch.job.rank` runs a
+bundle, on one thread under cProfile.  Fixed is all but steps, probes and evaluation.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from launch.plan import make_plan, mirror_of
-from launch.sweep import load_sweep
+from launch.study.plan import make_plan, mirror_of
+from launch.study.sweep import load_sweep
 from trainers.data.mirror import Mirror
-from trainers.data.sandbox import write_mirror
+from trainers.sandbox import write_mirror
 from trainers.stage import Stage
 from trainers.store import Store
-from trainers.tracking import Tracking
+from trainers.store.tracking import Tracking
 
 SWEEP = Path(__file__).parents[1] / "launch" / "sweeps" / "sandbox.yaml"
 PARTS = {
     "claim and provenance": ("trainers/run.py", "_claim"),
     "data: fingerprints, rows, tokens": ("trainers/data/stagedata.py", "load"),
-    "encoder": ("trainers/encoder.py", "load_encoder"),
-    "engine": ("trainers/engine.py", "__init__"),
-    "steps: drawing": ("trainers/mixing.py", "draw"),
-    "steps: recording": ("trainers/recorder.py", "step"),
-    "steps: telling": ("trainers/progress.py", "step"),
-    "steps": ("trainers/engine.py", "step"),
-    "… collating": ("trainers/model.py", "collate"),
-    "… backward": ("trainers/engine.py", "_backward"),
-    "… clipping and optimizer": ("trainers/engine.py", "_apply"),
+    "encoder": ("trainers/network/encoder.py", "load_encoder"),
+    "engine": ("trainers/training/engine.py", "__init__"),
+    "steps: drawing": ("trainers/training/mixing.py", "draw"),
+    "steps: recording": ("trainers/store/recorder.py", "step"),
+    "steps: telling": ("trainers/store/progress.py", "step"),
+    "steps": ("trainers/training/engine.py", "step"),
+    "… collating": ("trainers/network/model.py", "collate"),
+    "… backward": ("trainers/training/engine.py", "_backward"),
+    "… clipping and optimizer": ("trainers/training/engine.py", "_apply"),
     "probes": ("trainers/run.py", "_probe"),
     "evaluation": ("trainers/run.py", "_evaluate"),
     "export": ("trainers/assembly.py", "export"),

@@ -28,20 +28,22 @@ from bench.gpu.model import config_of, random_encoder
 from bench.measured import measured
 from bench.peers import PEERS, Spent, train
 from bench.ways import OURS
-from trainers.batches import batch
 from trainers.data.mirror import Mirror
-from trainers.data.sandbox import write_mirror
-from trainers.data.tokenise import Lengths, TokenisedSet, load_tokenizer, rows
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine, set_up_torch
-from trainers.heads import build_head
-from trainers.model import StageModel
-from trainers.ranks import Ranks, connect
-from trainers.recipes import recipe_for
-from trainers.scales import KNOWN, SANDBOX, SANDBOX_ENCODERS, Shape, locate
+from trainers.data.tokenise import load_tokenizer, rows
+from trainers.families import family
+from trainers.network.encoder import Vocabulary
+from trainers.network.heads import build_head
+from trainers.network.model import StageModel
+from trainers.sandbox import write_mirror
 from trainers.stage import Execution, Recipe
-from trainers.tasks import TASKS, family
-from trainers.tasks.languages import ENGLISH
+from trainers.stage.languages import ENGLISH
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import KNOWN, SANDBOX, SANDBOX_ENCODERS, Shape, locate
+from trainers.tasks import TASKS
+from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.training.batches import batch
+from trainers.training.engine import Engine, set_up_torch
+from trainers.training.ranks import Ranks, connect
 
 TASK, TESTED = "mnli", "xnli"
 SEED = 1

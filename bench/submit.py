@@ -16,11 +16,11 @@ from pathlib import Path
 
 from bench.measured import measured
 from launch import status
-from launch.placing import place
-from launch.plan import Plan, make_plan, mirror_of
-from launch.snapshot import take_snapshot
-from launch.submit import Submitter
-from launch.sweep import Sweep
+from launch.estimate.placement import place
+from launch.study.plan import Plan, make_plan, mirror_of
+from launch.study.sweep import Sweep
+from launch.submit.reconcile import Submitter
+from launch.submit.snapshot import take_snapshot
 from slurm.devcluster import DevCluster
 from slurm.profile import Profile
 from trainers.store import Store

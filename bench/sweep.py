@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.frame import primary, stage_table, tidy
-from analysis.gather import store_records
+from analysis.records.frame import primary, stage_table, tidy
+from analysis.records.gather import store_records
 from trainers.store import Store
 
 

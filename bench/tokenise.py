@@ -21,9 +21,11 @@ import pyarrow as pa
 
 from bench.measured import measured
 from trainers.data.mirror import Mirror
-from trainers.data.tokenise import Lengths, load_tokenizer, rows
-from trainers.tasks import TASKS, Task, choice, family, tagging
-from trainers.tasks.languages import ENGLISH
+from trainers.data.tokenise import load_tokenizer, rows
+from trainers.families import choice, family, tagging
+from trainers.stage.languages import ENGLISH
+from trainers.tasks import TASKS, Task
+from trainers.tokens.sets import Lengths
 
 LENGTHS = Lengths(max_length=384, doc_stride=128)
 ROUNDS = 5

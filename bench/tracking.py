@@ -16,15 +16,15 @@ import time
 from pathlib import Path
 
 from bench.measured import measured
-from launch.plan import make_plan, mirror_of
-from launch.sweep import Sweep
+from launch.study.plan import make_plan, mirror_of
+from launch.study.sweep import Sweep
 from trainers.context import Context
-from trainers.data.sandbox import write_mirror
-from trainers.recorder import Recorder
 from trainers.run import run
+from trainers.sandbox import write_mirror
 from trainers.stage import Stage
 from trainers.store import Store
-from trainers.tracking import Patience, Tracker, Tracking
+from trainers.store.recorder import Recorder
+from trainers.store.tracking import Patience, Tracker, Tracking
 
 ROWS = 5_000
 OFFLINE, UNTRACKED = Tracking(mode="offline"), Tracking(mode="disabled")

@@ -20,13 +20,13 @@ import docstring_parser
 import tyro
 from pydantic import BaseModel, TypeAdapter
 
-from launch import commands
-from launch.sweep import Sweep
-from slurm.commented import in_one_line
+from launch.commands import agents, common, results, run, study, wandb
+from launch.commands import cluster as on_slurm
+from launch.study.sweep import Sweep
 from slurm.profile import Profile
-from trainers import recipes
-from trainers.scales import KNOWN, SANDBOX, Shape, locate
-from trainers.stage import Recipe
+from slurm.yaml_comments import in_one_line
+from trainers.stage import Recipe, recipes
+from trainers.stage.scales import KNOWN, SANDBOX, Shape, locate
 from trainers.tasks import TASKS, Files, Task
 
 FOLDER = Path(__file__).parent / "reference"
@@ -71,21 +71,21 @@ SCALES = """\
 Or the folder or hub id of any encoder with XLM-R's or XLM-R-XL's architecture. Parameters are the body's, as trends
 over scale count them: no heads, no pooler."""
 COMMANDS: Mapping[str, Sequence[type]] = {
-    "At first": (commands.New, commands.Doctor),
-    "A sweep": (commands.Check, commands.Fetch, commands.Plan, commands.Run, commands.Debug, commands.Status),
-    "Its results": (commands.Report, commands.Power, commands.Verify, commands.Submission),
+    "At first": (study.New, study.Doctor),
+    "A sweep": (study.Check, study.Fetch, study.Plan, run.Run, run.Debug, run.Status),
+    "Its results": (results.Report, results.Power, results.Verify, results.Submission),
     "On a SLURM cluster": (
-        commands.Init,
-        commands.Submit,
-        commands.Watch,
-        commands.Why,
-        commands.Tail,
-        commands.Cancel,
-        commands.Retry,
-        commands.Prune,
-        commands.Devcluster,
+        on_slurm.Init,
+        on_slurm.Submit,
+        on_slurm.Watch,
+        on_slurm.Why,
+        on_slurm.Tail,
+        on_slurm.Cancel,
+        on_slurm.Retry,
+        on_slurm.Prune,
+        on_slurm.Devcluster,
     ),
-    "Weights & Biases": (commands.Wandb, commands.Agents),
+    "Weights & Biases": (wandb.Wandb, agents.Agents),
 }
 
 
@@ -108,15 +108,15 @@ def cluster() -> Iterator[str]:
 
 def command_line() -> Iterator[str]:
     header = ["argument", "type", "default", "meaning"]
-    common = [one.row for one in arguments(commands.Common)]
-    yield from ["## What every command on a sweep takes", "", *table(header, common)]
+    shared = [one.row for one in arguments(common.Common)]
+    yield from ["## What every command on a sweep takes", "", *table(header, shared)]
     for title, group in COMMANDS.items():
         yield from ["", f"## {title}"]
         for command in group:
             taken = arguments(command)
             words = ["retain", command.__name__.lower(), *(one.usage for one in taken if one.usage)]
             yield from ["", f"### `{' '.join(words)}`", "", inspect.getdoc(command) or "", ""]
-            if own := [one.row for one in taken if one.row not in common]:
+            if own := [one.row for one in taken if one.row not in shared]:
                 yield from table(header, own)
 
 

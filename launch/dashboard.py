@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.sweep import SweepError
+from launch.study.sweep import SweepError
 from trainers.stage import digest
 
 if TYPE_CHECKING:
-    from analysis.plotting import Drawing
-    from analysis.wandb_api import Place
-    from launch.plan import Plan
+    from analysis.records.wandb_api import Place
+    from analysis.report.figures.plotting import Drawing
+    from launch.study.plan import Plan
 
 INSTALL = "the dashboard needs W&B's reports API, which is a package of its own: pip install wandb-workspaces"
 GAINS = (
@@ -40,7 +40,7 @@ def write_dashboard(api: Any, place: Place, plan: Plan) -> str:
         import wandb_workspaces.reports.v2 as reports
     except ImportError as error:
         raise SweepError(INSTALL) from error
-    from analysis.wandb_api import told_in_words
+    from analysis.records.wandb_api import told_in_words
 
     title = f"retain: {place.sweep}"
     with told_in_words():
@@ -60,7 +60,7 @@ def _reports(api: Any, place: Place) -> list[Any]:
     Raises:
         WandbError: there is no such project.
     """
-    from analysis.wandb_api import WandbError
+    from analysis.records.wandb_api import WandbError
 
     try:
         return list(api.reports(f"{place.entity}/{place.project}"))
@@ -72,7 +72,7 @@ def _show_heat_maps(place: Place, plan: Plan) -> list[str]:
     """Log the heat maps of gains to their run, one more step of it; the names of its images."""
     import wandb
 
-    from trainers.tracking import quiet
+    from trainers.store.tracking import quiet
 
     with tempfile.TemporaryDirectory(prefix="retain-wandb-") as folder:
         drawn = {
@@ -100,9 +100,9 @@ def _show_heat_maps(place: Place, plan: Plan) -> list[str]:
 
 def _heat_maps(plan: Plan, folder: Path) -> Iterator[tuple[Drawing, Path]]:
     """Gains as the store has them now, one figure a scale and a difference of scales, each as a PNG."""
-    from analysis.heatmap import gain_heat_map
-    from analysis.plotting import style
     from analysis.reading import read_study
+    from analysis.report.figures.heatmap import gain_heat_map
+    from analysis.report.figures.plotting import style
 
     sweep, keys = plan.sweep, {stage.key for stage in plan.stages}
     depth = sweep.evaluation.retrieval_depth

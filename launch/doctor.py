@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from slurm.causes import Cause
-from slurm.client import SlurmError, ask, queue
+from slurm.commands import SlurmError, ask, queue
+from slurm.failures.causes import Cause
 from slurm.health import GIB, Floors, Problem, check_cpu, check_gpu, check_local_disk, check_store, in_time
 
 Verdict = Literal["fine", "note", "problem"]

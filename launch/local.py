@@ -17,13 +17,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from launch import status
-from launch.bundles import bundle_of, chains, side_by_side
-from launch.costs import predict
-from launch.job import run_bundle
+from launch.estimate.costs import predict
+from launch.job.bundle import bundle_of, chains, side_by_side
+from launch.job.rank import run_bundle
 from launch.pace import Outlook, Pace
-from launch.plan import Plan
-from launch.retries import as_it_stands
-from slurm.sizing import Machine, slots
+from launch.study.plan import Plan
+from launch.study.retries import as_it_stands
+from slurm.sizing.machine import Machine, slots
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launch.costs import Prediction
-from launch.learned import group_of
+from launch.estimate.costs import Prediction
+from launch.estimate.learned import group_of
 from launch.status import SETTLED, StageStatus
 
 LARGEST_SHARE = 0.99

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
-from launch.plan import Plan
+from launch.study.plan import Plan
 from launch.verdicts import verdict_of
-from slurm.client import QueuedJob
+from slurm.commands import QueuedJob
 from trainers.stage import Stage
 from trainers.store import StageEntry, Store
 
@@ -30,7 +29,6 @@ STYLES = {
 }
 FAILURES = ("bad_data", "out_of_memory", "crash")
 """Ends that a stage's own log tells of."""
-TAIL_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
 
 def since_last_attempt(entry: StageEntry) -> dict[str, dict[str, Any]]:
     """The last event of each kind since a stage was last begun or let run again."""
-    tail = tail_of(entry)
+    tail = entry.last_events()
     first = max((i for i, event in enumerate(tail) if event["event"] in ("attempt", "retry")), default=0)
     return {event["event"]: event for event in tail[first:]}
 
@@ -146,24 +144,6 @@ def _end(last: Mapping[str, dict[str, Any]]) -> str:
     if "judged" in last:
         return verdict_of(last["judged"]).decision.cause.replace("_", " ")
     return str(last["ended"]["outcome"]) if "ended" in last else "killed"
-
-
-def tail_of(entry: StageEntry) -> list[dict[str, Any]]:
-    """The last events, without reading a long file whole."""
-    path = entry.folder / "events.jsonl"
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        start = max(0, path.stat().st_size - TAIL_BYTES)
-        file.seek(start)
-        lines = file.read().split(b"\n")[1 if start else 0 :]
-    events = []
-    for line in lines:
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            continue
-    return events
 
 
 def counts(statuses: list[StageStatus]) -> Counter[str]:

@@ -6,7 +6,7 @@ stage is sent again.
 
 from __future__ import annotations
 
-from slurm.failures import Decision, ExitRecord
+from slurm.failures.decide import Decision, ExitRecord
 from trainers.stage import Frozen
 from trainers.store import EventLog, StageEntry
 

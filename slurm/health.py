@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm.causes import UNHEALTHY, Cause
+from slurm.failures.causes import UNHEALTHY, Cause
 
 DISK_BYTES = 4 << 20
 ALL_REDUCE_BYTES = 16 << 20

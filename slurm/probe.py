@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from slurm.client import SlurmError, ask
-from slurm.gpus import GPUS, Gpu, named
+from slurm.commands import SlurmError, ask
 from slurm.profile import Profile, ProfileError
+from slurm.sizing.gpus import GPUS, Gpu, named
 
 DAY_MIN = 24 * 60
 LONGEST_MIN = 7 * DAY_MIN

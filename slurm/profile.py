@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from slurm.commented import commented
+from slurm.yaml_comments import commented
 
 
 class ProfileError(ValueError):

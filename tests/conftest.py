@@ -86,7 +86,7 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def sandbox(shared) -> Path:
     """The sandbox's mirror; tests that change files copy it first."""
-    from trainers.data.sandbox import write_mirror
+    from trainers.sandbox import write_mirror
 
     return shared("sandbox", write_mirror)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -18,12 +20,16 @@ STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.sys
 
 
 class Refused:
-    """Is asked for every module before anything else is."""
+    """Is asked for every module before anything else is; who only asks whether there is torch, as polars does, may."""
 
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        if name.partition(".")[0] in HEAVY or name in PROCESSES:
-            pytest.skip(f"imports {name}", allow_module_level=True)
-        return None
+        return ModuleSpec(name, self) if name.partition(".")[0] in HEAVY or name in PROCESSES else None
+
+    def create_module(self, spec: ModuleSpec) -> NoReturn:
+        pytest.skip(f"imports {spec.name}", allow_module_level=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """A loader has one; `create_module` comes first."""
 
 
 def _no_process(event: str, _: tuple) -> None:

@@ -28,11 +28,25 @@ REAL = sys.executable
 """The interpreter of the tests, which this module is imported by before they replace it."""
 CHECKOUT = str(Path(__file__).parents[1])
 MODULES = (
-    *("torch", "trainers.quiet_deepspeed", "scipy.stats", "sklearn.metrics", "matplotlib.pyplot", "pyarrow.parquet"),
+    *(
+        "torch",
+        "trainers.training.quiet_deepspeed",
+        "scipy.stats",
+        "sklearn.metrics",
+        "matplotlib.pyplot",
+        "pyarrow.parquet",
+    ),
     *("transformers.models.xlm_roberta.modeling_xlm_roberta", "transformers.models.auto.modeling_auto"),
     *("transformers.models.xlm_roberta_xl.modeling_xlm_roberta_xl", "transformers.models.auto.tokenization_auto"),
     *("transformers.trainer", "wandb.cli.cli", "submitit"),
-    *("trainers.run", "launch.cli", "launch.job", "launch.agent", "launch.trial", "analysis.report"),
+    *(
+        "trainers.run",
+        "launch.cli",
+        "launch.job.rank",
+        "launch.agents.agent",
+        "launch.agents.trial",
+        "analysis.report.report",
+    ),
 )
 """What the server imports, with all that they import."""
 READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "LD_", "LC_", "LANG", "MPL")

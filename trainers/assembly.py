@@ -9,24 +9,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainers import checkpoint
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import StageData
 from trainers.data.tokenise import mask_id
-from trainers.encoder import Vocabulary, export_encoder, load_encoder, load_language_model_head
-from trainers.engine import Engine
-from trainers.files import StoreError, writing
-from trainers.heads import Head, build_head
-from trainers.mixing import StepBatches
-from trainers.model import StageModel
-from trainers.probes import Prober
-from trainers.ranks import Ranks
+from trainers.families.mlm import MaskVocabulary
+from trainers.measure.probes import Prober
+from trainers.network.encoder import Vocabulary, export_encoder, load_encoder, load_language_model_head
+from trainers.network.heads import Head, build_head
+from trainers.network.model import StageModel
+from trainers.network.xlmr import Encoder
 from trainers.stage import Execution, Stage
 from trainers.store import StageEntry, Store
+from trainers.store.files import StoreError, writing
 from trainers.tasks import Task
 from trainers.tasks.intermediates import MLM
-from trainers.tasks.mlm import MaskVocabulary
-from trainers.xlmr import Encoder
+from trainers.training import checkpoint
+from trainers.training.engine import Engine
+from trainers.training.mixing import StepBatches
+from trainers.training.ranks import Ranks
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainers.claims import Judge, nobody_knows
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution
 from trainers.store import Store
-from trainers.tracking import Patience, Tracking
+from trainers.store.claims import Judge, nobody_knows
+from trainers.store.tracking import Patience, Tracking
 
 Outcome = Literal["completed", "diverged", "preempted"]
 

@@ -17,27 +17,27 @@ from typing import Any
 import polars as pl
 import torch
 
-from trainers import checkpoint
 from trainers.assembly import Assembly, assemble
-from trainers.claims import Claim, ClaimLost
 from trainers.context import Context, Outcome
 from trainers.data.stagedata import DataError
-from trainers.engine import learning_rate_at, set_up_torch
-from trainers.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
-from trainers.files import StoreError, write_json, writing
-from trainers.probes import all_language_steps, probe_steps
-from trainers.progress import Progress
-from trainers.provenance import provenance
-from trainers.ranks import Ranks, connect
-from trainers.recorder import Recorder
-from trainers.saver import Saver
-from trainers.scales import locate
-from trainers.scores import Score
+from trainers.measure.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
+from trainers.measure.probes import all_language_steps, probe_steps
 from trainers.stage import Stage
-from trainers.stopwatch import Stopwatch
+from trainers.stage.scales import locate
+from trainers.stage.scores import Score
 from trainers.store import EventLog, StageEntry
+from trainers.store.claims import Claim, ClaimLost
+from trainers.store.files import StoreError, write_json, writing
+from trainers.store.progress import Progress
+from trainers.store.provenance import provenance
+from trainers.store.recorder import Recorder
+from trainers.store.stopwatch import Stopwatch
+from trainers.store.tracking import Tracker
 from trainers.tasks import TASKS
-from trainers.tracking import Tracker
+from trainers.training import checkpoint
+from trainers.training.engine import learning_rate_at, set_up_torch
+from trainers.training.ranks import Ranks, connect
+from trainers.training.saver import Saver
 
 
 def run(stage: Stage, context: Context) -> Outcome:

@@ -23,18 +23,18 @@ from bench.gpu.checks import check
 from bench.gpu.measure import CHECKS, EAGER, NO_GPU, STEPS, Job, Workload
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
 from bench.peers import PEERS, SHARDED, train
-from launch.sizes import model_size
-from slurm.memory import Sharding, peak
-from trainers.batches import batch, cut
-from trainers.data.tokenise import TokenisedSet
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine, set_up_torch
-from trainers.provenance import provenance
-from trainers.ranks import Ranks, connect
-from trainers.recipes import recipe_for
-from trainers.scales import Shape
+from launch.estimate.sizes import model_size
+from slurm.sizing.memory import Sharding, peak
+from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import Shape
+from trainers.store.provenance import provenance
 from trainers.tasks import TASKS
+from trainers.tokens.sets import TokenisedSet
+from trainers.training.batches import batch, cut
+from trainers.training.engine import Engine, set_up_torch
+from trainers.training.ranks import Ranks, connect
 
 MIN_STEPS = 3
 

@@ -14,10 +14,10 @@ import torch
 
 from bench.gpu.model import SEED, random_examples
 from bench.measured import measured
-from trainers.attention import SHORT_HEAD, SHORT_TOKENS, EfficientAttention, FlashAttention
-from trainers.engine import set_up_torch
-from trainers.scales import KNOWN
+from trainers.network.attention import SHORT_HEAD, SHORT_TOKENS, EfficientAttention, FlashAttention
 from trainers.stage import Execution
+from trainers.stage.scales import KNOWN
+from trainers.training.engine import set_up_torch
 
 SCALES = ("base", "large", "xl")
 TOKENS = 64_000

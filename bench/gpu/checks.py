@@ -14,17 +14,17 @@ from torch import Tensor
 
 from bench.gpu.measure import Job
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
-from trainers import checkpoint
-from trainers.batches import batch
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine
-from trainers.model import Batch, StageModel
-from trainers.ranks import Ranks
-from trainers.recipes import recipe_for
-from trainers.saver import Saver
-from trainers.scales import Shape
+from trainers.network.encoder import Vocabulary
+from trainers.network.model import Batch, StageModel
 from trainers.stage import Execution
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import Shape
 from trainers.tasks import TASKS
+from trainers.training import checkpoint
+from trainers.training.batches import batch
+from trainers.training.engine import Engine
+from trainers.training.ranks import Ranks
+from trainers.training.saver import Saver
 
 SEQUENCES = 16
 STEPS = 2

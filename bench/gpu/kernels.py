@@ -19,13 +19,13 @@ from bench.gpu.attempt import synchronize
 from bench.gpu.measure import FULL, RECIPE, Workload
 from bench.gpu.model import SEED, TASK, build_model, random_examples
 from bench.measured import measured
-from trainers.batches import batch
-from trainers.encoder import Vocabulary
-from trainers.engine import Engine, set_up_torch
-from trainers.ranks import Ranks, connect
-from trainers.recipes import recipe_for
-from trainers.scales import KNOWN, Shape
+from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
+from trainers.stage.recipes import recipe_for
+from trainers.stage.scales import KNOWN, Shape
+from trainers.training.batches import batch
+from trainers.training.engine import Engine, set_up_torch
+from trainers.training.ranks import Ranks, connect
 
 WARM_UPS, TIMED, PROFILED = 8, 20, 5
 """Steps; shapes of micro-batches are recorded in the first ones."""

@@ -1,4 +1,4 @@
-"""Tokens/s, MFU and peak memory of whole training steps of each scale on one GPU, through trainers.engine.
+"""Tokens/s, MFU and peak memory of whole training steps of each scale on one GPU, through trainers.training.engine.
 
 Started by run.sh.  This process imports no torch: every attempt at a scale is a process of its own (attempt.py), so
 that one that runs out of memory takes nothing with it.  results.json and results.md are rewritten after every scale.
@@ -64,7 +64,7 @@ class Job:
 
     scale: str
     shape: dict[str, Any]
-    """Fields of trainers.scales.Shape."""
+    """Fields of trainers.stage.scales.Shape."""
     workloads: tuple[Workload, ...]
     warmup_steps: int
     steps: int
@@ -95,7 +95,7 @@ TRIMMED_ROWS = 45_000
 
 def full_size_jobs() -> list[Job]:
     """The published scales that one GPU may hold, and Large with the vocabulary of one stage."""
-    from trainers.scales import KNOWN
+    from trainers.stage.scales import KNOWN
 
     def job(name: str, shape: dict[str, Any], **more: Any) -> Job:
         return Job(name, shape, (RECIPE, FULL), warmup_steps=5, steps=30, seconds=20, matmul_size=8192, **more)
@@ -257,7 +257,7 @@ def run_attempt(job: Job, seconds_left: float) -> Report:
     with tempfile.TemporaryDirectory() as scratch:
         asked, answered = Path(scratch) / "job.json", Path(scratch) / "report.json"
         asked.write_text(json.dumps(asdict(job)))
-        # Set before CUDA starts, as trainers.engine sets it for every stage.
+        # Set before CUDA starts, as trainers.training.engine sets it for every stage.
         environment = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", **os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), environment.get("PYTHONPATH")]))
         if not job.needs_gpu:  # tiny matrices do not divide among threads

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from bench.gpu.measure import MEAN_TOKENS
-from trainers.data.tokenise import TokenisedSet
-from trainers.heads import build_head
-from trainers.model import StageModel
-from trainers.scales import Shape
+from trainers.network.heads import build_head
+from trainers.network.model import StageModel
+from trainers.network.xlmr import Encoder, EncoderConfig
+from trainers.stage.scales import Shape
 from trainers.tasks import TASKS
-from trainers.xlmr import Encoder, EncoderConfig
+from trainers.tokens.sets import TokenisedSet
 
 TASK = "mnli"
 SEED = 1

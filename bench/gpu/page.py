@@ -59,8 +59,8 @@ def markdown(results: dict[str, Any]) -> str:
     lines += [
         "It counts body FLOPs of real tokens, 6·N + 12·L·d·T a token (N: parameters without embeddings, L layers of"
         " width d, T: tokens of its sequence), and not recomputation; padding is not computed.",
-        "Predicted memory is slurm/memory.py's, of the largest micro-batch. Warm-up steps are left out; raw times are"
-        " in results.json.",
+        "Predicted memory is slurm/sizing/memory.py's, of the largest micro-batch. Warm-up steps are left out; raw"
+        " times are in results.json.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains XLM-R base, Large and XL at full size (random weights) through trainers.engine on one GPU, in under
+# Trains XLM-R base, Large and XL at full size (random weights) through trainers.training.engine on one GPU, in under
 # 10 minutes, checks that packed is padded and resumed is straight, trains the Trainer's way beside, and writes
 # tokens/s, MFU and peak memory to results.json and results.md:
 #

@@ -7,6 +7,7 @@
 
 For trying out `retain` without a cluster at hand, and for `tests/cluster`.  It needs root and Debian's SLURM packages,
 no systemd and no container engine.  Its daemons talk over 127.0.0.x and serve only who has the cluster's own key.
+`command` is `retain devcluster`.
 """
 
 from slurm.devcluster.cluster import DEFAULT_ROOT, DevCluster

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.examples import ExampleFiles
-from analysis.frame import NOTHING, Record
-from analysis.gather import store_records
+from analysis.inference.statistics import Bootstrap
 from analysis.reading import read_study
-from analysis.report import write_report
-from analysis.statistics import Bootstrap
+from analysis.records.examples import ExampleFiles
+from analysis.records.frame import NOTHING, Record
+from analysis.records.gather import store_records
+from analysis.report.report import write_report
 from analysis.study import Study, analyse
-from trainers.files import write_json
 from trainers.stage import Evaluation, Mixing, Probe, Recipe, ScaleId, Stage, Training
 from trainers.store import EventLog, Store
+from trainers.store.files import write_json
 from trainers.tasks import TASKS
 
 SCALES = {"small": 200_000, "medium": 600_000, "large": 2_000_000}
@@ -131,7 +131,7 @@ def _retrieval(scale: str, parent: Stage | None) -> Stage:
 
 
 def facts(scale: str) -> dict[str, Any]:
-    """As `trainers.scales.Scale.facts`."""
+    """As `trainers.stage.scales.Scale.facts`."""
     size = SCALES[scale]
     return {
         "parameters": 2 * size,

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from analysis import decay
-from analysis.curves import Curve
-from analysis.examples import NOTHING
-from analysis.frame import SCHEMA
-from analysis.measurements import Arm, Measurements, Point
-from analysis.statistics import UNDEFINED, Bootstrap, Estimate
+from analysis.inference.statistics import UNDEFINED, Bootstrap, Estimate
+from analysis.measures import decay
+from analysis.measures.curves import Curve
+from analysis.records.examples import NOTHING
+from analysis.records.frame import SCHEMA
+from analysis.records.measurements import Arm, Measurements, Point
 from trainers.tasks import TASKS
 
 CHANCE = 0.4

@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 
 from tests.analysis import fakes
 from trainers.data.mirror import Mirror
-from trainers.data.stagedata import LabelledSet
-from trainers.data.tokenise import TokenisedSet
-from trainers.files import write_json
+from trainers.families import answers, chunks, family
 from trainers.stage import Evaluation, ScaleId, Stage, Training
+from trainers.stage.languages import ENGLISH_NAMES
 from trainers.store import Store
-from trainers.tasks import TASKS, Task, answers, chunks, family
-from trainers.tasks.languages import ENGLISH_NAMES
+from trainers.store.files import write_json
+from trainers.tasks import TASKS, Task
+from trainers.tokens.sets import LabelledSet, TokenisedSet
 
 TRAINED = {"mnli": ("xnli",), "pawsx": ("pawsx",), "squad": ("mlqa", "xquad"), "tydiqa": ("tydiqa",)}
 TRAINED |= {"udpos": ("udpos",), "panx": ("panx",)}

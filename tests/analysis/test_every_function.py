@@ -14,59 +14,100 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 Function = tuple[str, str]
-"""Module of analysis, name."""
+"""Module below `analysis`, name."""
 
 STATISTICAL = (
-    *("statistics", "retention", "curves", "decay", "transfer", "differences", "replication", "power", "claims"),
-    *("multilinguality", "search", "measurements", "xtreme", "verify", "published", "exports", "resources", "frame"),
-    *("findings", "answer", "improvement", "effects", "trends", "study", "basis", "submission", "wandb_files"),
-    *("cost", "tabular", "formats", "examples", "gather"),
+    *(
+        "inference.statistics",
+        "measures.retention",
+        "measures.curves",
+        "measures.decay",
+        "measures.transfer",
+        "measures.differences",
+        "measures.replication",
+        "power",
+        "benchmark.claims",
+    ),
+    *(
+        "measures.multilinguality",
+        "measures.search",
+        "records.measurements",
+        "benchmark.xtreme",
+        "benchmark.verify",
+        "benchmark.published",
+        "report.xtreme_tables",
+        "benchmark.resources",
+        "records.frame",
+    ),
+    *(
+        "report.findings",
+        "report.answer",
+        "inference.improvement",
+        "effects",
+        "measures.trends",
+        "study",
+        "records.basis",
+        "benchmark.submission",
+        "records.wandb_files",
+    ),
+    *("report.figures.cost", "report.tabular", "report.formats", "records.examples", "records.gather"),
 )
 PRESENTED = {
     "reading": "opens a store or W&B and hands on what other modules make of it",
-    "tables": "rows of numbers that other modules computed, written by `tabular`",
-    "retention_tables": "the same",
-    "figures": "drawings of numbers that other modules computed: tests read the drawings",
-    **dict.fromkeys(("retention_figures", "heatmap", "cost_figure", "search_figure"), "the same"),
+    "report.tables": "rows of numbers that other modules computed, written by `tabular`",
+    "report.retention_tables": "the same",
+    "report.figures.files": "drawings of numbers that other modules computed: tests read the drawings",
+    **dict.fromkeys(
+        ("report.figures.retention", "report.figures.heatmap", "report.figures.cost_figure", "report.figures.search"),
+        "the same",
+    ),
     "pieces": "spreads what other modules compute over processes",
-    "report": "writes the files",
+    "report.report": "writes the files",
 }
 """Modules whose functions have known answers and no law of their own, and why."""
 SEEN_WHOLE = {
-    "plotting": "what the figures are drawn with: their tests read the drawings",
-    "interactive": "the figures of the page: a browser draws each of `FIGURES`",
-    **dict.fromkeys(("interactive_retention", "vegalite"), "the same, and what they are made of"),
-    "page": "the parts of the page: tests read the whole page",
-    "wandb_api": "asks a server: tests of launch/ gather from one",
+    "report.figures.plotting": "what the figures are drawn with: their tests read the drawings",
+    "report.figures.interactive": "the figures of the page: a browser draws each of `FIGURES`",
+    **dict.fromkeys(
+        ("report.figures.interactive_retention", "report.figures.vegalite"), "the same, and what they are made of"
+    ),
+    "report.page": "the parts of the page: tests read the whole page",
+    "records.wandb_api": "asks a server: tests of launch/ gather from one",
 }
 """Modules whose functions need not be called by a test, and why."""
 WITHIN = {
-    ("gather", "wandb_records"): "`gather_wandb_files` is its table",
-    ("heatmap", "axes_of"): "the rows and columns of the heat maps, which tests read",
+    ("records.gather", "wandb_records"): "`gather_wandb_files` is its table",
+    ("report.figures.heatmap", "axes_of"): "the rows and columns of the heat maps, which tests read",
     ("pieces", "measure_all"): "the body of `study.analyse`",
-    ("report", "draw_figures"): "the figures of `write_report`",
+    ("report.report", "draw_figures"): "the figures of `write_report`",
 }
 WITHOUT_PROPERTY = {
-    ("answer", "answer"): "sentences; `verdict` and `tally`, which decide them, have properties",
-    ("claims", "judged"): "asks each claim at each scale; judging one has properties",
-    ("findings", "findings"): "sentences",
-    ("findings", "by_intermediate"): "sentences",
-    ("formats", "write_tables"): "writes files; the texts in them have properties",
-    ("gather", "wandb_records"): "the records of `wandb_files`, which has properties",
-    ("gather", "wandb_server_records"): "asks a server",
-    ("gather", "gather_wandb_files"): "their table",
-    ("gather", "gather_wandb_server"): "their table",
-    ("measurements", "path"): "joins names",
-    ("submission", "write_submission"): "writes files; the texts in them have properties",
-    ("verify", "verify"): "reads a store; `judge` has properties",
-    ("verify", "verdict_table"): "a drawing for the terminal",
+    ("report.answer", "answer"): "sentences; `verdict` and `tally`, which decide them, have properties",
+    ("benchmark.claims", "judged"): "asks each claim at each scale; judging one has properties",
+    ("report.findings", "findings"): "sentences",
+    ("report.findings", "by_intermediate"): "sentences",
+    ("report.formats", "write_tables"): "writes files; the texts in them have properties",
+    ("records.gather", "wandb_records"): "the records of `wandb_files`, which has properties",
+    ("records.gather", "wandb_server_records"): "asks a server",
+    ("records.gather", "gather_wandb_files"): "their table",
+    ("records.gather", "gather_wandb_server"): "their table",
+    ("records.measurements", "path"): "joins names",
+    ("benchmark.submission", "write_submission"): "writes files; the texts in them have properties",
+    ("benchmark.verify", "verify"): "reads a store; `judge` has properties",
+    ("benchmark.verify", "verdict_table"): "a drawing for the terminal",
 }
 
 
 def functions(module: str) -> set[Function]:
     """The public ones at the top of a module."""
-    body = ast.parse((ROOT / "analysis" / f"{module}.py").read_text(encoding="utf-8")).body
+    body = ast.parse((ROOT / "analysis" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")).body
     return {(module, one.name) for one in body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")}
+
+
+@cache
+def modules() -> list[str]:
+    folder = ROOT / "analysis"
+    return [".".join(path.relative_to(folder).with_suffix("").parts) for path in sorted(folder.rglob("[!_]*.py"))]
 
 
 class Tests:
@@ -83,10 +124,11 @@ class Tests:
             if isinstance(node, ast.ImportFrom) and node.module:
                 package, _, module = node.module.partition(".")
                 for one in node.names if package == "analysis" else ():
-                    if module:
-                        self.imported[one.asname or one.name] = module, one.name
+                    below = f"{module}.{one.name}".lstrip(".")
+                    if below in modules():
+                        self.modules[one.asname or one.name] = below
                     else:
-                        self.modules[one.asname or one.name] = one.name
+                        self.imported[one.asname or one.name] = module, one.name
 
     def called(self) -> set[Function]:
         return set(self._called(self.tree))
@@ -120,20 +162,18 @@ def _is_given(decorator: ast.expr) -> bool:
 def files() -> list[Tests]:
     """Of this folder, and of launch/, which has W&B's server."""
     folders = (ROOT / "tests" / "analysis", ROOT / "tests" / "launch")
-    return [Tests(path.read_text(encoding="utf-8")) for folder in folders for path in sorted(folder.glob("*.py"))]
+    return [Tests(path.read_text(encoding="utf-8")) for folder in folders for path in sorted(folder.rglob("*.py"))]
 
 
 def test_every_public_function_is_called_by_a_test():
-    modules = {path.stem for path in (ROOT / "analysis").glob("[!_]*.py")}
-    every = set().union(*map(functions, modules - SEEN_WHOLE.keys()))
+    every = set().union(*map(functions, set(modules()) - SEEN_WHOLE.keys()))
     assert len(every) > 100
     called = set().union(*(one.called() for one in files()))
     assert every - called == WITHIN.keys()
 
 
 def test_every_module_computes_or_presents():
-    modules = sorted(path.stem for path in (ROOT / "analysis").glob("[!_]*.py"))
-    assert sorted([*STATISTICAL, *PRESENTED, *SEEN_WHOLE]) == modules
+    assert sorted([*STATISTICAL, *PRESENTED, *SEEN_WHOLE]) == sorted(modules())
 
 
 def test_every_public_function_that_computes_has_a_property():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import power
-from analysis.statistics import SIGNIFICANT, Bootstrap, Examples, p_value
+from analysis.inference.statistics import SIGNIFICANT, Bootstrap, Examples, p_value
 from tests.analysis import fakes, made
 
 deviations = st.floats(1e-3, 1)

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.examples import ExampleFiles, no_examples
-from analysis.gather import gather_store, store_records
-from analysis.measurements import Measurements
-from analysis.retention_tables import retention_table, shape_table
-from analysis.statistics import Bootstrap
+from analysis.benchmark.xtreme import scores
+from analysis.inference.statistics import Bootstrap
+from analysis.records.examples import ExampleFiles, no_examples
+from analysis.records.gather import gather_store, store_records
+from analysis.records.measurements import Measurements
+from analysis.report.retention_tables import retention_table, shape_table
+from analysis.report.tables import cell_table, trouble_table
 from analysis.study import analyse
-from analysis.tables import cell_table, trouble_table
-from analysis.xtreme import scores
 from tests.analysis import fakes
 from tests.analysis.fakes import study_of
-from trainers.tasks import ENGLISH, chunks
+from trainers.families import chunks
+from trainers.tasks import ENGLISH
 
 
 def small(intermediates=("none", "mnli"), seeds=(0, 1)):

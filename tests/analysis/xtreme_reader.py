@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from trainers.tasks import answers, chunks
+from trainers.families import answers, chunks
 
 LANGUAGES = {
     "pawsx": "de en es fr ja ko zh",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.chains import chains_of, same_results
-from launch.plan import make_plan
-from launch.sweep import load_sweep
+from launch.study.plan import make_plan
+from launch.study.sweep import load_sweep
 from tests.analysis import fakes
 
 CHECKOUT = Path(__file__).parents[2]

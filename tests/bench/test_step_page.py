@@ -12,8 +12,8 @@ import pytest
 
 from bench.peers import PEERS
 from bench.step import at_least
-from trainers.batches import batch
-from trainers.data.tokenise import TokenisedSet
+from trainers.tokens.sets import TokenisedSet
+from trainers.training.batches import batch
 
 CHECKOUT = Path(__file__).parents[2]
 

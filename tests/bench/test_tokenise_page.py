@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainers.data.sandbox import write_mirror
-from trainers.scales import SANDBOX_ENCODERS
+from trainers.sandbox import write_mirror
+from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
 
 CHECKOUT = Path(__file__).parents[2]

@@ -10,13 +10,13 @@ import polars as pl
 import yaml
 
 from launch import status
-from launch.placing import place
-from launch.plan import Plan, make_plan, mirror_of
-from launch.records import element_of, in_queue
-from launch.snapshot import Snapshot
-from launch.submit import Submitted, Submitter
-from launch.sweep import load_sweep
-from slurm.client import queue
+from launch.estimate.placement import place
+from launch.job.records import element_of, in_queue
+from launch.study.plan import Plan, make_plan, mirror_of
+from launch.study.sweep import load_sweep
+from launch.submit.reconcile import Submitted, Submitter
+from launch.submit.snapshot import Snapshot
+from slurm.commands import queue
 from slurm.devcluster import DevCluster
 from slurm.devcluster.node import Node
 from slurm.profile import Profile
@@ -135,7 +135,7 @@ class SmallSweep:
 
     def kill_rank(self, job: str, cluster: DevCluster) -> None:
         """End rank 0 of a job as the kernel would; not srun, whose command line names it, too."""
-        rank = rf"^\S*python\S* -P -u -m launch.job {self.store.root}/slurm/\S*/bundles/{element_of(job)}.json"
+        rank = rf"^\S*python\S* -P -u -m launch.job.rank {self.store.root}/slurm/\S*/bundles/{element_of(job)}.json"
         self.node_of(job, cluster).run("pkill", "--signal=KILL", "--full", rank)
 
     def decisions(self) -> list[dict[str, Any]]:

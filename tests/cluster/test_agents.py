@@ -12,12 +12,12 @@ import psutil
 import pytest
 import yaml
 
-from launch import agents_cli
-from launch.bundles import Bundle
-from launch.commands import Agents
-from launch.records import array_folders
-from launch.trials import AgentsFolder
-from slurm.client import queue
+from launch.agents.trials import AgentsFolder
+from launch.commands import agents
+from launch.commands.agents import Agents
+from launch.job.bundle import Bundle
+from launch.job.records import array_folders
+from slurm.commands import queue
 from tests.cluster.jobs import history, wait_until
 from tests.cluster.sweeps import UNDER_TEST
 from tests.wandb_server import WandbServer
@@ -36,12 +36,12 @@ LONGEST_S = 1500.0
 def test_every_point_is_tried_once_under_preemption_and_an_outage(
     cluster, sweep, wandb_server: WandbServer, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("launch.snapshot.take_snapshot", lambda _: UNDER_TEST)
+    monkeypatch.setattr("launch.submit.snapshot.take_snapshot", lambda _: UNDER_TEST)
     study = sweep({"partition": "scavenge", "gpus_per_node": 2}, **POINTS)
     profile = tmp_path / "cluster.yaml"
     profile.write_text(yaml.safe_dump(study.profile.model_dump(mode="json", exclude_defaults=True)))
     command = Agents(study.file, count=4, on="slurm", cluster=profile)
-    assert agents_cli.agents(command) == 0
+    assert agents.agents(command) == 0
     array = next(job for job in queue() if job.living).job_id.partition("_")[0]
     (place,) = (study.store.root / "agents").iterdir()
     folder = AgentsFolder(place)
@@ -60,7 +60,7 @@ def test_every_point_is_tried_once_under_preemption_and_an_outage(
     wandb_server.status = 503
     wait_until(lambda: wandb_server.asked["error 503"] > 20, "the outage to be noticed", LONGEST_S)
     wandb_server.heal()
-    assert agents_cli.agents(command) == 0  # again, in the middle: nobody is sent twice
+    assert agents.agents(command) == 0  # again, in the middle: nobody is sent twice
     wait_until(idle, "the agents to find no more", LONGEST_S)
 
     trials = folder.trials()
@@ -91,7 +91,7 @@ def test_a_job_has_one_agent_and_all_ranks_of_a_trial_read_one_file(cluster, swe
     study = sweep({"scales": {"sandbox-s": {"ranks_per_node": 2}}}, **{**POINTS, "seeds": [1], **rates})
     profile = tmp_path / "cluster.yaml"
     profile.write_text(yaml.safe_dump(study.profile.model_dump(mode="json", exclude_defaults=True)))
-    assert agents_cli.agents(Agents(study.file, on="slurm", cluster=profile)) == 0
+    assert agents.agents(Agents(study.file, on="slurm", cluster=profile)) == 0
     read: defaultdict[str, set[str]] = defaultdict(set)
 
     def idle() -> bool:
@@ -122,5 +122,5 @@ def ranks(store: Path) -> Iterator[tuple[str, str]]:
         with suppress(psutil.Error):
             words = process.cmdline()
             files = [word for word in words if word.startswith(f"{store}/") and word.endswith(".json")]
-            if "launch.job" in words and "python" in words[0] and files:
+            if "launch.job.rank" in words and "python" in words[0] and files:
                 yield process.environ()["SLURM_PROCID"], files[0]

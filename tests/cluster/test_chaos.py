@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from launch.operate import let_again
-from launch.records import in_queue
-from slurm.client import QueuedJob, SlurmError, queue
+from launch.job.records import in_queue
+from launch.story import let_again
+from slurm.commands import QueuedJob, SlurmError, queue
 from slurm.devcluster import DevCluster, DevClusterError
 from tests.cluster.sweeps import SmallSweep, outcome
 from tests.cluster.test_submission import retain

@@ -19,17 +19,18 @@ from typing import Any
 
 import pytest
 
-from launch.operate import let_again
-from launch.records import in_queue
-from launch.snapshot import Snapshot
-from slurm.client import cancel, queue
+from launch.job.records import in_queue
+from launch.story import let_again
+from launch.submit.snapshot import Snapshot
+from slurm.commands import cancel, queue
 from slurm.profile import load_profile
 from tests.cluster.jobs import queued, wait_until
 from tests.cluster.sweeps import CODE, SmallSweep, outcome
 from tests.cluster.test_submission import retain
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-LONG: dict[str, Any] = {"intermediates": ["mnli"], "targets": ["tatoeba"], "overrides": {"*": {"max_steps": 120}}}
+LONG: dict[str, Any] = {"intermediates": ["mnli"], "targets": ["tatoeba"], "overrides": {"*": {"max_steps": 300}}}
+"""At the step that a test waits for, many are left: a command takes a second or two, in which a stage must not end."""
 LONG_ON_TWO = {**LONG, "overrides": {"*": {"max_steps": 70}}}
 """Steps of two ranks take longer."""
 FIRST = "· mnli ·"
@@ -156,18 +157,18 @@ def hooked(folder: Path, code: str) -> Snapshot:
     """The code under test with a change that every rank makes at its start."""
     folder.mkdir()
     (folder / "change.py").write_text(code)
-    (folder / "sitecustomize.py").write_text("import sys\nif 'launch.job' in sys.orig_argv:\n    import change\n")
+    (folder / "sitecustomize.py").write_text("import sys\nif 'launch.job.rank' in sys.orig_argv:\n    import change\n")
     return Snapshot(folder, None, False)
 
 
 SLOW_AT_FIRST = """
-import os, time, trainers.engine
-whole = trainers.engine.Engine.step
+import os, time, trainers.training.engine
+whole = trainers.training.engine.Engine.step
 def step(self, *args, **kwargs):
     if "SLURM_RESTART_COUNT" not in os.environ:
         time.sleep(0.6)
     return whole(self, *args, **kwargs)
-trainers.engine.Engine.step = step
+trainers.training.engine.Engine.step = step
 """
 
 
@@ -241,13 +242,13 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sandbox, t
 
 
 HUNGRY = """
-import trainers.engine, torch
-whole = trainers.engine.Engine.step
+import trainers.training.engine, torch
+whole = trainers.training.engine.Engine.step
 def step(self, *args, **kwargs):
     if self.execution.micro_batch_tokens > 1024:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
     return whole(self, *args, **kwargs)
-trainers.engine.Engine.step = step
+trainers.training.engine.Engine.step = step
 """
 
 

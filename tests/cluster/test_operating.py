@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launch.operate import prunable
 from launch.status import SETTLED
-from slurm.client import ask, queue
+from launch.story import prunable
+from slurm.commands import ask, queue
 from slurm.profile import load_profile
 from tests.cluster.jobs import final_state, wait_until
 from tests.cluster.sweeps import CODE, SmallSweep, outcome

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from launch import status
-from launch.records import array_folders, in_queue
-from launch.submit import left_over
-from slurm.client import SlurmError, queue
-from slurm.executor import ArrayExecutor
+from launch.job.records import array_folders, in_queue
+from launch.submit.reconcile import left_over
+from slurm.commands import SlurmError, queue
 from slurm.profile import ProfileError
+from slurm.script import ArrayExecutor
 from tests.cluster.jobs import wait_until
 from tests.cluster.sweeps import SmallSweep, outcome
 
@@ -97,7 +97,7 @@ def test_an_sbatch_that_times_out_though_the_job_was_accepted_is_found_by_name(s
     slow.write_text(f'#!/bin/sh\n{real} "$@" >/dev/null\nexec sleep 60\n')
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr("slurm.executor.SBATCH_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("slurm.script.SBATCH_TIMEOUT_S", 2.0)
     one = sweep(intermediates=["none"])
     assert one.submit().stages == len(one.plan.stages)
     assert sorted(stages_in_queue(one)) == sorted(stage.key for stage in one.plan.stages)
@@ -110,8 +110,8 @@ def test_an_sbatch_that_times_out_without_a_job_is_told_and_sent_the_next_time(s
     lost.chmod(0o755)
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{lost.parent}:{path}")
-    monkeypatch.setattr("slurm.executor.SBATCH_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("launch.submit.LOST_ANSWER_S", 2.0)
+    monkeypatch.setattr("slurm.script.SBATCH_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("launch.submit.reconcile.LOST_ANSWER_S", 2.0)
     one = sweep(intermediates=["none"])
     with pytest.raises(SlurmError, match="did not answer"):
         one.submit()
@@ -141,7 +141,7 @@ def test_two_sweeps_of_one_store_share_what_both_need(sweep, full, sandbox, tmp_
 
 
 def test_where_jobs_are_private_slurm_does_not_know_the_living_job_of_another_user(full, cluster):
-    """So `slurm.allocation.job_runs` must not take that word for an end, or the job's stage would be taken over."""
+    """So `slurm.job.job_runs` must not take that word for an end, or the job's stage would be taken over."""
     conf = cluster.root / "etc/slurm.conf"
     before = conf.read_text()
     (job,) = (job.job_id for job in queue() if job.living)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launch import cli
-from launch.job import REQUEUE
+from launch.job.rank import REQUEUE
 
 CHECKOUT = Path(__file__).parents[2]
 COMMITTED = CHECKOUT / "docs" / "reference"

@@ -40,8 +40,8 @@ class Ran:
     @classmethod
     def here(cls, folder: Path, mirror: Path, **changes: Any) -> Ran:
         """Run a small sweep in this process, some of its fields changed."""
-        from launch.commands import Run
-        from launch.loading import load
+        from launch.commands.common import load
+        from launch.commands.run import Run
         from trainers.context import Context
         from trainers.run import run
 
@@ -57,8 +57,8 @@ class Ran:
     @classmethod
     def of(cls, file: Path) -> Ran:
         """What the sweep of a file has left."""
-        from launch.commands import Run
-        from launch.loading import load, planned
+        from launch.commands.common import load, planned
+        from launch.commands.run import Run
         from trainers.store import Store
 
         sweep, _ = load(Run(file))

@@ -13,19 +13,18 @@ import pytest
 import yaml
 
 from launch import cli
-from launch.commands import Common
-from launch.loading import print_json
-from launch.records import ArrayFolder, ArrayRecord
+from launch.commands.common import Common, print_json
+from launch.job.records import ArrayFolder, ArrayRecord
 from slurm.devcluster.packages import missing_packages
 from slurm.profile import Placement
 
-ON_A_SWEEP = [command.__name__.lower() for command in cli.actions() if issubclass(command, Common)]
+ON_A_SWEEP = [command.__name__.lower() for command in cli.COMMANDS if issubclass(command, Common)]
 CHANGING = {
     *("new", "fetch", "run", "debug", "report", "submission", "wandb", "agents"),
     *("init", "watch", "cancel", "retry"),
 }
 """All other commands only read, or do so when they are asked to."""
-READING = [name for command in cli.actions() if (name := command.__name__.lower()) not in CHANGING]
+READING = [name for command in cli.COMMANDS if (name := command.__name__.lower()) not in CHANGING]
 
 
 def retain(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -258,8 +257,8 @@ def test_what_json_does_not_know_is_a_word_or_null(capsys):
 
 
 def test_ready_made_sweeps_are_read_and_planned(tmp_path):
-    from launch.plan import make_plan
-    from launch.sweep import load_sweep
+    from launch.study.plan import make_plan
+    from launch.study.sweep import load_sweep
 
     ready = sorted((Path(__file__).parents[2] / "launch" / "sweeps").glob("*.yaml"))
     assert {path.stem for path in ready} >= {"sandbox", "real-small"}

@@ -9,8 +9,9 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from launch import doctor, start_cli
-from launch.commands import Doctor
+from launch import doctor
+from launch.commands import study
+from launch.commands.study import Doctor
 from launch.doctor import Finding
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -39,7 +40,7 @@ def by_subject(findings) -> dict[str, Finding]:
 
 
 def test_this_machine_can_run_a_sweep(tmp_path, capsys):
-    assert start_cli.doctor(Doctor(tmp_path / "runs" / "new", json=True)) == 0
+    assert study.doctor(Doctor(tmp_path / "runs" / "new", json=True)) == 0
     findings = {one["subject"]: one for one in json.loads(capsys.readouterr().out)}
     assert "problem" not in {one["verdict"] for one in findings.values()}
     assert findings["store"]["found"].startswith(str(tmp_path))
@@ -51,7 +52,7 @@ def test_this_machine_can_run_a_sweep(tmp_path, capsys):
 
 def test_a_problem_is_told_with_what_to_do_and_in_the_exit_status(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "check_store", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
-    assert start_cli.doctor(Doctor(tmp_path)) == 1
+    assert study.doctor(Doctor(tmp_path)) == 1
     said = capsys.readouterr().out
     assert "problem" in said
     assert "Read-only file system" in said

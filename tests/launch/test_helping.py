@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 import trainers.run
-from launch.bundles import Bundle
-from launch.job import StopFlag, run_stages
-from launch.plan import make_plan
-from launch.sweep import load_sweep
-from trainers.files import write_json
+from launch.job.bundle import Bundle
+from launch.job.rank import StopFlag, run_stages
+from launch.study.plan import make_plan
+from launch.study.sweep import load_sweep
 from trainers.stage import Execution
 from trainers.store import Store
-from trainers.tracking import Tracking
+from trainers.store.files import write_json
+from trainers.store.tracking import Tracking
 
 
 @pytest.fixture

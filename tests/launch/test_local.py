@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from launch.plan import make_plan
-from launch.sweep import load_sweep
+from launch.study.plan import make_plan
+from launch.study.sweep import load_sweep
 from trainers.store import Store
 
 pytestmark = pytest.mark.slow
@@ -116,11 +116,11 @@ def test_ctrl_c_saves_and_the_next_run_goes_on(sweep_file):
 
 def test_data_that_change_under_a_sweep_stop_only_what_needs_them(sweep_file, mirror_copy):
     """The stage fails with its cause, its children are blocked, and the rest is done."""
-    from launch.bundles import Bundle
-    from launch.job import StopFlag, run_stages
+    from launch.job.bundle import Bundle
+    from launch.job.rank import StopFlag, run_stages
     from launch.status import survey
     from trainers.stage import Execution
-    from trainers.tracking import Tracking
+    from trainers.store.tracking import Tracking
 
     path = sweep_file(mirror=str(mirror_copy), targets=["pawsx", "tatoeba"])
     sweep = load_sweep(path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from launch import local
-from launch.costs import Prediction
+from launch.estimate.costs import Prediction
 from launch.pace import Outlook, Pace, about
 from launch.status import StageStatus
 

@@ -8,23 +8,23 @@ import sys
 import pytest
 import wandb as client
 
-from analysis.gather import gather_store, gather_wandb_server
-from analysis.wandb_api import Place
-from launch import wandb_cli
-from launch.commands import Wandb
+from analysis.records.gather import gather_store, gather_wandb_server
+from analysis.records.wandb_api import Place
+from launch.commands import wandb
+from launch.commands.wandb import Wandb
 from tests.frames import assert_same
 from tests.launch.conftest import Ran
-from trainers.tracking import quiet
+from trainers.store.tracking import quiet
 
 PNG = b"\x89PNG"
 
 
 def test_one_report_is_made_and_made_anew(ran, wandb_server, capsys):
     pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
-    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
-    assert wandb_cli.wandb(Wandb("dashboard", ran.file)) == 0
+    assert wandb.wandb(Wandb("sync", ran.file)) == 0
+    assert wandb.wandb(Wandb("dashboard", ran.file)) == 0
     (before,) = wandb_server.state.views.values()
-    assert wandb_cli.wandb(Wandb("dashboard", ran.file)) == 0
+    assert wandb.wandb(Wandb("dashboard", ran.file)) == 0
     (report,) = wandb_server.state.views.values()
     assert report["id"] == before["id"]
     assert report["displayName"] == "retain: small"
@@ -39,9 +39,9 @@ def test_one_report_is_made_and_made_anew(ran, wandb_server, capsys):
 
 def test_it_shows_the_gains_as_heat_maps_and_draws_them_anew(ran, wandb_server, tmp_path):
     pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
-    assert wandb_cli.wandb(Wandb("sync", ran.file)) == 0
+    assert wandb.wandb(Wandb("sync", ran.file)) == 0
     for _ in range(2):
-        assert wandb_cli.wandb(Wandb("dashboard", ran.file)) == 0
+        assert wandb.wandb(Wandb("dashboard", ran.file)) == 0
     (figures,) = wandb_server.runs_of_kind("figures")
     name = "gain-heat-map-sandbox-s"
     shown = [row[name] for row in figures.rows]
@@ -67,8 +67,8 @@ def test_it_shows_the_gains_as_heat_maps_and_draws_them_anew(ran, wandb_server, 
 def test_where_nothing_can_be_compared_it_says_so(wandb_server, sandbox, tmp_path):
     pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
     alone = Ran.here(tmp_path, sandbox, intermediates=["none"], targets=["tatoeba"])
-    assert wandb_cli.wandb(Wandb("sync", alone.file)) == 0
-    assert wandb_cli.wandb(Wandb("dashboard", alone.file)) == 0
+    assert wandb.wandb(Wandb("sync", alone.file)) == 0
+    assert wandb.wandb(Wandb("dashboard", alone.file)) == 0
     (report,) = wandb_server.state.views.values()
     assert "No gains yet" in report["spec"]
     assert not wandb_server.runs_of_kind("figures")
@@ -84,7 +84,7 @@ def test_each_project_has_its_own_report_which_is_found_among_many(wandb_server,
             about = {"name": "pilot", "displayName": f"pilot {number}", "spec": "{}", "type": "runs"}
             reports[f"{project} {number}"] = {"id": f"{project} {number}", **about, "project": here}
     for project in ("retain", "copy", "retain", "copy"):
-        assert wandb_cli.wandb(Wandb("dashboard", sweep_file(), project=project)) == 0
+        assert wandb.wandb(Wandb("dashboard", sweep_file(), project=project)) == 0
     ours = [one["project"]["name"] for one in reports.values() if one["displayName"] == "retain: small"]
     assert sorted(ours) == ["copy", "retain"]
     assert len(reports) == 2 * 60 + 2
@@ -93,7 +93,7 @@ def test_each_project_has_its_own_report_which_is_found_among_many(wandb_server,
 
 def test_where_nothing_was_sent_it_says_what_to_do(wandb_server, sweep_file, capsys):
     pytest.importorskip("wandb_workspaces", reason="W&B's reports API is a package of its own")
-    assert wandb_cli.wandb(Wandb("dashboard", sweep_file())) == 1
+    assert wandb.wandb(Wandb("dashboard", sweep_file())) == 1
     assert "run `retain wandb sync` first" in capsys.readouterr().err
 
 
@@ -101,4 +101,4 @@ def test_without_the_reports_api_it_is_said_what_to_install(ran, wandb_server, m
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(ValueError, match="pip install wandb-workspaces"):
-        wandb_cli.wandb(Wandb("dashboard", ran.file))
+        wandb.wandb(Wandb("dashboard", ran.file))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainers.data.stagedata import LabelledSet
-from trainers.data.tokenise import Lengths, TokenisedSet, rows, tokenised
-from trainers.scales import SANDBOX_ENCODERS
-from trainers.tasks import TASKS, family
+from trainers.data.tokenise import rows, tokenised
+from trainers.families import family
+from trainers.stage.scales import SANDBOX_ENCODERS
+from trainers.tasks import TASKS
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 
 ENCODER = SANDBOX_ENCODERS / "sandbox-s"
 LENGTHS = Lengths(384, 128)

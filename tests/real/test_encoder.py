@@ -11,11 +11,13 @@ import pytest
 
 from tests.trainers.stages import measurements, plan_stages, run_here
 from trainers.data.mirror import Mirror
-from trainers.data.tokenise import Lengths, load_tokenizer
-from trainers.scales import locate
+from trainers.data.tokenise import load_tokenizer
+from trainers.families import pair
+from trainers.stage.languages import ISO639_3
+from trainers.stage.scales import locate
 from trainers.store import Store
-from trainers.tasks import TASKS, pair
-from trainers.tasks.languages import ISO639_3
+from trainers.tasks import TASKS
+from trainers.tokens.sets import Lengths
 
 KNOWN_ACCURACY = {"de": 0.962, "ru": 0.908, "zh": 0.893, "hi": 0.964, "sw": 0.759}
 """English → X over all of Tatoeba, mean-pooled last layer, every sentence with the model's own prefix."""
@@ -74,7 +76,7 @@ def test_tokenizer_makes_xlmr_pairs(real_encoder: Path):
 
 
 def test_folder_without_weights_is_refused(real_encoder: Path, tmp_path):
-    from trainers.encoder import load_encoder
+    from trainers.network.encoder import load_encoder
     from trainers.stage import Execution
 
     for name in ("config.json", "tokenizer.json"):

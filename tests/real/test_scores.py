@@ -19,18 +19,19 @@ import torch
 from seqeval import metrics
 from torch.nn import functional as F
 
-from tests.trainers.test_answers import best, mlqa_tokens, squad_tokens
-from tests.trainers.test_chunks import upos_chunks
-from trainers.data.stagedata import LabelledSet
-from trainers.data.tokenise import Lengths, load_tokenizer, rows, tokenised
-from trainers.encoder import Vocabulary, load_encoder
-from trainers.engine import Engine
-from trainers.evaluate import evaluate, evaluate_retrieval
-from trainers.heads import MAX_ANSWER_TOKENS, build_head
-from trainers.model import Batch, StageModel
-from trainers.ranks import Ranks, connect
+from tests.trainers.families.test_answers import best, mlqa_tokens, squad_tokens
+from tests.trainers.families.test_chunks import upos_chunks
+from trainers.data.tokenise import load_tokenizer, rows, tokenised
+from trainers.families import mining, retrieval
+from trainers.measure.evaluate import evaluate, evaluate_retrieval
+from trainers.network.encoder import Vocabulary, load_encoder
+from trainers.network.heads import MAX_ANSWER_TOKENS, build_head
+from trainers.network.model import Batch, StageModel
 from trainers.stage import Execution
-from trainers.tasks import TASKS, mining, retrieval
+from trainers.tasks import TASKS
+from trainers.tokens.sets import LabelledSet, Lengths
+from trainers.training.engine import Engine
+from trainers.training.ranks import Ranks, connect
 
 pytestmark = pytest.mark.slow
 

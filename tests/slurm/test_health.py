@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from slurm import health
-from slurm.causes import Cause
-from slurm.failures import ExitRecord, decide
+from slurm.failures.causes import Cause
+from slurm.failures.decide import ExitRecord, decide
 from slurm.health import Floors, Problem, check_node, in_time
 
 EASY = Floors(store_free_bytes=0, local_free_bytes=0, limit_s=60, ranks_limit_s=60)
@@ -183,7 +183,7 @@ def _is_in(folder, descriptor):
 def test_process_ends_although_a_check_still_hangs():
     script = """
 import threading
-from slurm.causes import Cause
+from slurm.failures.causes import Cause
 from slurm.health import in_time
 print(len(in_time(0.1, {"The disk": (Cause.STORAGE, threading.Event().wait)})))
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slurm import probe
-from slurm.client import SlurmError
+from slurm.commands import SlurmError
 from slurm.profile import commented_yaml, load_profile
 
 CONFIG = "ClusterName = big\nSelectType = select/cons_tres\nAccountingStorageType = accounting_storage/slurmdbd\n"

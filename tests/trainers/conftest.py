@@ -12,8 +12,8 @@ import pytest
 
 from tests.trainers.stages import STEPS, Work, plan_stages, run_on_ranks
 from trainers.data.mirror import Mirror
-from trainers.scales import SANDBOX_ENCODERS, Shape, locate
 from trainers.stage import Execution, Stage
+from trainers.stage.scales import SANDBOX_ENCODERS, Shape, locate
 from trainers.store import StageEntry, Store
 
 STILL_EXECUTIONS = {

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from launch.plan import make_plan
-from launch.sweep import Sweep
+from launch.study.plan import make_plan
+from launch.study.sweep import Sweep
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution, Stage
 from trainers.store import StageEntry, Store
-from trainers.tracking import Tracking
+from trainers.store.tracking import Tracking
 
 CHECKOUT = Path(__file__).parents[2]
 UNTRACKED = Tracking(mode="disabled")

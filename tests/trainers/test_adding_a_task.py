@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from launch.check import check
-from launch.plan import make_plan
-from launch.sweep import Sweep
+from launch.study.check import check
+from launch.study.plan import make_plan
+from launch.study.sweep import Sweep
 from tests.trainers.stages import measurements, run_here
 from trainers.data.mirror import Mirror
-from trainers.scales import SANDBOX_ENCODERS
+from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS, Task, register
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-task.md"

@@ -20,7 +20,7 @@ from trainers.data.mirror import Mirror
 from trainers.run import run
 from trainers.stage import Stage
 from trainers.store import Store
-from trainers.tracking import Tracking
+from trainers.store.tracking import Tracking
 
 for line in sys.stdin:
     run(Stage.model_validate_json(line), Context(Store(Path(sys.argv[1])), Mirror(Path(sys.argv[2])),

@@ -13,10 +13,10 @@ from pathlib import Path
 def main(path: str) -> None:
     from tests.trainers.stages import UNTRACKED
     from trainers.data.mirror import Mirror
-    from trainers.ranks import Ranks, disconnect
     from trainers.run import Context, run
     from trainers.stage import Execution, Stage
     from trainers.store import Store
+    from trainers.training.ranks import Ranks, disconnect
 
     ranks = Ranks.from_environment()
     last = ranks.rank == ranks.world_size - 1

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainers.data.columns import TEXT, refuse_others
+from trainers.stage.languages import ENGLISH_NAMES, ISO639_3
 from trainers.tasks import Files, Task
-from trainers.tasks.languages import ENGLISH_NAMES, ISO639_3
+from trainers.tokens.columns import TEXT, refuse_others
 
 ABSENT = "absent"
 

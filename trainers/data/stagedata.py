@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from trainers.data.mirror import Mirror
-from trainers.data.tokenise import Lengths, TokenisedSet, rows, tokenised
+from trainers.data.tokenise import rows, tokenised
+from trainers.families import family
 from trainers.stage import Evaluation, Probe, Recipe, Stage, Training
-from trainers.tasks import TASKS, Files, Task, family
-from trainers.tasks.languages import ENGLISH
+from trainers.stage.languages import ENGLISH
+from trainers.tasks import TASKS, Files, Task
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 
 Needed = dict[str, tuple[Files, tuple[str, ...]]]
 
@@ -59,20 +60,6 @@ def training_files(task: Task, languages: tuple[str, ...]) -> Iterator[tuple[Fil
         yield task.train, own
     if translated:
         yield task.translated, translated
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """Rows of one task, split and language with their tokens."""
-
-    task: Task
-    language: str
-    table: pa.Table
-    examples: TokenisedSet
-    gold: pa.Table | None = None
-    """The answers, where they have a file of their own (mining)."""
-    development: LabelledSet | None = None
-    """What a threshold is chosen on (mining)."""
 
 
 @dataclass(frozen=True)

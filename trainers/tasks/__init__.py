@@ -1,7 +1,8 @@
 """The tasks as a table: where each one's files lie, what its columns and classes are, which languages it has.
 
 The entries are in `trainers.tasks.table`, one small file a kind; a new file there is a new task.  Only a new *family*
-(a new way of reading, predicting and scoring: `trainers.tasks.<family>`) needs more.  Imports no torch.
+(a new way of reading, predicting and scoring: `trainers.families`) needs more.  `intermediates` are names that a
+sweep gives to what phase 2 trains on.  Imports no torch.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
-from trainers.tasks.languages import ENGLISH
+from trainers.stage.languages import ENGLISH
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Task:
 
     name: str
     family: str
-    """How it is read, predicted and scored: the module `trainers.tasks.<family>`."""
+    """How it is read, predicted and scored: the module of that name in `trainers.families`."""
     role: Literal["intermediate", "target", "auxiliary"]
     """What a sweep may name it as; an auxiliary task is trained beside intermediates only."""
     languages: tuple[str, ...]
@@ -129,11 +129,6 @@ def register(*tasks: Task) -> None:
         if not task.name.isidentifier():
             raise ValueError(f"{task.name!r} is no name for a task: letters, digits and _ only")
         TASKS[task.name] = task
-
-
-def family(task: Task) -> ModuleType:
-    """The module that reads, encodes and scores `task`."""
-    return importlib.import_module(f"trainers.tasks.{task.family}")
 
 
 def _register_all() -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainers.stage.languages import ENGLISH, ISO639_3
 from trainers.tasks import ALL_NINE, TASKS
-from trainers.tasks.languages import ENGLISH, ISO639_3
 
 NONE, MLM = "none", "mlm"
 

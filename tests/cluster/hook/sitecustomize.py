@@ -8,7 +8,7 @@ import os
 import sys
 
 CHECKOUT = os.path.realpath(f"{__file__}/../../../..")
-MODULES = ("launch.job", "launch.cli", "submitit.core._submit", "tests.cluster.whereabouts")
+MODULES = ("launch.job.rank", "launch.cli", "submitit.core._submit", "tests.cluster.whereabouts")
 
 
 def starts_warm(words: list[str]) -> bool:

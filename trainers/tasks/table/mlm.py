@@ -1,7 +1,7 @@
 """Multilingual masked language modelling, interleaved with intermediate tasks: lines of text in XTREME's languages."""
 
+from trainers.stage.languages import ISO639_3
 from trainers.tasks import Files, Task, register
-from trainers.tasks.languages import ISO639_3
 
 register(
     Task(

@@ -1,7 +1,7 @@
 """Sentence pairs: natural language inference and paraphrase."""
 
+from trainers.stage.languages import words
 from trainers.tasks import Files, Task, english, register
-from trainers.tasks.languages import words
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 NLI_COLUMNS = ("premise", "hypothesis", "label")

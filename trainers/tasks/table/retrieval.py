@@ -1,7 +1,7 @@
 """Sentence retrieval without training: Tatoeba, and BUCC in three readings that differ by tens of points."""
 
+from trainers.stage.languages import words
 from trainers.tasks import Files, Task, register
-from trainers.tasks.languages import words
 
 BUCC_LANGUAGES = words("de fr ru zh")
 

@@ -1,7 +1,7 @@
 """Extractive question answering."""
 
+from trainers.stage.languages import words
 from trainers.tasks import Files, Task, english, register
-from trainers.tasks.languages import words
 
 COLUMNS = ("question", "context", "answers")
 XTREME = "google/xtreme"

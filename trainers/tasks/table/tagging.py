@@ -1,7 +1,7 @@
 """One label a word: parts of speech, names, supertags."""
 
+from trainers.stage.languages import words
 from trainers.tasks import Files, Task, english, register
-from trainers.tasks.languages import words
 
 XTREME = "google/xtreme"
 

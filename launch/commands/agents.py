@@ -1,0 +1,236 @@
+"""`retain agents`: a W&B sweep over a study, and agents that work through it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from launch.commands.common import Common, checked_plan, load
+
+if TYPE_CHECKING:
+    from launch.agents.trials import AgentsFolder
+    from launch.job.bundle import Bundle
+    from launch.study.plan import Plan
+    from launch.study.sweep import Sweep
+    from slurm.profile import Placement, Profile
+    from trainers.data.mirror import Mirror
+
+
+@dataclass
+class Agents(Common):
+    """Let a W&B sweep hand out the work: jobs that run the real `wandb agent`, each trial made stages of the store.
+
+    Over the sweep's arms and the points of its `search:`.  Repeat it after anything: the same W&B sweep goes on.
+    """
+
+    count: int = 1
+    """Agents, each a job with one trial at a time; those that live already count."""
+    on: Literal["local", "slurm"] = "local"
+    """This machine, or the cluster of `--cluster`."""
+    method: Literal["grid", "random", "bayes"] = "grid"
+    """A grid tries the values of `search:`; the others draw between the smallest and the largest of each axis."""
+    runs: int | None = None
+    """Trials in all; needed by random and bayes, which have no end of their own."""
+    scale: str | None = None
+    """Only this one of the sweep's scales; None is all."""
+    intermediate: str | None = None
+    """Only this one of the sweep's intermediates; None is all."""
+    seed: int | None = None
+    """Only this one of the sweep's seeds; None is all.  `--method bayes` wants one arm: of several it would draw the
+    best one ever more often, and not look for the best point of each."""
+    broker: bool = False
+    """Jobs have no network: ask W&B from here, as long as this command runs."""
+    cluster: Path = Path("cluster.yaml")
+    """The cluster file (see `retain init`)."""
+
+
+def agents(chosen: Agents) -> int:
+    """Carry out `retain agents`; 1 where W&B cannot be asked."""
+    from analysis.records.wandb_api import WandbError
+    from launch.study.sweep import SweepError
+
+    if chosen.method != "grid" and not chosen.runs:
+        raise SweepError(f"--method {chosen.method} has no end of its own: say how many trials with --runs")
+    sweep, mirror = load(chosen)
+    sweep = narrowed(sweep, chosen)
+    if chosen.method == "bayes" and (several := [name for name, values in arms_of(sweep).items() if len(values) > 1]):
+        raise SweepError(
+            f"--method bayes searches one arm, and this sweep has several {' and '.join(several)}: it would draw the "
+            "best of them ever more often, and not look for the best point of each. Give one with --scale, "
+            "--intermediate and --seed, and repeat the command for each arm."
+        )
+    plan = checked_plan(sweep, mirror)
+    try:
+        folder = _registered(chosen, sweep)
+    except WandbError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"sweep    {folder.agents.address}", flush=True)
+    if chosen.on == "slurm":
+        print(f"queue    {_submit(chosen, plan, mirror, folder)} agents sent, {chosen.count} in all", flush=True)
+        if chosen.broker:
+            _broker(folder, chosen.count)
+        return 0
+    return _here(chosen, plan, mirror, folder)
+
+
+def arms_of(sweep: Sweep) -> dict[str, tuple[Any, ...]]:
+    """What arms are made of."""
+    return {name: getattr(sweep, name) for name in ("scales", "intermediates", "seeds")}
+
+
+def narrowed(sweep: Sweep, chosen: Agents) -> Sweep:
+    """The sweep's arms that were asked for.
+
+    Raises:
+        SweepError: it has none of them.
+    """
+    from launch.study.sweep import SweepError
+
+    wanted = {"scales": chosen.scale, "intermediates": chosen.intermediate, "seeds": chosen.seed}
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    for name, value in asked.items():
+        if value not in (there := arms_of(sweep)[name]):
+            raise SweepError(f"{value} is none of the sweep's {name}: {', '.join(map(str, there))}")
+    return sweep.model_copy(update={name: (value,) for name, value in asked.items()})
+
+
+def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
+    """The folder of this study's W&B sweep, which is created where there is none yet.
+
+    Raises:
+        WandbError: W&B refuses it or cannot be asked.
+    """
+    from analysis.records.wandb_api import connect
+    from launch.agents.trials import Agents, AgentsFolder
+    from launch.agents.wandb import register, sweep_config
+    from trainers.stage import digest
+
+    config = sweep_config(sweep, chosen.method, chosen.runs)
+    place = {"entity": sweep.tracking.entity, "project": sweep.tracking.project}
+    name = f"{sweep.name}-{digest({'config': config, **place, 'broker': chosen.broker})[:8]}"
+    folder = AgentsFolder(sweep.store.resolve() / "agents" / name)
+    if not (folder.folder / "agents.json").exists():
+        entity = sweep.tracking.entity or connect().default_entity
+        resolved = {"store": sweep.store.resolve(), "mirror": sweep.mirror.resolve() if sweep.mirror else None}
+        folder.write(
+            Agents(
+                sweep=sweep.model_copy(update=resolved),
+                entity=entity,
+                project=sweep.tracking.project,
+                id=register(config, entity, sweep.tracking.project),
+                grid=chosen.method == "grid",
+                broker=chosen.broker,
+            )
+        )
+    return folder
+
+
+def _template(chosen: Agents, plan: Plan, mirror: Mirror, profile: Profile | None, at: Placement | None) -> Bundle:
+    """All that an agent needs to know but what to train."""
+    from launch.job.bundle import bundle_of
+    from launch.submit.reconcile import execution_at
+
+    execution, where = plan.sweep.execution, {}
+    if profile is not None and at is not None:
+        execution = execution_at(execution, at)
+        where = {"scratch": profile.scratch, "gpus_per_node": at.ranks_per_node if profile.gpus_per_node else 0}
+    bundle = bundle_of(plan, mirror, (), execution, **where)
+    if not chosen.broker:
+        return bundle
+    # Where there is no network, W&B's client would wait for one.
+    return bundle.model_copy(update={"tracking": bundle.tracking.model_copy(update={"mode": "offline"})})
+
+
+def _here(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
+    """Agents as processes of this machine; Ctrl-C lets each save, and the same command goes on from there."""
+    _template(chosen, plan, mirror, None, None).save(folder.template)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "launch.agents.agent", str(folder.folder), f"local-{number}"],
+            start_new_session=True,
+        )
+        for number in range(chosen.count)
+    ]
+    try:
+        if chosen.broker:
+            _broker(folder, chosen.count)
+        ended = [process.wait() for process in processes]
+        return next(filter(None, ended), 0)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait()
+
+
+def _broker(folder: AgentsFolder, count: int) -> None:
+    from launch.agents.broker import Broker
+
+    Broker(folder, count).work()
+
+
+def _submit(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
+    """Send an array of as many agents as are not yet in the queue; their number."""
+    from launch.agents.trials import TEMPLATE
+    from launch.estimate.placement import placements
+    from launch.job.records import PREFIX, ArrayRecord, new_folder
+    from launch.submit.snapshot import take_snapshot
+    from slurm.commands import queue
+    from slurm.profile import load_profile
+    from slurm.script import ArrayExecutor, ArrayJob
+
+    profile, sweep = load_profile(chosen.cluster), plan.sweep
+    name = f"agents-{folder.folder.name}"
+    living = sum(job.living and job.name.startswith(f"{PREFIX}{name}-") for job in queue())
+    missing = chosen.count - living
+    if missing <= 0:
+        return 0
+    # One W&B sweep serves all scales: a job takes what the largest needs.
+    placement = max(placements(plan, profile).values(), key=lambda one: one.ranks)
+    code = take_snapshot(sweep.store.resolve())
+    array = new_folder(sweep.store.resolve(), name, [folder.folder.name])
+    array.write(
+        ArrayRecord(
+            sweep=sweep.name,
+            scale="",
+            user=getpass.getuser(),
+            placement=placement,
+            cpus_per_rank=profile.cpus_per_rank,
+            spare_nodes=profile.nodes - placement.nodes,
+            minutes=profile.time_limit_min,
+            signal_before_end_s=profile.signal_before_end_s,
+            code=code.facts,
+            elements=((),) * missing,
+        )
+    )
+    _template(chosen, plan, mirror, profile, placement).save(array.bundle(TEMPLATE))
+    python = os.pathsep.join(filter(None, (str(code.folder or ""), os.environ.get("PYTHONPATH"))))
+    environment = ("env", f"PYTHONPATH={python}") if code.folder else ()
+    job = ArrayJob(
+        name=array.name,
+        folder=array.folder,
+        command=(
+            *environment,
+            sys.executable,
+            "-P",
+            "-u",
+            "-m",
+            "launch.agents.agent",
+            str(folder.folder),
+            str(array.folder),
+        ),
+        indices=tuple(range(missing)),
+        placement=placement,
+        minutes=profile.time_limit_min,
+        comment=f"retain {sweep.name} agents",
+    )
+    ArrayExecutor(job, profile).send()
+    return missing

@@ -1,0 +1,125 @@
+"""The commands that run a sweep on this machine, and show how far it is: run, debug, status."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch.commands.cluster import Submit
+from launch.commands.common import Common, checked_plan, console, load, plain, planned, print_json, stage_of
+
+if TYPE_CHECKING:
+    from launch.status import StageStatus
+    from launch.study.plan import Plan
+    from trainers.data.mirror import Mirror
+
+
+@dataclass
+class Run(Common):
+    """Run what is missing on this machine, as many bundles side by side as it holds."""
+
+    steps: bool = False
+    """Inside a SLURM allocation: run bundles as its steps, on all of its nodes (see slurm/sweep.sbatch)."""
+    cluster: Path | None = None
+    """By it steps are placed as `retain submit` would place them; None is cluster.yaml, or one task each without it."""
+
+
+def run(chosen: Run) -> int:
+    from launch import status
+    from launch.local import run_local
+
+    screen = console()
+    sweep, mirror = load(chosen)
+    plan = checked_plan(sweep, mirror)
+    statuses = run_steps(chosen, plan, mirror) if chosen.steps else run_local(plan, mirror, screen)
+    for one in statuses:
+        if one.state in ("failed", "blocked", "interrupted"):
+            screen.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {plain(one.detail)}", soft_wrap=True)
+    screen.print(status.summary_line(statuses))
+    return 0 if all(one.state in status.SETTLED for one in statuses) else 1
+
+
+def run_steps(chosen: Run, plan: Plan, mirror: Mirror) -> list[StageStatus]:
+    """The sweep inside this allocation, placed as `retain submit` would place it."""
+    from launch.estimate.placement import placements
+    from launch.submit.allocation import Allocation, Steps
+    from slurm.profile import load_profile
+
+    allocation = Allocation.of(os.environ)
+    file = chosen.cluster or (Submit.cluster if Submit.cluster.exists() else None)
+    profile = load_profile(file) if file else allocation.profile
+    placed = placements(plan, profile)
+    for scale, one in placed.items():
+        print(f"placed   {scale}: {one.why}", flush=True)
+    allocation.check(placed)
+    return Steps(plan, mirror, profile, placed, allocation).run()
+
+
+@dataclass
+class Debug(Common):
+    """Run one stage in this process; breakpoints work."""
+
+    stage: str = ""
+    """Key of the stage, or its first digits (see `retain plan --stages`)."""
+
+
+def debug(chosen: Debug) -> int:
+    from launch.job.bundle import bundle_of
+    from launch.job.rank import StopFlag, stay_offline
+    from trainers.store import Store
+
+    sweep, mirror = load(chosen)
+    plan = checked_plan(sweep, mirror)
+    stage = stage_of(plan.stages, chosen.stage)
+    stay_offline()
+    from trainers.run import Context, run
+
+    bundle = bundle_of(plan, mirror, (stage,), sweep.execution)
+    context = Context(Store(bundle.store), mirror, bundle.execution, bundle.tracking, StopFlag().listen(), job="debug")
+    outcome = run(stage, context)
+    print(f"{stage.key}  {stage.label}  {outcome}")
+    return 0 if outcome == "completed" else 1
+
+
+@dataclass
+class Status(Common):
+    """Show what ran, runs, waits, failed and why."""
+
+    watch: bool = False
+    """Refresh until every stage has ended."""
+    json: bool = False
+    """Print the states as JSON."""
+
+
+def status(chosen: Status) -> int:
+    import time
+
+    from launch import status
+    from launch.story import queue_of
+    from launch.study.retries import as_it_stands
+    from trainers.store import Store
+
+    sweep, _ = load(chosen)
+    plan, store, screen = planned(sweep), Store(sweep.store), console()
+    settled: dict[str, status.StageStatus] = {}
+
+    def look() -> list[status.StageStatus]:
+        return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
+
+    statuses = look()
+    if chosen.json:
+        print_json([one.facts for one in statuses])
+        return 0
+    if not chosen.watch:
+        screen.print(status.table(statuses, sweep.name))
+        return 0
+    from rich.live import Live
+
+    with Live(status.table(statuses, sweep.name, everything=False), console=screen) as live:
+        while any(one.state in ("running", "queued", "waiting") for one in statuses):
+            time.sleep(1)
+            statuses = look()
+            live.update(status.table(statuses, sweep.name, everything=False))
+    return 0

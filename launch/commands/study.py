@@ -1,0 +1,229 @@
+"""The commands before a sweep runs: new, doctor, check, fetch, plan."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from launch.commands.common import Common, console, load, load_only, plain, planned, print_json
+
+if TYPE_CHECKING:
+    from launch.study import plan as planning
+    from trainers.data.mirror import Mirror
+    from trainers.store import Store
+
+COLOURS = {"fine": "green", "note": "yellow", "problem": "bold red"}
+
+
+@dataclass
+class New:
+    """Write a first sweep file with every field explained; in a terminal it asks for what no option gives."""
+
+    out: Annotated[Path, tyro.conf.Positional] = Path("sweep.yaml")
+    """Where to write it; an existing file is never overwritten.  The sweep is named after it."""
+    scales: tuple[str, ...] = ()
+    """Encoders: base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, hub ids or folders."""
+    intermediates: tuple[str, ...] = ()
+    """What phase 2 trains on, `none` for the baseline."""
+    targets: tuple[str, ...] = ()
+    """XTREME tasks."""
+    seeds: tuple[int, ...] = ()
+    """Shared by all arms; three or more for statistics."""
+    mirror: Path | None = None
+    """Folder of the data sets; the sandbox's encoders need none."""
+    store: Path | None = None
+    """Folder of the results; None is `runs/<name>`."""
+    ask: bool = True
+    """In a terminal, ask for what no option gives."""
+
+
+def new(chosen: New) -> int:
+    from launch.study import starter
+    from launch.study.sweep import SweepError
+
+    given = {name: value for name in (*starter.FIRST, "mirror", "store") if (value := getattr(chosen, name))}
+    given["name"] = chosen.out.stem
+    screen = console()
+    if chosen.out.exists():
+        raise SweepError(f"{chosen.out}: is there already and is not overwritten; name another file")
+    if chosen.ask and sys.stdin.isatty():
+        given = starter.ask(given, screen)
+    sweep = starter.starter(given)
+    try:
+        with chosen.out.open("x", encoding="utf-8") as file:
+            file.write(starter.text(sweep, f"retain check {shlex.quote(str(chosen.out))}"))
+    except OSError as error:
+        raise SweepError(f"{chosen.out}: cannot be written: {error.strerror}") from error
+    grid = " × ".join(f"{len(getattr(sweep, name))} {name}" for name in starter.FIRST)
+    screen.print(f"wrote    {plain(str(chosen.out))}: {grid}", soft_wrap=True)
+    steps = ("fetch", "check", "plan", "run", "report") if sweep.mirror else ("check", "plan", "run", "report")
+    for step in steps:
+        screen.print(f"next     retain {step} {plain(shlex.quote(str(chosen.out)))}", soft_wrap=True)
+    return 0
+
+
+@dataclass
+class Doctor:
+    """Look at this machine as a sweep needs it: packages, GPUs, disks, SLURM, W&B; and say what to do.
+
+    Exit status 1 where something stands in the way.
+    """
+
+    store: Path = Path("runs")
+    """The folder of results, or where it is to be."""
+    json: bool = False
+    """Print the findings as JSON."""
+
+
+def doctor(chosen: Doctor) -> int:
+    from launch.doctor import examine
+
+    screen = console()
+    findings = []
+    for one in examine(chosen.store):
+        findings.append(one)
+        if not chosen.json:
+            colour = COLOURS[one.verdict]
+            screen.print(f"[{colour}]{one.verdict:<8}[/] {one.subject:<11} {plain(one.found)}", soft_wrap=True)
+            if one.advice:
+                screen.print(f"{'':<20} → {plain(one.advice)}", soft_wrap=True)
+    if chosen.json:
+        print_json(findings)
+    return int(any(one.verdict == "problem" for one in findings))
+
+
+@dataclass
+class Check(Common):
+    """Show every problem of the sweep, its data and its encoders, before anything runs."""
+
+    json: bool = False
+    """Print the findings as JSON."""
+
+
+def check(chosen: Check) -> int:
+    from launch.study.check import check
+
+    screen = console()
+    sweep, mirror = load(chosen)
+    findings = check(sweep, mirror)
+    if chosen.json:
+        stages = len(findings.plan.stages) if findings.plan else None
+        print_json({"problems": findings.problems, "notes": findings.notes, "stages": stages})
+        return 2 if findings.problems else 0
+    for problem in findings.problems:
+        screen.print(f"[bold red]problem[/]  {plain(problem)}", soft_wrap=True)
+    for note in findings.notes:
+        screen.print(f"[yellow]note[/]     {plain(note)}", soft_wrap=True)
+    if findings.problems:
+        screen.print(f"{len(findings.problems)} problem(s); nothing was run")
+        return 2
+    assert findings.plan is not None
+    screen.print(f"[green]ready[/]    {len(findings.plan.stages)} stages, no problems")
+    return 0
+
+
+@dataclass
+class Fetch(Common):
+    """Bring the data sets and encoders that the sweep reads from the hub into its mirror, on a machine with a network.
+
+    Repeat it after anything: what is there is checked and not fetched again.  Repositories are pinned to the commit of
+    their first fetch (`<mirror>/fetched.json`).  Exit status 1 where something could not be brought.
+    """
+
+    again: bool = False
+    """Replace files that have changed since they were fetched, or that this command did not bring."""
+    revision: tuple[str, ...] = ()
+    """Read a repository at this commit, tag, branch or pull request: `<hub id>=<revision>`, e.g. `a/b=refs/pr/1`."""
+
+
+def fetch(chosen: Fetch) -> int:
+    from launch.mirror.fetch import fetch
+    from launch.study.sweep import SweepError
+
+    revisions = dict(word.partition("=")[::2] for word in chosen.revision)
+    if wrong := [name for name, revision in revisions.items() if "/" not in name or not revision]:
+        raise SweepError(f"--revision {wrong[0]}: expected <hub id>=<revision>, e.g. facebook/xlm-roberta-xl=refs/pr/1")
+    problems = fetch(load_only(chosen), console(), chosen.again, revisions)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
+
+
+@dataclass
+class Plan(Common):
+    """Show the deduplicated graph: what is done, what is to do, how long and how large."""
+
+    stages: bool = False
+    """List every stage with its key."""
+    json: bool = False
+    """Print the stages as JSON; with a cluster file, what each scale takes there."""
+    cluster: Path | None = None
+    """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
+    budget: float | None = None
+    """Hours of one GPU (without a cluster file: of one CPU core) to spend: what to run first, and what they buy."""
+
+
+def plan(chosen: Plan) -> int:
+    from launch.estimate import overview
+    from launch.estimate.costs import predict
+    from trainers.store import Store
+
+    sweep, mirror = load(chosen)
+    plan, store = planned(sweep), Store(sweep.store)
+    if chosen.budget is not None:
+        return _budget(chosen, plan, store, mirror)
+    if chosen.json and chosen.cluster is None:
+        print_json(
+            [
+                {"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
+                for stage in plan.stages
+            ]
+        )
+        return 0
+    screen = console()
+    if chosen.cluster is None:
+        overview.show(plan, store, predict(plan, store, mirror), screen, chosen.stages)
+        return 0
+    from launch.submit import forecast
+    from slurm.profile import load_profile
+
+    profile = load_profile(chosen.cluster)
+    if chosen.json:
+        print_json([one.facts for one in forecast.forecast(plan, mirror, profile)])
+        return 0
+    overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
+    forecast.show(plan, mirror, profile, screen)
+    return 0
+
+
+def _budget(chosen: Plan, plan: planning.Plan, store: Store, mirror: Mirror) -> int:
+    from launch.estimate import budget, overview
+    from launch.estimate.costs import predict
+    from launch.submit import forecast
+    from slurm.profile import load_profile
+
+    assert chosen.budget is not None
+    if chosen.cluster is None:
+        prediction = predict(plan, store, mirror)
+    else:
+        prediction = forecast.on_one_gpu(plan, store, mirror, load_profile(chosen.cluster))
+    hours = {key: seconds / 3600 for key, seconds in prediction.seconds.items()}
+    sizes = {name: scale.shape.non_embedding_parameters for name, scale in plan.scales.items()}
+    found = budget.cells(plan)
+    bought = budget.in_order(found, sizes, hours, chosen.budget)
+    if chosen.json:
+        print_json(
+            [
+                {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours}
+                for one in bought
+            ]
+        )
+        return 0
+    unit = "CPU" if chosen.cluster is None else "GPU"
+    overview.show_budget(found, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
+    return 0

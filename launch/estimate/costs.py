@@ -1,0 +1,142 @@
+"""Predicted time and disk of a plan: computed at first, then corrected by the store's finished stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from launch.estimate.learned import group_of, learn_memory, learn_time, training_left_s
+from launch.study.plan import Plan
+from launch.study.published_rows import expected_rows
+from slurm.profile import Placement
+from slurm.sizing.calibration import Calibration
+from slurm.sizing.machine import EXPORT_BYTES
+from slurm.sizing.timing import CPU_CORE, Clock, Speed, Work, expected_s
+from trainers.data.mirror import Mirror
+from trainers.data.stagedata import training_files
+from trainers.stage import Stage
+from trainers.store import Store
+from trainers.tasks import TASKS, Files
+from trainers.tasks.intermediates import MLM
+
+TYPICAL_TOKENS = {"pair": 40, "span": 160, "choice": 300, "tagging": 30, "retrieval": 25, "mining": 35}
+"""Real tokens per example where nothing is known yet (XNLI, SQuAD, HellaSwag, UDPOS, Tatoeba, BUCC with XLM-R's
+vocabulary)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is still to do."""
+
+    intervals_s: dict[str, tuple[float, float, float]]
+    """Low, middle and high seconds of each unfinished stage."""
+    disk_bytes: int
+    """Exports of all intermediates of the plan."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Optimizer steps of each stage, finished ones too."""
+    clock: Clock = field(default_factory=Clock)
+    """What the finished stages taught about time."""
+    memory: Calibration = field(default_factory=Calibration)
+    """What they taught about memory."""
+    probe_share: float = 0.0
+    """Of the operations of the unfinished stages, those of their probes."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The middle of each unfinished stage's interval."""
+        return {key: middle for key, (_, middle, _) in self.intervals_s.items()}
+
+
+def predict(
+    plan: Plan,
+    store: Store,
+    mirror: Mirror,
+    speed: Speed = CPU_CORE,
+    placements: Mapping[str, Placement] | None = None,
+) -> Prediction:
+    """Time that each unfinished stage still takes, and disk of all.
+
+    Args:
+        speed: of one rank.
+        placements: of each scale; one rank where they say nothing.
+    """
+    works = {stage.key: work_of(stage, plan, mirror) for stage in plan.stages}
+    clock = learn_time(plan, store, works, speed)
+
+    def interval(stage: Stage) -> tuple[float, float, float]:
+        work, placement = works[stage.key], (placements or {}).get(stage.scale.name, Placement())
+        left_s = training_left_s(store.entry(stage.key), work.steps)
+        if left_s is not None:  # its own pace tells more than that of others
+            work = replace(work, training_tokens=0, steps=0)
+        expected = expected_s(work, speed, placement.ranks, placement.activation_checkpointing, placement.offload)
+        low, middle, high = clock.interval_s(group_of(stage), expected)
+        return low + (left_s or 0), middle + (left_s or 0), high + (left_s or 0)
+
+    intervals = {stage.key: interval(stage) for stage in plan.stages if not store.entry(stage.key).done}
+    disk = sum(
+        EXPORT_BYTES * plan.scales[stage.scale.name].shape.parameters
+        for stage in plan.stages
+        if stage.kind == "intermediate"
+    )
+    steps = {key: work.steps for key, work in works.items()}
+    left = [works[key] for key in intervals]
+    flops = sum(work.training_flops + work.forward_flops for work in left)
+    probe_share = sum(work.probe_flops for work in left) / flops if flops else 0.0
+    memory = learn_memory(plan, store, speed.device)
+    return Prediction(intervals, disk, steps, clock, memory, probe_share)
+
+
+def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
+    """Tokens and parameters of one stage."""
+    shape = plan.scales[stage.scale.name].shape
+    training = probing = forward = steps = 0
+
+    def rows(files: Files | None, language: str, limit: int | None) -> int:
+        count = expected_rows(mirror, files, language) if files else 0
+        return min(count, limit) if limit else count
+
+    lengths = []
+
+    def tokens(task_name: str, max_length: int) -> int:
+        lengths.append(min(TYPICAL_TOKENS.get(TASKS[task_name].family, 40), max_length))
+        return lengths[-1]
+
+    if stage.train:
+        for one in stage.train:
+            if one.task == MLM:
+                continue
+            task, recipe = TASKS[one.task], one.recipe
+            examples = sum(
+                rows(files, language, recipe.max_examples)
+                for files, languages in training_files(task, one.languages)
+                for language in languages
+            )
+            own = recipe.total_steps(examples) if examples else 0
+            steps += own
+            training += own * recipe.batch_size * tokens(task.name, recipe.max_length)
+        if stage.mixing is not None and steps:
+            whole = steps / (1 - stage.mixing.mlm_share * (MLM in stage.trained))
+            capped = min(whole, stage.mixing.max_steps or whole)
+            training, steps = int(training * capped / steps), int(capped)
+        probings = steps.bit_length() * stage.probings_per_doubling + 2 if stage.kind == "target" else 2
+        for probe in stage.probes:
+            elsewhere = len(probe.languages) * probe.examples_other / 2  # every other probing goes beyond English
+            probing += int(
+                probings * (probe.examples + probe.refit_examples + elsewhere) * tokens(probe.task, probe.max_length)
+            )
+    for evaluation in stage.evaluate:
+        task = TASKS[evaluation.task]
+        examples = sum(rows(task.test, language, evaluation.max_examples) for language in evaluation.languages)
+        sides = 2 if task.family == "retrieval" else 1
+        forward += sides * examples * tokens(task.name, evaluation.max_length)
+    return Work(
+        parameters=shape.parameters,
+        body_parameters=shape.non_embedding_parameters,
+        layers=shape.layers,
+        hidden=shape.hidden,
+        training_tokens=training,
+        forward_tokens=forward + probing,
+        probe_tokens=probing,
+        steps=steps,
+        sequence_tokens=max(lengths, default=0),
+    )

@@ -1,0 +1,222 @@
+"""What runs inside a job, on every rank: the stop flag, then `trainers.run` for each stage of the bundle.
+
+python -m launch.job.rank <bundle>.json [micro-batch factor]        # as `launch.job.batch` calls it, one process a rank
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch.job.bundle import Bundle, stages_in
+from launch.job.deadline import Deadline
+from launch.job.pretokenise import Ahead
+from slurm.job import first_node, job_runs
+from trainers.data.mirror import Mirror
+from trainers.stage import Stage
+from trainers.store import Store
+from trainers.store.claims import StageInUse
+from trainers.training.ranks import Ranks, connect, disconnect
+
+if TYPE_CHECKING:
+    from slurm.health import Problem
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+WAIT_FOR_OTHERS_S = 1.0
+REQUEUE = 75
+"""Exit status of a job that has more to do: `EX_TEMPFAIL` of sysexits.h."""
+FAILED = 1
+CACHES = ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "HF_HOME")
+
+
+class StopFlag:
+    """Set by a signal and asked at step boundaries; a handler does nothing else (collectives would hang)."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+
+    def listen(self) -> StopFlag:
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._set)
+        return self
+
+    def _set(self, number: int, _frame: Any) -> None:
+        self.name = signal.Signals(number).name
+
+    def __call__(self) -> bool:
+        return self.name is not None
+
+
+def main() -> int:
+    """One rank of a job; 0 when nothing of the bundle is left, `REQUEUE` when it was told to stop, else `FAILED`."""
+    should_stop = StopFlag().listen()
+    bundle = Bundle.load(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        bundle = bundle.with_micro_batches(float(sys.argv[2]))
+    ranks = Ranks.from_environment()
+    if "SLURM_STEP_NODELIST" in os.environ:
+        os.environ["MASTER_ADDR"] = first_node(os.environ)
+    if problems := unhealthy(bundle, ranks):
+        print("\n".join(map(str, problems)), file=sys.stderr, flush=True)
+        return FAILED
+    outcomes = run_stages(bundle, should_stop)
+    disconnect()
+    if any(outcome in ("failed", "blocked") for outcome in outcomes.values()):
+        return FAILED
+    unfinished = len(outcomes) < len(bundle.stages) or "preempted" in outcomes.values()
+    return REQUEUE if unfinished else 0
+
+
+def unhealthy(bundle: Bundle, ranks: Ranks) -> list[Problem]:
+    """What makes this node, the store or the way between ranks unfit; asked once, before anything is begun."""
+    from slurm.health import check_node, check_ranks
+
+    problems = check_node(bundle.store, bundle.gpus_per_node if _has_cuda() else 0, ranks.local_rank)
+    if not problems and ranks.world_size > 1:
+        connect(ranks)
+        problems = list(filter(None, [check_ranks()]))
+    return problems
+
+
+def _has_cuda() -> bool:
+    """Whether this torch can use a GPU at all: a build for CPUs leaves those it was given idle."""
+    import torch
+
+    return torch.version.cuda is not None
+
+
+def run_bundle(path: str, gpu: int | None = None) -> dict[str, str]:
+    """Run every stage of a bundle file; a failed stage stops its descendants only.
+
+    Args:
+        path: a `Bundle` as JSON.
+        gpu: the only GPU that this job may see; None leaves the environment alone.
+
+    Returns:
+        Outcome by key: completed, diverged, preempted, failed, or blocked (its parent failed or diverged).
+    """
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    return run_stages(Bundle.load(Path(path)), StopFlag().listen())
+
+
+def stay_offline() -> None:
+    """A stage reads the mirror and nothing else; `huggingface_hub` reads this when it is imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def keep_caches_local(scratch: str) -> None:
+    """Compilers' and libraries' caches on the node's own disk: ranks of many jobs would fight over shared ones."""
+    folder = Path(os.path.expandvars(scratch)) / f"retain-{os.getuid()}"
+    for name in CACHES:
+        os.environ.setdefault(name, str(folder / name.lower()))
+
+
+def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
+    """The bundle's stages in order, and the retries of those that diverge; then those of others that nobody has begun.
+
+    Those that another job holds are come back to, until they are done.
+    """
+    stay_offline()
+    if bundle.scratch:
+        keep_caches_local(bundle.scratch)
+    from trainers.run import Context, run  # torch is imported here, and only here
+
+    ranks = Ranks.from_environment()
+    connect(ranks)
+    store = Store(bundle.store)
+    context = Context(
+        store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, _job_name(), job_runs
+    )
+    outcomes: dict[str, str] = {}
+    ahead, deadline = Ahead(store, context.mirror), Deadline()
+
+    def next_step(stage: Stage) -> str:
+        """The first rank decides for all: they must enter a stage together or not at all."""
+        if should_stop() or deadline.too_late(stage.kind):
+            return "stop"
+        return _parent_verdict(stage, outcomes, store)
+
+    def outcome(key: str) -> str | None:
+        return outcomes.get(key) or store.outcome(key)
+
+    def missing() -> list[Stage]:
+        return [stage for stage in stages_in(bundle, store, outcome) if stage.key not in outcomes]
+
+    def attempt(stage: Stage, ready: Callable[[], None]) -> None:
+        """Run a stage; its outcome is noted, unless another job holds it."""
+        try:
+            outcomes[stage.key] = run(stage, replace(context, ready=ready))
+        except StageInUse:
+            return
+        except Exception as error:
+            if ranks.world_size > 1:
+                raise  # the others may wait for this rank in the middle of the stage: end the job
+            outcomes[stage.key] = "failed"  # other stages of the bundle can still run
+            print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
+            traceback.print_exc()
+        if ranks.first:
+            deadline.learn(stage.kind, store.entry(stage.key))
+
+    def unbegun(stage: Stage) -> bool:
+        """Of those that failed here even the folder may be missing, where the disk is full."""
+        begun = stage.key in outcomes or store.entry(stage.key).folder.exists()
+        return not begun and next_step(stage) == "run"
+
+    while waiting := missing():
+        before = len(outcomes)
+        for stage, following in zip_longest(waiting, waiting[1:]):
+            verdict = ranks.share(next_step(stage))
+            if verdict == "stop":
+                return outcomes
+            if verdict == "blocked":
+                outcomes[stage.key] = "blocked"
+            elif verdict == "run":
+                ahead.wait()
+                attempt(stage, partial(ahead.begin, following) if ranks.first and following else context.ready)
+                if stage.key not in outcomes:
+                    continue
+                if outcomes[stage.key] == "diverged":
+                    break  # what comes after may start from the next attempt
+        if len(outcomes) == before:
+            time.sleep(WAIT_FOR_OTHERS_S)
+    while stage := next(filter(unbegun, bundle.others), None):  # looked for anew each time: others begin them as well
+        attempt(stage, context.ready)
+    return outcomes
+
+
+def _job_name() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"job {job}" if job else f"pid {os.getpid()}"
+
+
+def _parent_verdict(stage: Stage, outcomes: dict[str, str], store: Store) -> str:
+    if stage.parent is None:
+        return "run"
+    parent = store.entry(stage.parent)
+    if parent.done:
+        return "run" if parent.encoder.is_dir() else "blocked"
+    if outcomes.get(stage.parent) in ("failed", "blocked"):
+        return "blocked"
+    return "wait"
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+    except BaseException:
+        traceback.print_exc()
+        status = FAILED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: the interpreter would give up its signal handlers first, and gloo's threads sometimes abort it.
+    os._exit(status)

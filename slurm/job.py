@@ -1,0 +1,89 @@
+"""What a job finds out about its own allocation: where its ranks meet, until when, and who still runs."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slurm.commands import SlurmError, ask, job_facts
+from slurm.probe import minutes
+
+DEADLINE = "RETAIN_DEADLINE"
+"""Environment variable: when the time limit ends the job, in seconds since the epoch."""
+FIRST_PORT = 12_000
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TRIES = 200
+
+
+def first_node(environment: Mapping[str, str]) -> str:
+    """Where rank 0 of this step runs, and so where all its ranks meet.
+
+    Raises:
+        SlurmError: the node list cannot be read.
+    """
+    if environment.get("SLURM_STEP_NUM_NODES", "1") == "1":
+        return "127.0.0.1"  # alone on its node, a step needs no name service
+    return ask(["scontrol", "show", "hostnames", environment["SLURM_STEP_NODELIST"]]).split()[0]
+
+
+def job_runs(owner: Mapping[str, Any]) -> bool | None:
+    """Whether the job that a claim names still runs as it did when it claimed; None where SLURM cannot tell.
+
+    Args:
+        owner: what the claim says; its `scheduler` holds SLURM_JOB_ID and, once requeued, SLURM_RESTART_COUNT; its
+            `user` is a number.
+    """
+    theirs = owner.get("scheduler", {})
+    if "SLURM_JOB_ID" not in theirs:
+        return None
+    try:
+        facts = job_facts(theirs["SLURM_JOB_ID"])
+    except SlurmError as error:
+        # Of others' jobs SLURM says that, too, where it keeps them private (PrivateData=jobs).
+        mine = owner.get("user", os.getuid()) == os.getuid()
+        return False if mine and "Invalid job id" in str(error) else None
+    return facts.get("JobState") == "RUNNING" and facts.get("Restarts", "0") == restarts(theirs)
+
+
+def restarts(environment: Mapping[str, str]) -> str:
+    """How often this job was requeued; SLURM leaves the variable out before the first time."""
+    return environment.get("SLURM_RESTART_COUNT", "0")
+
+
+def free_port(job_id: str) -> int:
+    """A free port of this host below the range from which the system hands out ports: no outgoing connection can take
+    it before rank 0 listens.  Jobs that share a node look in different orders.
+
+    Raises:
+        SlurmError: none was found.
+    """
+    first_ephemeral = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
+    draw = random.Random(f"{job_id} {time.time_ns()}")
+    for _ in range(TRIES):
+        port = draw.randrange(FIRST_PORT, max(first_ephemeral, FIRST_PORT + 1))
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise SlurmError(f"no free port between {FIRST_PORT} and {first_ephemeral} on {socket.gethostname()}")
+
+
+def deadline(job_id: str) -> float | None:
+    """When the time limit ends this job, in seconds since the epoch; None where there is none, or SLURM does not say.
+
+    Not its EndTime: a preemption moves that, and would look like the time limit.
+    """
+    try:
+        facts = job_facts(job_id)
+        start = time.mktime(time.strptime(facts.get("StartTime", ""), "%Y-%m-%dT%H:%M:%S"))
+        limit = minutes(facts.get("TimeLimit", ""))
+    except (SlurmError, ValueError):
+        return None
+    return None if limit is None else start + 60 * limit

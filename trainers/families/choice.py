@@ -1,0 +1,101 @@
+"""Multiple choice: one sequence per choice, one logit each.  The task's `read` turns a row into a `Choice`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.tasks import Choice, Task
+from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind
+from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.texts import pairs
+
+if TYPE_CHECKING:
+    from trainers.tokens.sets import LabelledSet
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return (*[TEXT_OR_TEXTS] * (len(task.columns) - 1), LABEL)
+
+
+def questions(task: Task, table: pa.Table) -> list[Choice]:
+    """The rows as multiple-choice questions.
+
+    Raises:
+        ValueError: a row cannot be read, has another number of choices than the task, or a label that is none of them.
+    """
+    assert task.read is not None
+    found = []
+    for row, values in enumerate(table.to_pylist()):
+        try:
+            question = task.read(values)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ValueError(f"{task.name}: row {row} is no multiple-choice question ({error!r})") from error
+        if not all(isinstance(text, str) for text in (question.prompt, *question.choices)):
+            raise ValueError(f"{task.name}: row {row} has a prompt or a choice that is no text")
+        if len(question.choices) != task.options:
+            raise ValueError(f"{task.name}: row {row} has {len(question.choices)} choices; expected {task.options}")
+        if not 0 <= question.label < task.options:
+            label = table[task.columns[-1]][row].as_py()
+            raise ValueError(
+                f"{task.name}: row {row} has the label {label!r}, which is none of its {task.options} choices"
+            )
+        found.append(question)
+    return found
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> prompt </s></s> choice </s>`, one sequence per choice; a long prompt loses its beginning, not the choice."""
+    asked = questions(task, table)
+    prompts = [question.prompt for question in asked for _ in question.choices]
+    choices = [choice for question in asked for choice in question.choices]
+    return replace(
+        pairs(tokenizer, prompts, choices, lengths.max_length, truncated="left"),
+        targets=np.array([question.label for question in asked], np.int32)[:, None],
+        example=np.arange(len(asked), dtype=np.int32),
+    )
+
+
+def chance(labelled: LabelledSet) -> float:
+    """Accuracy of always taking the choice in the most frequent place."""
+    labels = [question.label for question in questions(labelled.task, labelled.table)]
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """Accuracy over all rows.
+
+    Args:
+        decoded: [n, choices] logits.
+
+    Returns:
+        {"accuracy": value in [0, 1]}, and one row per example: example, prediction and gold (the choice's number from
+        0), score (0 or 1).
+    """
+    gold = np.array([question.label for question in questions(labelled.task, labelled.table)])
+    predicted = decoded.argmax(1)
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(len(gold)),
+            "prediction": predicted.astype(str),
+            "gold": gold.astype(str),
+            "score": (predicted == gold).astype(np.float64),
+        }
+    )
+    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    try:
+        asked = questions(task, table)
+    except (ValueError, KeyError, TypeError) as error:
+        return [str(error)]
+    empty = sum(not question.prompt.strip() or not all(map(str.strip, question.choices)) for question in asked)
+    # The hub's HellaSwag and CommonsenseQA have a few choices of spaces only.
+    return [f"{empty} of {len(asked)} rows lack a prompt or a choice"] if empty > 0.02 * len(asked) else []

@@ -1,0 +1,87 @@
+"""Sentence-pair classification: NLI and paraphrase.  Columns: first text, second text, label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.tasks import Task
+from trainers.tokens.columns import LABEL, TEXT, Kind
+from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.texts import pairs
+
+if TYPE_CHECKING:
+    from trainers.tokens.sets import LabelledSet
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT, LABEL
+
+
+def labels_of(task: Task, table: pa.Table) -> np.ndarray:
+    """[n] int class ids; labels may be stored as ids (ClassLabel) or as names, in any of arrow's string types.
+
+    Raises:
+        ValueError: a label is none of the task's classes; the message shows it and its row.
+    """
+    stored = table[task.columns[2]].to_pylist()
+    known: dict = {name: index for index, name in enumerate(task.labels)} | {i: i for i in range(len(task.labels))}
+    for row, label in enumerate(stored):
+        if label not in known:
+            raise ValueError(
+                f"{task.name}: row {row} has the label {label!r} in column {task.columns[2]!r}; expected one of "
+                f"{', '.join(task.labels)} or their ids, 0 to {len(task.labels) - 1}"
+            )
+    return np.array([known[label] for label in stored], np.int32)
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> first </s></s> second </s>`, the longer text truncated first."""
+    first, second = (table[column].to_pylist() for column in task.columns[:2])
+    return replace(pairs(tokenizer, first, second, lengths.max_length), targets=labels_of(task, table)[:, None])
+
+
+def chance(labelled: LabelledSet) -> float:
+    """Accuracy of always answering the most frequent class."""
+    return float(np.bincount(labels_of(labelled.task, labelled.table)).max() / labelled.table.num_rows)
+
+
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """Accuracy over all rows.
+
+    Args:
+        decoded: [n, classes] logits, one row a sequence.
+
+    Returns:
+        {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (0 or 1).
+    """
+    names = np.array(labelled.task.labels)
+    predicted, gold = decoded.argmax(1), labels_of(labelled.task, labelled.table)
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(len(gold)),
+            "prediction": names[predicted],
+            "gold": names[gold],
+            "score": (predicted == gold).astype(np.float64),
+        }
+    )
+    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    found = []
+    for column in task.columns[:2]:
+        empty = sum(not text or not text.strip() for text in table[column].to_pylist())
+        if empty:
+            found.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
+    try:
+        labels_of(task, table)
+    except ValueError as error:
+        found.append(str(error))
+    return found

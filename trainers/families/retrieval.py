@@ -1,0 +1,66 @@
+"""Sentence retrieval without training (Tatoeba).  Columns: foreign sentence, English sentence, aligned by row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.tasks import Task
+from trainers.tokens.columns import TEXT, Kind
+from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.texts import singles
+
+if TYPE_CHECKING:
+    from trainers.tokens.sets import LabelledSet
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """Row i gives two sequences: 2i the foreign sentence, 2i+1 the English one.  The hub keeps a final newline."""
+    foreign, english = (table[column].to_pylist() for column in task.columns)
+    texts = [text.strip() for pair in zip(foreign, english, strict=True) for text in pair]
+    sentences = singles(tokenizer, texts, lengths.max_length)
+    return replace(sentences, example=sentences.example // 2)
+
+
+def chance(labelled: LabelledSet) -> float:
+    """Accuracy of a random guess."""
+    return 1 / labelled.table.num_rows
+
+
+def score_layer(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """Whether each English sentence's nearest foreign sentence (cosine) is its translation, as in XTREME.
+
+    Args:
+        embeddings: [2n, hidden] mean-pooled states of one layer, in the order of `encode`.
+
+    Returns:
+        {"accuracy": value in [0, 1]}, and one row per example: example, prediction (index of the foreign sentence found
+        for the English one), gold, score (0 or 1).
+    """
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    found = (unit[1::2] @ unit[0::2].T).argmax(1)
+    gold = np.arange(len(found))
+    frame = pl.DataFrame(
+        {
+            "example": gold,
+            "prediction": found.astype(str),
+            "gold": gold.astype(str),
+            "score": (found == gold).astype(np.float64),
+        }
+    )
+    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be scored."""
+    empty = sum(not text.strip() for column in task.columns for text in table[column].to_pylist())
+    return [f"{empty} sentences are empty"] if empty else []

@@ -1,0 +1,207 @@
+"""Extractive question answering.  Columns: question, context, answers {text: [...], answer_start: [...]}.
+
+A question without an answer has empty lists (SQuAD v2); its windows point to token 0, like those that lack the answer.
+
+Spans come from the tokenizer's offsets on the original text, so nothing is re-aligned afterwards (the old
+`get_final_text` cost Chinese 50 points of F1: transformers#3510).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.families import answers
+from trainers.tasks import Task
+from trainers.tokens.columns import ANSWERS, TEXT, Kind
+from trainers.tokens.sets import BEGIN, END, Lengths, TokenisedSet
+
+if TYPE_CHECKING:
+    from trainers.tokens.sets import LabelledSet
+
+MAX_QUESTION_TOKENS = 64
+_NO_SPACES = re.compile(r"\S*")
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXT, TEXT, ANSWERS
+
+
+def locate_answer(context: str, text: str, start: int) -> int | None:
+    """Where `text` really begins: at `start`, or at the occurrence nearest to it; None where it does not occur.
+
+    The hub stripped contexts without moving `answer_start`, so that some are a few characters off.
+    """
+    start = max(start, 0)  # a negative one would count from the end
+    if context.startswith(text, start):
+        return start
+    before = context.rfind(text, 0, start + len(text))
+    after = context.find(text, start)
+    found = [place for place in (before, after) if place >= 0]
+    return min(found, key=lambda place: abs(place - start)) if found and text else None
+
+
+def question_budget(lengths: Lengths) -> int:
+    """Tokens of a question that are kept: SQuAD's 64, or what leaves each window new text of the document.
+
+    Raises:
+        ValueError: `doc_stride` leaves no room.
+    """
+    budget = min(MAX_QUESTION_TOKENS, (lengths.max_length - lengths.doc_stride) // 2)
+    if budget < 8:
+        raise ValueError(
+            f"doc_stride {lengths.doc_stride} leaves no room for question and context in max_length "
+            f"{lengths.max_length}: lower doc_stride to a quarter of max_length"
+        )
+    return budget
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> question </s></s> window of the context </s>`; windows of one document share `doc_stride` tokens.
+
+    Targets are the first and last token of the first gold answer; token 0 in windows that do not hold it.
+    """
+    questions, contexts, golds = (table[column].to_pylist() for column in task.columns)
+    budget = question_budget(lengths)
+    tokenizer.no_truncation()
+    heads = [encoding.ids[:budget] for encoding in tokenizer.encode_batch_fast(questions, add_special_tokens=False)]
+    documents = _documents(contexts, tokenizer)
+    ids, targets, example, marks = [], [], [], []
+    for row, (head, context, gold) in enumerate(zip(heads, contexts, golds, strict=True)):
+        before, document = [BEGIN, *head, END, END], documents[context]
+        first, last = _answer_tokens(document.covered, context, gold)
+        for window in _windows(len(document.ids), lengths.max_length - len(before) - 1, lengths.doc_stride):
+            sequence = [*before, *document.ids[window], END]
+            covered = np.full((len(sequence), 2), -1, np.int32)
+            covered[len(before) : -1] = document.covered[window]
+            shift = len(before) - window.start
+            ids.append(sequence)
+            marks.append(covered)
+            example.append(row)
+            targets.append((first + shift, last + shift) if window.start <= first <= last < window.stop else (0, 0))
+    return TokenisedSet.from_lists(ids, targets, example, marks, target_width=2)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A context's tokens."""
+
+    ids: list[int]
+    covered: np.ndarray
+    """[L, 2] int32 characters of the context that each token covers, first and last+1."""
+
+
+def _documents(contexts: list[str], tokenizer) -> dict[str, Document]:
+    """Each distinct context tokenised once, however many questions it has."""
+    distinct = list(dict.fromkeys(contexts))
+    encodings = tokenizer.encode_batch(distinct, add_special_tokens=False)
+    return {
+        context: Document(encoding.ids, _covered(context, encoding.offsets))
+        for context, encoding in zip(distinct, encodings, strict=True)
+    }
+
+
+def _covered(context: str, offsets: list[tuple[int, int]]) -> np.ndarray:
+    """[L, 2] the offsets, where a token also covers what normalisation composed with its last character.
+
+    The tokenizer's offsets leave that out: in decomposed text the breve of й, the vowel of 한, the second half of ো.
+    """
+    covered = np.fromiter(itertools.chain.from_iterable(offsets), np.int32, 2 * len(offsets)).reshape(-1, 2)
+    ends, following = covered[:, 1], np.append(covered[1:, 0], len(context))
+    for token in np.flatnonzero(ends < following):
+        end = ends[token]
+        ends[ends == end] += len(_NO_SPACES.findall(context, end, following[token])[0])
+    return covered
+
+
+def _windows(count: int, room: int, stride: int) -> Iterator[slice]:
+    """Runs of `room` of `count` tokens that begin `stride` tokens before the last one's end; one where all fit."""
+    first = 0
+    while first + room < count:
+        yield slice(first, first + room)
+        first += room - stride
+    yield slice(first, count)
+
+
+def _answer_tokens(covered: np.ndarray, context: str, gold: dict[str, list]) -> tuple[int, int]:
+    """First and last token of the context that cover the first gold answer; (-1, -1) where none do."""
+    start = locate_answer(context, gold["text"][0], gold["answer_start"][0]) if gold["text"] else None
+    if start is None:
+        return -1, -1
+    end = start + len(gold["text"][0])
+    first = int(np.searchsorted(covered[:, 1], start, "right"))
+    last = int(np.searchsorted(covered[:, 0], end, "left")) - 1
+    whole = first <= last and covered[first, 0] <= start and end <= covered[last, 1]
+    return (first, last) if whole else (-1, -1)
+
+
+def chance(labelled: LabelledSet) -> float:
+    """F1 of answering nothing everywhere: the share of questions without an answer."""
+    return float(np.mean([not gold["text"] for gold in labelled.table[labelled.task.columns[2]].to_pylist()]))
+
+
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """F1 and exact match by the task's normalisation, the best over the gold answers.
+
+    Args:
+        decoded: [n, 4] per window: score of its best span, first and last+1 character in the context, and the score
+            of answering nothing.
+
+    Returns:
+        {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (F1), exact_match.
+    """
+    task, table = labelled.task, labelled.table
+    contexts, answers_column = table[task.columns[1]].to_pylist(), table[task.columns[2]].to_pylist()
+    best = np.full(table.num_rows, -1)
+    nothing = np.full(table.num_rows, np.inf)  # SQuAD v2: a question is unanswerable if every window says so
+    for window in np.argsort(decoded[:, 0], kind="stable"):
+        row = labelled.examples.example[window]
+        best[row] = window
+        nothing[row] = min(nothing[row], decoded[window, 3])
+    predictions = [contexts[row][int(decoded[w, 1]) : int(decoded[w, 2])] for row, w in enumerate(best)]
+    if task.unanswerable:
+        predictions = [text if decoded[best[row], 0] >= nothing[row] else "" for row, text in enumerate(predictions)]
+    golds = [gold["text"] or [""] for gold in answers_column]
+    f1s, exact = answers.scores(task.normalisation, labelled.language, predictions, golds, task.unanswerable)
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(table.num_rows),
+            "prediction": predictions,
+            "gold": [gold[0] for gold in golds],
+            "score": f1s,
+            "exact_match": exact,
+        }
+    )
+    return {"f1": float(np.mean(f1s)), "exact_match": float(np.mean(exact))}, frame
+
+
+MOST_LOST_ANSWERS = 0.02
+"""Share of answers that may be absent from their context (the hub's stripping loses a few) before it is a flaw."""
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    _, contexts, answers = (table[column].to_pylist() for column in task.columns)
+    for row, gold in enumerate(answers):
+        if len(gold["text"]) != len(gold["answer_start"]):
+            return [
+                f"row {row} has {len(gold['text'])} answers and {len(gold['answer_start'])} places where they start"
+            ]
+        if not (gold["text"] or task.unanswerable):
+            return [f"row {row} has no answer; every question of {task.name} has one"]
+    lost = [
+        row
+        for row, (context, gold) in enumerate(zip(contexts, answers, strict=True))
+        if gold["text"] and locate_answer(context, gold["text"][0], gold["answer_start"][0]) is None
+    ]
+    if len(lost) > MOST_LOST_ANSWERS * table.num_rows:
+        return [f"{len(lost)} of {table.num_rows} answers do not occur in their context, e.g. in row {lost[0]}"]
+    return []

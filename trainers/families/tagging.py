@@ -1,0 +1,194 @@
+"""One label a word.  Columns: words, tags.  The first sub-token of a word carries its label, as in XTREME.
+
+Every word gets a label: one that the tokenizer turns into nothing becomes `<unk>`; a sentence too long for the encoder
+is split into several sequences (XTREME) or truncated, its tail then being answered with the default class (jiant).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trainers.families import chunks
+from trainers.stage import Overflow
+from trainers.tasks import TASKS, Task
+from trainers.tokens.columns import LABELS, TEXTS, Kind
+from trainers.tokens.sets import BEGIN, END, UNKNOWN, Lengths, TokenisedSet, ranges
+from trainers.tokens.texts import pieces
+
+if TYPE_CHECKING:
+    from trainers.tokens.sets import LabelledSet
+
+NO_CLASS = -1
+"""Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
+DEFAULT_CLASSES = ("O", "X")
+"""What a word is called that no sequence holds: outside any name, or of no part of speech."""
+
+
+def kinds(task: Task) -> tuple[Kind, ...]:
+    """Of its columns."""
+    return TEXTS, LABELS
+
+
+def classes(task: Task, table: pa.Table) -> tuple[str, ...]:
+    """The classes that the training rows tell, sorted, for a task that has no fixed ones."""
+    return tuple(sorted({str(tag) for tags in table[task.columns[1]].to_pylist() for tag in tags}))
+
+
+def tags_of(task: Task, table: pa.Table) -> list[list[str]]:
+    """The gold tags as names; they may be stored as names or as ids (ClassLabel).
+
+    Raises:
+        ValueError: a tag is none of the task's classes, or their number is not that of the words.
+    """
+    known: dict[Any, str] = {name: name for name in task.labels} | dict(enumerate(task.labels))
+    found = []
+    for row, (words, tags) in enumerate(zip(*(table[column].to_pylist() for column in task.columns), strict=True)):
+        if len(words) != len(tags):
+            raise ValueError(f"{task.name}: row {row} has {len(words)} words and {len(tags)} tags")
+        for tag in tags:
+            if tag not in known and (isinstance(tag, int) or not _open(task)):
+                raise ValueError(
+                    f"{task.name}: row {row} has the tag {tag!r} in column {task.columns[1]!r}; expected one of "
+                    f"{', '.join(task.labels[:20])} or their ids, 0 to {len(task.labels) - 1}"
+                )
+        found.append([known.get(tag, tag) for tag in tags])
+    return found
+
+
+def _open(task: Task) -> bool:
+    """Whether the classes come from the training rows, so that other splits may have further ones."""
+    return not TASKS[task.name].labels
+
+
+def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+    """`<s> words </s>`; a sentence that is longer gives several sequences, cut between words.
+
+    Marks are, where a word begins, its number in the sequence and its class; targets the number of words with a class.
+    """
+    sentences, tags = table[task.columns[0]].to_pylist(), tags_of(task, table)
+    room = lengths.max_length - 2
+    distinct, number = pieces(tokenizer, list(itertools.chain.from_iterable(sentences)), room, empty=[UNKNOWN])
+    words = distinct.take(number)
+    runs = _runs(list(map(len, sentences)), words.sequence_lengths.tolist(), room, lengths.overflow)
+    example, first, counts = np.array(runs, np.int64).reshape(-1, 3).T
+    held = ranges(first, counts)  # all words, but for the tails of truncated sentences
+    class_of = {name: number for number, name in enumerate(task.labels)}
+    classes = np.array([class_of.get(name, NO_CLASS) for names in tags for name in names], np.int32)[held]
+    ids, starts, begins = _framed(words.take(held), counts)
+    marks = np.full((len(ids), 2), -1, np.int32)
+    marks[begins] = np.stack([ranges(np.zeros_like(counts), counts), classes], 1)
+    sequence = np.repeat(np.arange(len(counts)), counts)
+    targets = np.bincount(sequence[classes != NO_CLASS], minlength=len(counts))[:, None]
+    return TokenisedSet(ids, starts, targets.astype(np.int32), example.astype(np.int32), marks)
+
+
+def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int, int]]:
+    """(sentence, its first word, number of words) of each sequence.
+
+    Args:
+        words: of each sentence.
+        sizes: of each word of all sentences, in tokens.
+    """
+    found, begin = [], 0
+    for row, count in enumerate(words):
+        parts = _parts(sizes[begin : begin + count], room, overflow)
+        found += [(row, begin + first, last - first) for first, last in parts]
+        begin += count
+    return found
+
+
+def _framed(words: TokenisedSet, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`<s> words </s>` for `counts[i]` words in turn: ids [N], where sequences start [S + 1] and words begin [W]."""
+    edges = np.concatenate([[0], np.cumsum(counts)])
+    starts = words.starts[edges] + 2 * np.arange(len(edges))
+    begins = words.starts[:-1] + 2 * np.repeat(np.arange(len(counts)), counts) + 1
+    ids = np.full(starts[-1], BEGIN, np.int32)
+    ids[ranges(begins, words.sequence_lengths)] = words.ids
+    ids[starts[1:] - 1] = END
+    return ids, starts, begins
+
+
+def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int]]:
+    """Runs of words that fit one sequence, [first, last): all of them, or the first alone."""
+    if sum(sizes) <= room:
+        return [(0, len(sizes))]
+    edges, used = [0], 0
+    for place, size in enumerate(sizes):
+        if used + size > room:
+            edges.append(place)
+            used = 0
+        used += size
+    parts = list(itertools.pairwise([*edges, len(sizes)]))
+    return parts if overflow == "split" else parts[:1]
+
+
+def chance(labelled: LabelledSet) -> float:
+    """The primary metric of always answering the most frequent class."""
+    gold = tags_of(labelled.task, labelled.table)
+    commonest = Counter(tag for tags in gold for tag in tags).most_common(1)[0][0]
+    return _metrics(gold, [[commonest] * len(tags) for tags in gold])[labelled.task.metric]
+
+
+def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
+    """Chunk F1 (seqeval 0.0.12's, as XTREME) and token accuracy over all words.
+
+    Args:
+        decoded: [n, most words in a sequence] the class of each word of each sequence.
+
+    Returns:
+        {metric: value in [0, 1]}, and one row per sentence: example, prediction and gold (tags), score (the primary
+        metric of it alone) and weight, with which the sentences' scores average to that of all.
+    """
+    task, examples = labelled.task, labelled.examples
+    gold = tags_of(task, labelled.table)
+    predicted: list[list[str]] = [[] for _ in gold]
+    for unit, (row, count) in enumerate(zip(examples.example, word_counts(examples), strict=True)):
+        predicted[row] += [task.labels[int(label)] for label in decoded[unit, :count]]
+    default = next((name for name in DEFAULT_CLASSES if name in task.labels), task.labels[0])
+    for row, tags in enumerate(gold):
+        predicted[row] += [default] * (len(tags) - len(predicted[row]))
+    scores, weights = _of_each(task.metric, gold, predicted)
+    frame = pl.DataFrame(
+        {
+            "example": np.arange(len(gold)),
+            "prediction": predicted,
+            "gold": gold,
+            "score": scores,
+            "weight": weights.astype(np.float64),
+        }
+    )
+    return _metrics(gold, predicted), frame
+
+
+def _of_each(metric: str, gold: list[list[str]], predicted: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """[n] the metric of each sentence, and its weight: chunks for F1, words for accuracy."""
+    if metric == "f1":
+        return chunks.f1_of_each(chunks.counts(gold, predicted))
+    shares = [chunks.token_accuracy([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
+    return np.array(shares), np.array([len(tags) for tags in gold])
+
+
+def _metrics(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
+    return {"f1": chunks.f1(gold, predicted), "accuracy": chunks.token_accuracy(gold, predicted)}
+
+
+def word_counts(examples: TokenisedSet) -> np.ndarray:
+    """[n] words of each sequence."""
+    begins = np.concatenate([[0], np.cumsum(examples.marks[:, 0] >= 0)])
+    return np.diff(begins[examples.starts])
+
+
+def flaws(task: Task, table: pa.Table) -> list[str]:
+    """What a person must mend before these rows can be trained on or scored."""
+    try:
+        tags = tags_of(task, table)
+    except (ValueError, TypeError) as error:
+        return [str(error)]
+    empty = sum(not words for words in tags)
+    return [f"{empty} of {len(tags)} sentences have no words"] if empty else []

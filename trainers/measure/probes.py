@@ -1,0 +1,164 @@
+"""Probes: what is left of an intermediate task in the encoder, at chosen steps of target training.
+
+The stored head is re-attached without training (A); a linear head is refitted to frozen features (P).  One
+forward pass of the encoder serves both.  Definitions: DESIGN §6, analysis/measures/retention.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainers.data.stagedata import ProbeSets
+from trainers.families import family
+from trainers.measure.evaluate import DecodedRows, outputs
+from trainers.network.encoder import Vocabulary
+from trainers.network.heads import Head, linear_head
+from trainers.network.model import Batch
+from trainers.stage.scores import Score
+from trainers.tokens.sets import TokenisedSet
+from trainers.training.engine import Engine
+
+RIDGE = 1e-3
+"""L2 penalty of the refit head, on standardised features."""
+REFIT_ITERATIONS = 16
+
+
+class LBFGS(torch.optim.LBFGS):
+    """Torch's, but for a decorator that imports the compiler (trainers.training.adamw)."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+
+
+def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
+    """0, so many steps a doubling (one: 1, 2, 4, 8 …), and the last step T: densest where most is forgotten."""
+    exponents = range(max(1, total_steps).bit_length() * per_doubling)
+    between = (round(2 ** (exponent / per_doubling)) for exponent in exponents)
+    return sorted({0, total_steps, *(step for step in between if step < total_steps)})
+
+
+def all_language_steps(total_steps: int, per_doubling: int = 1) -> set[int]:
+    """Every other probed step, and the last: there all languages are probed, elsewhere English alone.
+
+    Languages are many, and their mean moves with English's curve; half of its points show where they part.
+    """
+    return {*probe_steps(total_steps, per_doubling)[::2], total_steps}
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What one probing found."""
+
+    scores: list[Score]
+    examples: pl.DataFrame
+    """One row per (measure, task, language, example): its score on the primary metric and weight, for the bootstrap."""
+
+
+class Prober:
+    """Measures A and P of one intermediate task with everything but the encoder held fixed."""
+
+    def __init__(self, probe: ProbeSets, stored_head: Head | None) -> None:
+        """
+        Args:
+            probe: the task, and what it is probed with.
+            stored_head: the head trained in phase 2; None before there is one.
+        """
+        self.task, self.sets, self.refit = probe.task, probe.measured, probe.refit.examples
+        self.stored_head = stored_head
+        self.chances = [family(one.task).chance(one) for one in self.sets]
+
+    def measure(
+        self,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        stored_as: str | None = "stored",
+        refit_as: str = "refit",
+        all_languages: bool = True,
+    ) -> Probing:
+        """Score both heads on every set.  All ranks must call it, and all get the same scores.
+
+        Args:
+            stored_as, refit_as: the measures' names; no stored head is scored where `stored_as` is None.
+            all_languages: whether to go beyond English.
+        """
+        refitted = self._fit(engine, vocabulary)
+        heads = {refit_as: refitted}
+        if stored_as is not None:
+            assert self.stored_head is not None
+            heads[stored_as] = self.stored_head.to(engine.device).eval()
+        scores: list[Score] = []
+        frames: list[pl.DataFrame] = []
+        count = len(self.sets) if all_languages else 1
+        probed = self.sets[:count]
+        together = TokenisedSet.concatenate([probe.examples for probe in probed])  # few full batches, not many small
+        rows = {measure: DecodedRows(head, together) for measure, head in heads.items()}
+        with torch.no_grad():
+            for places, batch, hidden in outputs(engine, together, vocabulary):
+                for measure, head in heads.items():
+                    logits = head(head.select(hidden, batch).float())
+                    rows[measure].put(places, head.decode(logits, batch))
+        whole = {measure: decoded.whole(engine) for measure, decoded in rows.items()}
+        end = 0
+        for probe, chance in zip(probed, self.chances[:count], strict=True):
+            start, end = end, end + len(probe.examples)
+            for measure, decoded in whole.items():
+                metrics, frame = family(probe.task).score(probe, decoded[start:end])
+                frames.append(
+                    frame.select(
+                        measure=pl.lit(measure),
+                        task=pl.lit(self.task.name),
+                        language=pl.lit(probe.language),
+                        example="example",
+                        score="score",
+                        weight="weight" if "weight" in frame.columns else pl.lit(1.0),
+                    )
+                )
+                scores += [
+                    Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
+                    for metric, value in metrics.items()
+                ]
+        return Probing(scores, pl.concat(frames))
+
+    def _fit(self, engine: Engine, vocabulary: Vocabulary) -> Head:
+        """A linear head fitted to the frozen features of the refit examples by L-BFGS: nothing is drawn at random."""
+        head = linear_head(self.task, engine.hidden_size).to(engine.device)
+        features, whole = self._features(engine, vocabulary, head)
+        flat = features[whole.mask] if head.reads_tokens else features
+        mean, deviation = flat.mean(0), flat.std(0) + 1e-6
+        standardised = (features - mean) / deviation
+        terms = int(head.terms(self.refit).sum())
+        optimizer = LBFGS(head.parameters(), max_iter=REFIT_ITERATIONS, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            head.zero_grad()
+            penalty = RIDGE * sum(parameter.square().sum() for parameter in head.parameters())
+            loss = head.losses(head(standardised), whole).sum() / terms + penalty
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        with torch.no_grad():  # fold the standardisation into the head, so that it reads raw features
+            projection = head.projection
+            projection.weight.div_(deviation)
+            projection.bias.sub_(projection.weight @ mean)
+        return head.eval()
+
+    def _features(self, engine: Engine, vocabulary: Vocabulary, head: Head) -> tuple[Tensor, Batch]:
+        """The refit examples' features on every rank, [S, H] or [S, L, H], and all of them as one batch."""
+        whole = Batch.collate(self.refit, np.arange(len(self.refit)), vocabulary, engine.device)
+        count, length = whole.mask.shape
+        features = torch.zeros(
+            (count, length, engine.hidden_size) if head.reads_tokens else (count, engine.hidden_size)
+        )
+        for units, batch, hidden in outputs(engine, self.refit, vocabulary):
+            selected = head.select(hidden, batch).float().cpu()
+            if head.reads_tokens:
+                selected = F.pad(selected, (0, 0, 0, length - selected.shape[1]))
+            features[torch.from_numpy(self.refit.sequences(units))] = selected
+        return engine.sum_over_ranks(features).to(engine.device), whole

@@ -1,0 +1,254 @@
+"""A stage: one unit of work with one result, named by the hash of everything that decides that result.
+
+Every door (sbatch, W&B agent, local) hands the same `Stage` to `trainers.run`.  Two sweeps that need the same
+stage get the same key and share its result.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from trainers.stage.keys import Cosmetic, Frozen, Later, digest
+from trainers.stage.languages import ENGLISH
+
+SCHEMA_VERSION = 3
+
+Kind = Literal["intermediate", "target", "retrieval"]
+
+
+class ScaleId(Frozen):
+    """Which encoder: its weights by fingerprint, and what a person calls it."""
+
+    fingerprint: str
+    """Hash of the encoder's files, or `hub:<id>@<revision>` where only the hub knows them."""
+    name: str = Cosmetic()
+    source: str = Cosmetic()
+    """The folder or hub id that the encoder is read from."""
+
+
+Setting = int | float | str | tuple[float, ...] | None
+"""A value of one field of a recipe."""
+Overflow = Literal["split", "truncate"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _share_or_number(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError("up to 1 it is a share of the steps, above it a number of them, which is whole")
+    return value
+
+
+Warmup = Annotated[float, Field(ge=0), AfterValidator(_share_or_number)]
+
+
+class Recipe(Frozen):
+    """How one task is trained: the whole of it, never a difference from defaults."""
+
+    batch_size: int = Field(gt=0)
+    """Examples per optimizer step (span tasks: windows).  Cutting it into micro-batches never changes it."""
+    epochs: int = Field(gt=0)
+    """Passes over the training examples."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps at the most; the learning-rate schedule ends there."""
+    max_examples: int | None = Field(default=None, gt=0)
+    """Training examples at the most: the first so many of a fixed shuffle, the same for every seed and scale."""
+    learning_rate: float = Field(gt=0)
+    """Peak of the linear warm-up and decay."""
+    warmup: Warmup = 0.1
+    """Steps in which the learning rate rises: up to 1 a share of all, above it their number."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's; not on biases and LayerNorm weights."""
+    adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """AdamW's decay of its running means of gradients and of their squares."""
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    """AdamW's term beside the root of the latter."""
+    gradient_clipping: float = Field(default=1.0, gt=0)
+    """Largest global gradient norm."""
+    max_length: int = Field(ge=8)
+    """Tokens per sequence at the most, special tokens included."""
+    doc_stride: int = Field(default=128, ge=0)
+    """Tokens that neighbouring windows of one document share (span tasks only)."""
+    overflow: Overflow = "split"
+    """What becomes of a sentence that is too long to tag: split, as XTREME does, or truncated, as jiant does."""
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Optimizer steps in one pass over `examples`; the last batch may be smaller."""
+        return -(-examples // self.batch_size)
+
+    def total_steps(self, examples: int) -> int:
+        """Optimizer steps of the whole training, T."""
+        steps = self.epochs * self.steps_per_epoch(examples)
+        return min(steps, self.max_steps) if self.max_steps else steps
+
+    def warmup_steps(self, total_steps: int) -> int:
+        """Optimizer steps in which the learning rate rises; of a short training more than `total_steps`."""
+        return int(self.warmup if self.warmup > 1 else self.warmup * total_steps)
+
+
+class Training(Frozen):
+    """One task that a stage trains on."""
+
+    task: str
+    recipe: Recipe
+    languages: tuple[str, ...] = Field(default=(ENGLISH,), min_length=1)
+    """Of the training rows; other than English they are machine translations (for `mlm`: text)."""
+
+
+class Mixing(Frozen):
+    """How the steps of a stage are shared out among its tasks: one task a step, drawn by the step's number."""
+
+    sampling: Literal["uniform", "proportional", "temperature"] = "temperature"
+    """A task of n examples is drawn with p ∝ 1, n, or min(n, cap)^(1/temperature) (T5's, as in Phang et al. 2020)."""
+    temperature: float = Field(default=2.0, gt=0)
+    """1 is proportional to the capped sizes; the higher, the more alike."""
+    cap: int = Field(default=2**17, gt=0)
+    """A larger task counts as one of so many examples."""
+    mlm_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of all steps that are masked language modelling, where `mlm` is among the tasks."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps at the most; None is the sum of the tasks' own."""
+
+
+SHARED_BY_TASKS = ("warmup", "weight_decay", "adam_betas", "adam_epsilon", "gradient_clipping")
+"""Fields of a recipe that one optimizer has once, and so all tasks of a stage alike."""
+
+
+class Probe(Frozen):
+    """How retention of one intermediate task is measured: the same examples for every scale and seed."""
+
+    task: str
+    """The intermediate task."""
+    languages: tuple[str, ...] = ()
+    """Languages other than English, where the task has an evaluation set in them."""
+    examples: int = Field(default=500, gt=0)
+    """English development examples on which A and P are measured."""
+    examples_other: int = Field(default=100, ge=0)
+    """The same for each language other than English."""
+    refit_examples: int = Field(default=500, gt=1)
+    """English training examples to which the refit head is fitted."""
+    per_doubling: int = Later(1, gt=0)
+    """Probings from one step to twice that step."""
+    max_length: int = Field(ge=8)
+    doc_stride: int = Field(default=128, ge=0)
+    overflow: Overflow = "split"
+
+
+class Evaluation(Frozen):
+    """One task to score when training has ended, in every language, zero-shot."""
+
+    task: str
+    languages: tuple[str, ...]
+    max_examples: int | None = Field(default=None, gt=0)
+    """Examples per language at the most: the first so many of a fixed shuffle; None is all of them."""
+    max_length: int = Field(ge=8)
+    doc_stride: int = Field(default=128, ge=0)
+    overflow: Overflow = "split"
+
+
+class Stage(Frozen):
+    """One unit of work: train an intermediate, train a target, or evaluate retrieval."""
+
+    kind: Kind
+    scale: ScaleId
+    train: tuple[Training, ...] = ()
+    """What is trained on: one task, or several for a multi-task intermediate; none for retrieval."""
+    mixing: Mixing | None = None
+    """How several tasks share the steps."""
+    evaluate: tuple[Evaluation, ...] = ()
+    """What is scored at the end."""
+    parent: str | None = None
+    """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
+    seed: int = Field(ge=0, lt=2**63)
+    """Decides heads, data order and dropout (with `retry`); 0 where nothing is random."""
+    probes: tuple[Probe, ...] = ()
+    """What is probed, one task each: for an intermediate its own tasks, for a target its parent's."""
+    development_examples: int = Field(default=500, gt=0)
+    """English development examples of the training task; at or below their majority class a run has diverged."""
+    data: dict[str, str]
+    """Fingerprint of each split that is read: `<task>/<train|development|test>` → hash."""
+    schema_version: int = SCHEMA_VERSION
+    retry: int = Later(0, ge=0)
+    """0 for the first attempt; n for the n-th repetition after attempts that diverged, with other random numbers."""
+    intermediate: str = Cosmetic()
+    """The arm that this stage belongs to: the intermediate's name, or `none`."""
+    variant: dict[str, Setting] = Cosmetic(default_factory=dict)
+    """What the sweep's search sets for this stage and its parent; the recipes hold it, this is for people to read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, content: Any) -> Any:
+        found = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+        if found != SCHEMA_VERSION:
+            raise ValueError(
+                f"it is of version {found}, and this program reads version {SCHEMA_VERSION}: "
+                "read it with the program that wrote it, or run the sweep anew"
+            )
+        return content
+
+    @model_validator(mode="after")
+    def _whole(self) -> Stage:
+        if (self.mixing is None) != (len(self.train) < 2):
+            raise ValueError("a stage of several tasks says how they are mixed, and only such a stage")
+        for field in SHARED_BY_TASKS if self.mixing else ():
+            values = {training.task: getattr(training.recipe, field) for training in self.train}
+            if len(set(values.values())) > 1:
+                found = ", ".join(f"{task} {value}" for task, value in values.items())
+                raise ValueError(f"one optimizer trains all tasks, so their {field} must be the same: {found}")
+        probed = [probe.task for probe in self.probes]
+        if len(set(probed)) < len(probed):
+            raise ValueError(f"a task is probed in one way, but found {', '.join(probed)}")
+        if self.kind == "retrieval" and self.train:
+            raise ValueError("a retrieval stage trains nothing")
+        if self.kind != "retrieval" and not self.train:
+            raise ValueError(f"stage of kind {self.kind} names no task to train on")
+        return self
+
+    @cached_property
+    def key(self) -> str:
+        """Content address: equal work has an equal key."""
+        return digest(self)
+
+    @property
+    def random_seed(self) -> int:
+        """What heads, data order and dropout are drawn from: the seed, or a hash of seed and retry."""
+        return int(digest([self.seed, self.retry], 15), 16) if self.retry else self.seed
+
+    @property
+    def first_attempt(self) -> str:
+        """Key of the attempt that this one repeats; its own where it is the first."""
+        return self.model_copy(update={"retry": 0}).key if self.retry else self.key
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of a stage of one task; of several the first's, for what they share (`SHARED_BY_TASKS`)."""
+        return self.train[0].recipe if self.train else None
+
+    @property
+    def probings_per_doubling(self) -> int:
+        """How often the stage is probed: its tasks at the same steps."""
+        return max((probe.per_doubling for probe in self.probes), default=1)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the tasks trained on."""
+        return tuple(training.task for training in self.train)
+
+    @property
+    def label(self) -> str:
+        """What a person calls this stage, e.g. `large · mnli → xnli · seed 2`."""
+        done = self.intermediate if self.kind == "intermediate" else f"{self.intermediate} → {self.ending}"
+        attempt = [f"attempt {self.retry + 1}"] if self.retry else []
+        return " · ".join([self.scale.name, done, *self.settings, f"seed {self.seed}", *attempt])
+
+    @property
+    def settings(self) -> list[str]:
+        """The variant in words, e.g. `intermediate.learning_rate=1e-05`; floats in full, so that no two look alike."""
+        return [f"{axis}={value}" for axis, value in sorted(self.variant.items())]
+
+    @property
+    def ending(self) -> str:
+        """The evaluated tasks' names, joined by `+`."""
+        return "+".join(evaluation.task for evaluation in self.evaluate)

@@ -1,0 +1,153 @@
+"""CUDA graphs of an encoder in training: a short batch lets a GPU wait for Python, which a graph leaves out.
+
+    graphs = Graphs(encoder, masters)
+    if graphs.take(packing):
+        hidden = graphs(ids, packing)      # [1, N, H]; the backward pass adds to the masters' gradients
+
+A graph is recorded for each shape of micro-batch, and real tokens are filled up to the shape with tokens that no
+sequence sees and whose gradient is 0.  Whether a micro-batch is replayed depends on its shape alone, and recording
+leaves the random generator as it was: what is resumed does as what was never stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.network.attention import FIRST_POSITION, PAD_ID, SHORT_TOKENS, Packing
+from trainers.training.masters import Masters, identities
+
+GRAIN_TOKENS = 256
+"""A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of them …"""
+GRAIN_SEQUENCES = 64
+"""… and its bounds to a multiple of so many sequences."""
+FILLER_TOKENS = 64
+"""A sequence that is filled in has so many at the most: the longest one holds up attention's kernels."""
+LARGEST_LAYER_TOKENS = 3e11
+"""Weights of a layer × tokens of a micro-batch, above which a GPU takes longer to compute than Python to ask for it:
+of base even micro-batches of 16,384 tokens are below (docs/performance.md)."""
+WARM_UPS = 2
+"""Passes before a recording: libraries set themselves up in the first."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A graph each way, and the tensors between which they work."""
+
+    ids: Tensor
+    """[1, N]"""
+    packing: Packing
+    hidden: Tensor
+    """[1, N, H]"""
+    gradient: Tensor
+    """Of `hidden`."""
+    forward: torch.cuda.CUDAGraph
+    backward: torch.cuda.CUDAGraph
+
+    def fill(self, ids: Tensor, packing: Packing) -> None:
+        """Put in the real tokens of ids [S, L]."""
+        tokens, sequences = len(packing.places), len(packing.lengths)
+        self.ids.fill_(PAD_ID)
+        self.ids[0, :tokens].copy_(ids.flatten()[packing.places])
+        self.packing.positions.fill_(FIRST_POSITION)
+        self.packing.positions[:, :tokens].copy_(packing.positions)
+        bounds = self.packing.bounds
+        after = torch.arange(-sequences, len(bounds) - sequences, dtype=torch.int32, device=bounds.device)
+        bounds.copy_((tokens + after.clamp(min=0) * FILLER_TOKENS).clamp(max=self.ids.numel()))
+        bounds[: sequences + 1].copy_(packing.bounds)
+
+
+class Graphs:
+    """An encoder's graphs, recorded as shapes come."""
+
+    def __init__(self, encoder: Any, masters: Masters) -> None:
+        self.encoder, self.masters = encoder, masters
+        self.parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+        self.identities = identities(self.parameters)
+        config = encoder.config
+        self.longest = config.max_position_embeddings - FIRST_POSITION
+        layer = config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
+        self.largest_tokens = int(LARGEST_LAYER_TOKENS // layer)
+        self._recordings: dict[tuple[int, int, int, bool], Recording] = {}
+        self._memory: Any = None
+        """Of all graphs: what one has in it is done with before the next is replayed."""
+        self._anchor = torch.zeros((), device="cuda", requires_grad=True)
+
+    @property
+    def recorded(self) -> int:
+        """How many shapes so far."""
+        return len(self._recordings)
+
+    def take(self, packing: Packing) -> bool:
+        """Whether a micro-batch of this packing is replayed."""
+        return len(packing.places) <= self.largest_tokens
+
+    def __call__(self, ids: Tensor, packing: Packing) -> Tensor:
+        """Hidden states [1, N, H] of the N real tokens of ids [S, L]."""
+        tokens, sequences = len(packing.places), len(packing.lengths)
+        grain = max(GRAIN_TOKENS, 2 ** (tokens.bit_length() - 5))
+        filling = _whole(tokens, grain), _whole(sequences + -(-grain // FILLER_TOKENS), GRAIN_SEQUENCES)
+        longest = SHORT_TOKENS if packing.shape[1] <= SHORT_TOKENS else self.longest
+        shape = (*filling, longest, self.masters.are_old(self.identities))
+        if shape not in self._recordings:
+            self._recordings[shape] = self._record(*shape)
+        self._recordings[shape].fill(ids, packing)
+        return _Replay.apply(self._anchor, self, self._recordings[shape])[:, :tokens]
+
+    def _record(self, tokens: int, sequences: int, longest: int, are_old: bool) -> Recording:
+        ids = torch.full((1, tokens), PAD_ID, device="cuda")
+        # Equal sequences: a token of none would have what nobody wrote for its state.
+        bounds = torch.arange(sequences + 1, device="cuda") * tokens // sequences
+        positions = torch.full_like(ids, FIRST_POSITION)
+        packing = Packing((sequences, longest), ids[0], positions, bounds.int(), np.zeros(0, np.int64))
+        gradient = torch.zeros(1, tokens, self.encoder.config.hidden_size, dtype=torch.bfloat16, device="cuda")
+
+        def forward() -> Tensor:
+            return self.encoder(input_ids=ids, position_ids=packing.positions, packing=packing).last_hidden_state
+
+        def backward(hidden: Tensor) -> None:
+            found = torch.autograd.grad(hidden, self.parameters, gradient)
+            self.masters.add(self.parameters, list(found), are_old)
+
+        state = torch.cuda.get_rng_state()
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(WARM_UPS):  # the gradient is 0, so that nothing is added
+                backward(forward())
+        torch.cuda.current_stream().wait_stream(beside)
+        graphs = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        # Other threads go on: one writes a checkpoint, NCCL's watches.
+        with torch.cuda.graph(graphs[0], pool=self._memory, capture_error_mode="thread_local"):
+            hidden = forward()
+        self._memory = graphs[0].pool()
+        with torch.cuda.graph(graphs[1], pool=self._memory, capture_error_mode="thread_local"):
+            backward(hidden)
+        torch.cuda.set_rng_state(state)
+        return Recording(ids, packing, hidden.detach(), gradient, *graphs)
+
+
+class _Replay(torch.autograd.Function):
+    """Replays one graph, and the other when the gradient of the states is known."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, graphs: Graphs, recording: Recording) -> Tensor:
+        """`anchor` requires a gradient, so that there is a backward pass."""
+        ctx.graphs, ctx.recording = graphs, recording
+        recording.forward.replay()
+        return recording.hidden.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
+        ctx.recording.gradient.copy_(gradient)
+        ctx.recording.backward.replay()
+        ctx.graphs.masters.have_come(ctx.graphs.identities)
+        return None, None, None
+
+
+def _whole(number: int, grain: int) -> int:
+    return -(-number // grain) * grain
