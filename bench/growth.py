@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from analysis.report.report.figures import plotting
+from analysis.report.figures import plotting
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
