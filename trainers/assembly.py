@@ -19,6 +19,7 @@ from trainers.network.heads import Head, build_head
 from trainers.network.model import StageModel
 from trainers.network.xlmr import Encoder
 from trainers.stage import Execution, Stage
+from trainers.stage.random import seed_for
 from trainers.store import StageEntry, Store
 from trainers.store.files import StoreError, writing
 from trainers.tasks import Task
@@ -49,7 +50,7 @@ class Assembly:
     def trained_head(self, name: str) -> Head:
         """A copy of a head as it is trained now: whole and in fp32, as `export` writes it.  All ranks must call it."""
         live = self.engine.model.head(name)
-        head = _new_head(self.data.tasks[name], self.engine.model.encoder)
+        head = new_head(self.data.tasks[name], self.engine.model.encoder)
         head.load_state_dict({key: checkpoint.full_weight(self.engine, p) for key, p in live.named_parameters()})
         return head
 
@@ -91,8 +92,7 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
     trimmed = execution.trim_vocabulary and MLM not in stage.trained
     vocabulary = Vocabulary(data.token_ids if trimmed else None, encoder.config.vocab_size)
     all_embeddings = vocabulary.trim(encoder)
-    torch.manual_seed(stage.random_seed)
-    heads = {name: _new_head(data.tasks[name], encoder) for name in stage.trained}
+    heads = {name: new_head(data.tasks[name], encoder, seed_for(stage, name, "head")) for name in stage.trained}
     if MLM in heads:
         load_language_model_head(source, heads[MLM])
     engine = Engine(StageModel(encoder, heads), stage.recipe, execution, ranks)
@@ -103,13 +103,18 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
     return Assembly(data, vocabulary, all_embeddings, engine, probers, batches, source)
 
 
-def _new_head(task: Task, encoder: Encoder) -> Head:
+def new_head(task: Task, encoder: Encoder, seed: int = 0) -> Head:
+    """
+    Args:
+        seed: of the weights; any will do where they are then replaced.
+    """
+    torch.manual_seed(seed)
     return build_head(task, encoder.config, encoder.embeddings.word_embeddings)
 
 
 def _stored_head(parent: StageEntry, task: Task, encoder: Encoder) -> Head:
     """The head that phase 2 trained, re-attached as it was."""
-    head = _new_head(task, encoder)
+    head = new_head(task, encoder)
     head.load_state_dict(_below(f"{task.name}.", load_file(parent.heads)))
     return head
 

@@ -23,6 +23,7 @@ from trainers.data.stagedata import DataError
 from trainers.measure.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
 from trainers.measure.probes import all_language_steps, probe_steps
 from trainers.stage import Stage
+from trainers.stage.random import seed_for
 from trainers.stage.scales import locate
 from trainers.stage.scores import Score
 from trainers.store import EventLog, StageEntry
@@ -152,7 +153,7 @@ class _Attempt:
                     report = engine.step(
                         examples,
                         task,
-                        (stage.random_seed, step),
+                        (seed_for(stage, task, "dropout"), step),
                         self.parts.vocabulary,
                         learning_rate,
                         votes=(self.context.should_stop(), save_due and self.ranks.first),

@@ -16,7 +16,6 @@ CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
 """BERT's: of the chosen tokens 80 % become `<mask>`, 10 % another token, 10 % stay."""
 SPECIAL_IDS = 4
 """`<s>`, `<pad>`, `</s>`, `<unk>` come first in XLM-R's vocabulary and are never masked."""
-_STREAM = 2**62  # keeps these draws apart from others of the same seed
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
@@ -47,7 +46,7 @@ def mask(examples: TokenisedSet, key: tuple[int, int], vocabulary: MaskVocabular
         The corrupted sequences; marks are the original ids where a token is to be predicted, else -1; targets their
         number in each sequence, one at the least.
     """
-    random = np.random.Generator(np.random.Philox(key=[key[0], _STREAM + key[1]]))
+    random = np.random.Generator(np.random.Philox(key=key))
     originals, count = np.array(examples.ids), len(examples.ids)
     # A sequence's token with the smallest draw is chosen in any case.
     draws = np.where(originals >= SPECIAL_IDS, random.random(count), np.inf)

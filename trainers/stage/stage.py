@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from trainers.stage.keys import Cosmetic, Frozen, Later, digest
 from trainers.stage.languages import ENGLISH
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Kind = Literal["intermediate", "target", "retrieval"]
 
@@ -162,7 +162,7 @@ class Stage(Frozen):
     parent: str | None = None
     """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
     seed: int = Field(ge=0, lt=2**63)
-    """Decides heads, data order and dropout (with `retry`); 0 where nothing is random."""
+    """Decides heads, data order and dropout (`trainers.stage.random`); 0 where nothing is random."""
     probes: tuple[Probe, ...] = ()
     """What is probed, one task each: for an intermediate its own tasks, for a target its parent's."""
     development_examples: int = Field(default=500, gt=0)
@@ -210,11 +210,6 @@ class Stage(Frozen):
     def key(self) -> str:
         """Content address: equal work has an equal key."""
         return digest(self)
-
-    @property
-    def random_seed(self) -> int:
-        """What heads, data order and dropout are drawn from: the seed, or a hash of seed and retry."""
-        return int(digest([self.seed, self.retry], 15), 16) if self.retry else self.seed
 
     @property
     def first_attempt(self) -> str:

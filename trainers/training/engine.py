@@ -135,7 +135,7 @@ class Engine:
 
         Args:
             examples: the step's batch, the same on every rank.
-            key: the stage's seed and the step's number, of which dropout is a pure function.
+            key: dropout's seed and the step's number, of which dropout is a pure function.
             votes: this rank's, to be counted over all.
         """
         assert self.optimizer is not None

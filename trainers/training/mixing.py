@@ -14,11 +14,10 @@ import numpy as np
 
 from trainers.families import mlm
 from trainers.stage import Mixing, Recipe, Stage
+from trainers.stage.random import seed_for
 from trainers.tasks.intermediates import MLM
 from trainers.tokens.sets import TokenisedSet
 from trainers.training.batches import batch
-
-_STREAM = 2**63  # keeps these draws apart from the permutations', whose key is (seed, epoch)
 
 
 class Drawn(NamedTuple):
@@ -62,7 +61,8 @@ class StepBatches:
         mixing, total = self.stage.mixing, self.total_steps
         if mixing is None:
             return np.zeros(total, np.int64), np.arange(total)
-        draws = np.random.Generator(np.random.Philox(key=[self.stage.random_seed, _STREAM])).random(total)
+        seed = seed_for(self.stage, "+".join(self.stage.trained), "mixing")
+        draws = np.random.Generator(np.random.Philox(key=seed)).random(total)
         edges = np.cumsum(probabilities(mixing, self.stage.trained, self.counts))
         tasks = np.searchsorted(edges[:-1], draws, side="right")
         before = np.zeros(total, np.int64)
@@ -76,9 +76,10 @@ class StepBatches:
         tasks, before = self.schedule
         task, recipe = self.stage.train[tasks[step]].task, self.stage.train[tasks[step]].recipe
         examples = self.examples[task]
-        drawn = examples.take(batch(self.stage.random_seed, int(before[step]), len(examples), recipe.batch_size))
+        order = seed_for(self.stage, task, "order")
+        drawn = examples.take(batch(order, int(before[step]), len(examples), recipe.batch_size))
         if task == MLM:
-            drawn = mlm.mask(drawn, (self.stage.random_seed, step), self.vocabulary)
+            drawn = mlm.mask(drawn, (seed_for(self.stage, task, "masking"), step), self.vocabulary)
         return Drawn(task, recipe, drawn)
 
 

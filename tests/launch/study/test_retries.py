@@ -22,6 +22,7 @@ from launch.study.sweep import SweepError, load_sweep
 from tests.launch.study.test_plan import grid
 from tests.launch.test_cli import retain
 from trainers.stage import Execution, Stage
+from trainers.stage.random import seed_for
 from trainers.store import Store
 from trainers.store.tracking import Tracking
 
@@ -77,9 +78,7 @@ def test_an_attempt_is_a_stage_of_its_own_with_other_random_numbers(stages):
     first = stages[0]
     second, third = (first.model_copy(update={"retry": retry}) for retry in (1, 2))
     assert len({first.key, second.key, third.key}) == 3
-    assert first.random_seed == first.seed
-    assert len({one.random_seed for one in (first, second, third)}) == 3
-    assert second.random_seed == second.model_copy(update={"evaluate": ()}).random_seed  # of seed and attempt alone
+    assert len({seed_for(one, "mnli", "order") for one in (first, second, third)}) == 3
     assert first.identity.get("retry") is None  # keys from before there were retries stay
 
 
