@@ -137,6 +137,23 @@ class Bootstrap:
             found[:, alike] = self.means(Examples(scores, weights))
         return found
 
+    def of_training_examples(self, without: Floats) -> Floats:
+        """What other training examples of a probe would change, in every resample, to be added to its `means`.
+
+        Drawn from a normal distribution with the covariance of the delete-a-group jackknife (Shao & Tu 1995, The
+        Jackknife and Bootstrap, 2.3); it counts as variance over examples.
+
+        Args:
+            without: [folds, ...] what the probe scores without each fold of them.
+
+        Returns:
+            [B, ...]
+        """
+        folds = len(without)
+        draws = np.random.default_rng([self._root, 2, folds]).standard_normal((self.resamples // 3, folds))
+        change = np.tensordot(draws, np.sqrt((folds - 1) / folds) * (without - without.mean(axis=0)), axes=1)
+        return np.concatenate([np.zeros_like(change), change, change])
+
     def estimate(self, value: float | Floats, samples: Floats, seeds: int | None) -> Estimate:
         """`value` with its interval.
 

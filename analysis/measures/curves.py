@@ -14,6 +14,7 @@ from analysis.inference.statistics import FEWEST_SEEDS, UNDEFINED, Bootstrap, Es
 from analysis.measures import decay, retention
 from analysis.records.measurements import Arm, Measurements, path
 from trainers.stage.languages import ENGLISH
+from trainers.stage.scores import FOLDS, without_fold
 
 HEADS = ("stored", "refit")
 """The measures that make a curve: A (stored head) and P (refit head)."""
@@ -147,7 +148,10 @@ def _curve(arm: Arm, head: str, task: str, language: str, measurements: Measurem
     keys = arm.ordered_keys
     steps = measurements.steps(keys, head, task, language)
     found = measurements.examples(keys, head, task, language, steps)
-    by_seed, samples = found.by_seed, bootstrap.means(found)  # [seeds, τ], [B, τ]
+    by_seed = found.by_seed  # [seeds, τ]
+    samples = bootstrap.means(found) + _of_refitting(
+        keys, head, task, language, steps, measurements, bootstrap
+    )  # [B, τ]
     base, base_samples = _base(arm, head, task, language, measurements, bootstrap)
 
     total = by_seed.mean(axis=0)
@@ -209,4 +213,25 @@ def _base(
     if not measurements.steps(parents, "untouched", task, language):
         return np.full(len(arm.seeds), np.nan), np.full(bootstrap.resamples, np.nan)
     found = measurements.examples(parents, "untouched", task, language, [0])
-    return found.by_seed[:, 0], bootstrap.means(found)[:, 0]
+    refitting = _of_refitting(parents, "untouched", task, language, [0], measurements, bootstrap)
+    return found.by_seed[:, 0], (bootstrap.means(found) + refitting)[:, 0]
+
+
+def _of_refitting(
+    keys: Sequence[str],
+    measure: str,
+    task: str,
+    language: str,
+    steps: Sequence[int],
+    measurements: Measurements,
+    bootstrap: Bootstrap,
+) -> Floats | float:
+    """[B, τ] what other refit examples would change; 0 where there are no heads without a fold.
+
+    The folds are the same in all stages, so that P(τ), P(0) and P_base change together.
+    """
+    measures = [without_fold(measure, fold) for fold in range(FOLDS)]
+    if any(not set(steps) <= set(measurements.steps(keys, one, task, language)) for one in measures):
+        return 0.0
+    without = [measurements.values(keys, one, task, language, steps).mean(axis=0) for one in measures]
+    return bootstrap.of_training_examples(np.array(without))

@@ -1,12 +1,12 @@
 """Probes: what is left of an intermediate task in the encoder, at chosen steps of target training.
 
-The stored head is re-attached without training (A); a linear head is refitted to frozen features (P).  One
-forward pass of the encoder serves both.  Definitions: DESIGN §6, analysis/measures/retention.py.
+The stored head is re-attached without training (A); a linear head is refitted to frozen features (P, and P without
+each fifth of the examples: `trainers.measure.refit`).  One forward pass of the encoder serves all of them.
+Definitions: DESIGN §6, analysis/measures/retention.py.
 """
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,22 +18,13 @@ from torch.nn import functional as F
 from trainers.data.stagedata import ProbeSets
 from trainers.families import family
 from trainers.measure.evaluate import DecodedRows, outputs
+from trainers.measure.refit import dimensions, examples_of, fit, folds, raw_head
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import Head, linear_head
 from trainers.network.model import Batch
-from trainers.stage.scores import Score
-from trainers.tokens.sets import TokenisedSet
+from trainers.stage.scores import Score, without_fold
+from trainers.tokens.sets import LabelledSet, TokenisedSet
 from trainers.training.engine import Engine
-
-RIDGE = 1e-3
-"""L2 penalty of the refit head, on standardised features."""
-REFIT_ITERATIONS = 16
-
-
-class LBFGS(torch.optim.LBFGS):
-    """Torch's, but for a decorator that imports the compiler (trainers.training.adamw)."""
-
-    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
 
 def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
@@ -87,11 +78,13 @@ class Prober:
             stored_as, refit_as: the measures' names; no stored head is scored where `stored_as` is None.
             all_languages: whether to go beyond English.
         """
-        refitted = self._fit(engine, vocabulary)
+        refitted, without = self._fit(engine, vocabulary)
         heads = {refit_as: refitted}
         if stored_as is not None:
             assert self.stored_head is not None
             heads[stored_as] = self.stored_head.to(engine.device).eval()
+        whole_heads = {*heads}
+        heads |= {without_fold(refit_as, fold): head for fold, head in enumerate(without)}
         scores: list[Score] = []
         frames: list[pl.DataFrame] = []
         count = len(self.sets) if all_languages else 1
@@ -109,6 +102,10 @@ class Prober:
             start, end = end, end + len(probe.examples)
             for measure, decoded in whole.items():
                 metrics, frame = family(probe.task).score(probe, decoded[start:end])
+                if measure not in whole_heads:
+                    metrics = {self.task.metric: metrics[self.task.metric]}
+                    scores += self._scores(measure, probe, metrics, chance)
+                    continue
                 frames.append(
                     frame.select(
                         measure=pl.lit(measure),
@@ -119,38 +116,30 @@ class Prober:
                         weight="weight" if "weight" in frame.columns else pl.lit(1.0),
                     )
                 )
-                scores += [
-                    Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
-                    for metric, value in metrics.items()
-                ]
+                scores += self._scores(measure, probe, metrics, chance)
         return Probing(scores, pl.concat(frames))
 
-    def _fit(self, engine: Engine, vocabulary: Vocabulary) -> Head:
-        """A linear head fitted to the frozen features of the refit examples by L-BFGS: nothing is drawn at random."""
-        head = linear_head(self.task, engine.hidden_size).to(engine.device)
+    def _scores(self, measure: str, probe: LabelledSet, metrics: dict[str, float], chance: float) -> list[Score]:
+        return [
+            Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
+            for metric, value in metrics.items()
+        ]
+
+    def _fit(self, engine: Engine, vocabulary: Vocabulary) -> tuple[Head, list[Head]]:
+        """The refit head, and those fitted without each fold of the refit examples; all read raw features."""
+        head = linear_head(self.task, engine.hidden_size)
         features, whole = self._features(engine, vocabulary, head)
-        flat = features[whole.mask] if head.reads_tokens else features
-        mean, deviation = flat.mean(0), flat.std(0) + 1e-6
-        standardised = (features - mean) / deviation
-        terms = int(head.terms(self.refit).sum())
-        optimizer = LBFGS(head.parameters(), max_iter=REFIT_ITERATIONS, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            head.zero_grad()
-            penalty = RIDGE * sum(parameter.square().sum() for parameter in head.parameters())
-            loss = head.losses(head(standardised), whole).sum() / terms + penalty
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-        with torch.no_grad():  # fold the standardisation into the head, so that it reads raw features
-            projection = head.projection
-            projection.weight.div_(deviation)
-            projection.bias.sub_(projection.weight @ mean)
-        return head.eval()
+        count = dimensions(len(np.unique(self.refit.example)), engine.hidden_size)
+        projection, examples = examples_of(head, features, whole, folds(self.refit.example), count)
+        heads = [
+            raw_head(linear_head(self.task, engine.hidden_size), projection, weight, bias).to(engine.device).eval()
+            for weight, bias in zip(*fit(examples)[:2], strict=True)
+        ]
+        return heads[-1], heads[:-1]
 
     def _features(self, engine: Engine, vocabulary: Vocabulary, head: Head) -> tuple[Tensor, Batch]:
-        """The refit examples' features on every rank, [S, H] or [S, L, H], and all of them as one batch."""
+        """The refit examples' features in the host's memory on every rank, [S, H] or [S, L, H], and all of them as one
+        batch on the device."""
         whole = Batch.collate(self.refit, np.arange(len(self.refit)), vocabulary, engine.device)
         count, length = whole.mask.shape
         features = torch.zeros(
@@ -161,4 +150,4 @@ class Prober:
             if head.reads_tokens:
                 selected = F.pad(selected, (0, 0, 0, length - selected.shape[1]))
             features[torch.from_numpy(self.refit.sequences(units))] = selected
-        return engine.sum_over_ranks(features).to(engine.device), whole
+        return engine.sum_over_ranks(features), whole

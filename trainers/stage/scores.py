@@ -9,7 +9,7 @@ class Score(NamedTuple):
     """What was measured, on what, and what a constant answer would have got."""
 
     measure: str
-    """untouched, stored, refit (probes), development, zero_shot, retrieval or retrieval_normed."""
+    """untouched, stored, refit (probes; also `without_fold`), development, zero_shot, retrieval or retrieval_normed."""
     task: str
     language: str
     metric: str
@@ -22,3 +22,12 @@ class Score(NamedTuple):
     def curve(self) -> str:
         """W&B's name of the curve that this is a point of."""
         return f"{self.measure}/{self.task}/{self.language}/{self.metric}"
+
+
+FOLDS = 5
+"""Parts of the refit examples, each of which a further refit head goes without."""
+
+
+def without_fold(measure: str, fold: int) -> str:
+    """The measure of a refit head that was fitted without one fold: what other refit examples would change of P."""
+    return f"{measure}_without_{fold + 1}"

@@ -11,10 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from analysis.inference.statistics import variances
 from analysis.measures import decay
 from analysis.measures.curves import HEADS, Curve, final_means, head_comparisons, retention_curves
 from analysis.measures.trends import scale_trends
 from tests.analysis.made import CHANCE, SIZES, arm, bootstrap, curve, measurements
+from trainers.stage.scores import FOLDS, without_fold
 
 STEPS = (0, 1, 3, 7)
 MNLI = arm("mnli")
@@ -73,6 +75,42 @@ def test_the_order_of_seeds_does_not_matter(losses, order):
     other = curves_of(probes(stored=[scores[seed] for seed in order]))["stored"]
     np.testing.assert_allclose(other.value, one.value, atol=1e-12)
     np.testing.assert_allclose(other.by_seed, one.by_seed[list(order)])
+
+
+def without_folds(owner, refit, base) -> dict:
+    """Scores of the refit heads without each fold: `refit` and `base` are [folds, τ] and [folds]."""
+    scores = {}
+    for fold in range(FOLDS):
+        for key, parent in zip(owner.ordered_keys, owner.parents.values(), strict=True):
+            scores[parent, without_fold("untouched", fold), "mnli", "en", 0] = base[fold]
+            scores |= {
+                (key, without_fold("refit", fold), "mnli", "en", step): value
+                for step, value in zip(STEPS, refit[fold], strict=True)
+            }
+    return scores
+
+
+def test_what_other_refit_examples_would_change_widens_the_interval_of_the_refit_head():
+    """With the jackknife's variance, (k - 1) / k times the sum of squares; the stored head knows nothing of it."""
+    changes = np.array([0.03, -0.03, 0.02, -0.02, 0.0])
+    plain = curves_of(probes())
+    refit = np.array([[0.7, 0.7, 0.65, 0.65]]) + changes[:, None] * [0, 0, 0, 1]
+    wide = curves_of(probes() | without_folds(MNLI, refit, np.full(FOLDS, 0.5)))
+    np.testing.assert_array_equal(wide["stored"].high, plain["stored"].high)
+    np.testing.assert_allclose(wide["refit"].value, plain["refit"].value)
+    np.testing.assert_allclose(wide["refit"].high[:3], plain["refit"].high[:3])
+    of_seeds, of_examples = variances(wide["refit"].final_samples)
+    assert of_seeds == pytest.approx(variances(plain["refit"].final_samples)[0])
+    assert of_examples == pytest.approx(0.8 * np.square(changes / 0.2).sum(), rel=0.4)  # P(0) - P_base is 0.2
+    assert wide["refit"].high[3] - wide["refit"].low[3] > 1.2 * (plain["refit"].high[3] - plain["refit"].low[3])
+
+
+def test_refit_examples_that_lift_p_at_every_step_alike_leave_retention_as_certain_as_it_was():
+    """The same folds are left out of the untouched encoder's probe and of all others, so that changes cancel."""
+    changes = np.array([0.03, -0.03, 0.02, -0.02, 0.0])
+    refit = np.array([[0.7, 0.7, 0.65, 0.65]]) + changes[:, None]
+    found = curves_of(probes() | without_folds(MNLI, refit, 0.5 + changes))["refit"]
+    np.testing.assert_allclose(found.high, curves_of(probes())["refit"].high)
 
 
 def test_one_seed_without_examples_has_no_interval_and_so_no_retention():
