@@ -313,12 +313,24 @@ class _Attempt:
                 self.claim.release()
 
 
+CHANCE_LEVEL = 0.05
+"""How often a training that learnt nothing may pass for one that did."""
+
+
 def not_above_chance(scores: list[Score]) -> str | None:
-    """Why a training is called diverged: no development score is above that of the majority class."""
-    primary = [score for score in scores if score.measure == "development" and score.metric == TASKS[score.task].metric]
-    if not primary or any(score.value > score.chance for score in primary):
-        return None
-    return "; ".join(
-        f"development {score.metric} {score.value:.3f} is not above the majority class's {score.chance:.3f}"
-        for score in primary
-    )
+    """Why a training is called diverged: of a task that it trained on, a constant answer may well score as much.
+
+    The bound is binomial and one-sided; other scores in [0, 1] scatter less than right and wrong answers do.
+    """
+    from scipy.special import bdtrc  # takes a tenth of a second
+
+    lost = []
+    for score in scores:
+        if score.measure == "development" and score.metric == TASKS[score.task].metric:
+            right = round(score.value * score.examples)
+            if bdtrc(right - 1, score.examples, score.chance) > CHANCE_LEVEL:
+                lost.append(
+                    f"{score.task}: development {score.metric} {score.value:.3f} on {score.examples} examples is not "
+                    f"clearly above that of a constant answer, {score.chance:.3f}"
+                )
+    return "; ".join(lost) or None

@@ -19,6 +19,10 @@ from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 Needed = dict[str, tuple[Files, tuple[str, ...]]]
 
 
+COMMONEST_OF = 20_000
+"""Training rows among which the commonest answer is looked for, at the most."""
+
+
 class DataError(ValueError):
     """The mirror's data are not what the stage was planned with, or not what its tasks expect."""
 
@@ -113,6 +117,7 @@ class StageData:
 
         reader = _Reader(mirror, cache, tokenizer_folder)
         data = cls()
+        constants: dict[str, int | str | None] = {}
         for training in stage.train:
             task = data.tasks[training.task] = reader.with_labels(TASKS[training.task])
             recipe = training.recipe
@@ -122,14 +127,17 @@ class StageData:
                 for language in languages
             ]
             data.train[task.name] = TokenisedSet.concatenate(parts)
+            constants[task.name] = reader.commonest(task, training.languages)
             if task.development is not None:
-                data.development[task.name] = reader.read(
-                    task, task.development, ENGLISH, _lengths(recipe), stage.development_examples
-                )
+                development = reader.read(task, task.development, ENGLISH, _lengths(recipe), stage.development_examples)
+                data.development[task.name] = replace(development, constant=constants[task.name])
         for evaluation in stage.evaluate:
             task = data.tasks.get(evaluation.task, TASKS[evaluation.task])
+            constant = constants.get(task.training_task)
             data.evaluations += [
-                reader.read_test(task, language, _lengths(evaluation), evaluation.max_examples)
+                replace(
+                    reader.read_test(task, language, _lengths(evaluation), evaluation.max_examples), constant=constant
+                )
                 for language in evaluation.languages
             ]
         data.probes = [reader.read_probe(probe) for probe in stage.probes]
@@ -178,7 +186,17 @@ class _Reader:
                 self.read(other, other.development, language, lengths, probe.examples_other)
                 for language in probe.languages
             ]
-        return ProbeSets(task, tuple(measured), self.read(task, task.train, ENGLISH, lengths, probe.refit_examples))
+        constant = self.commonest(task, (ENGLISH,))
+        refit = self.read(task, task.train, ENGLISH, lengths, probe.refit_examples)
+        return ProbeSets(task, tuple(replace(one, constant=constant) for one in measured), refit)
+
+    def commonest(self, task: Task, languages: tuple[str, ...]) -> int | str | None:
+        """The commonest answer among training rows in the first of these languages; None for spans and text."""
+        tell = getattr(family(task), "commonest", None)
+        if tell is None:
+            return None
+        files, (language, *_) = next(training_files(task, languages))
+        return tell(task, rows(self.mirror, task, files, language, COMMONEST_OF))
 
 
 def _lengths(source: Recipe | Evaluation | Probe) -> Lengths:

@@ -61,10 +61,16 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     )
 
 
+def commonest(task: Task, table: pa.Table) -> int:
+    """The most frequent place of the right choice, of training rows."""
+    return int(np.bincount([question.label for question in questions(task, table)]).argmax())
+
+
 def chance(labelled: LabelledSet) -> float:
-    """Accuracy of always taking the choice in the most frequent place."""
-    labels = [question.label for question in questions(labelled.task, labelled.table)]
-    return float(np.bincount(labels).max() / len(labels))
+    """Accuracy of always taking the choice in the place that is most frequent in training."""
+    task, table = labelled.task, labelled.table
+    constant = commonest(task, table) if labelled.constant is None else labelled.constant
+    return float(np.mean([question.label == constant for question in questions(task, table)]))
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:

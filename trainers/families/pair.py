@@ -46,9 +46,16 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     return replace(pairs(tokenizer, first, second, lengths.max_length), targets=labels_of(task, table)[:, None])
 
 
+def commonest(task: Task, table: pa.Table) -> int:
+    """The most frequent class, of training rows."""
+    return int(np.bincount(labels_of(task, table)).argmax())
+
+
 def chance(labelled: LabelledSet) -> float:
-    """Accuracy of always answering the most frequent class."""
-    return float(np.bincount(labels_of(labelled.task, labelled.table)).max() / labelled.table.num_rows)
+    """Accuracy of always answering the class that is most frequent in training."""
+    task, table = labelled.task, labelled.table
+    constant = commonest(task, table) if labelled.constant is None else labelled.constant
+    return float((labels_of(task, table) == constant).mean())
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:

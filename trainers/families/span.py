@@ -143,9 +143,30 @@ def _answer_tokens(covered: np.ndarray, context: str, gold: dict[str, list]) -> 
     return (first, last) if whole else (-1, -1)
 
 
+CONSTANT_TOKENS = 30
+"""Of the answer that every question gets, where one is compared with a constant answer: the longest that there is."""
+
+
 def chance(labelled: LabelledSet) -> float:
-    """F1 of answering nothing everywhere: the share of questions without an answer."""
-    return float(np.mean([not gold["text"] for gold in labelled.table[labelled.task.columns[2]].to_pylist()]))
+    """F1 of one answer to every question: nothing, if questions may have no answer, else the context's beginning."""
+    task, table, examples = labelled.task, labelled.table, labelled.examples
+    contexts, gold = (table[column].to_pylist() for column in task.columns[1:])
+    answers_of = [known or [""] for known in map(known_answers, gold)]
+    predictions = [""] * len(gold)
+    if not task.unanswerable:
+        for unit in range(len(examples) - 1, -1, -1):  # the first window of a context comes last
+            first, last = examples.starts[unit], examples.starts[unit + 1]
+            covered = examples.marks[first:last]
+            ends = covered[covered[:, 0] >= 0, 1][:CONSTANT_TOKENS]
+            predictions[examples.example[unit]] = contexts[examples.example[unit]][: ends[-1] if len(ends) else 0]
+    return float(
+        np.mean(answers.scores(task.normalisation, labelled.language, predictions, answers_of, task.unanswerable)[0])
+    )
+
+
+def known_answers(gold: dict[str, list]) -> list[str]:
+    """The gold answers that have any text: an unanswerable question has none, or an empty one."""
+    return [text for text in gold["text"] if text.strip()]
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:

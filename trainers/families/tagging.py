@@ -128,11 +128,17 @@ def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, i
     return parts if overflow == "split" else parts[:1]
 
 
+def commonest(task: Task, table: pa.Table) -> str:
+    """The most frequent tag, of training rows."""
+    return Counter(itertools.chain.from_iterable(tags_of(task, table))).most_common(1)[0][0]
+
+
 def chance(labelled: LabelledSet) -> float:
-    """The primary metric of always answering the most frequent class."""
-    gold = tags_of(labelled.task, labelled.table)
-    commonest = Counter(tag for tags in gold for tag in tags).most_common(1)[0][0]
-    return _metrics(gold, [[commonest] * len(tags) for tags in gold])[labelled.task.metric]
+    """The primary metric of always answering the tag that is most frequent in training."""
+    task, table = labelled.task, labelled.table
+    constant = commonest(task, table) if labelled.constant is None else str(labelled.constant)
+    gold = tags_of(task, table)
+    return _metrics(gold, [[constant] * len(tags) for tags in gold])[task.metric]
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:

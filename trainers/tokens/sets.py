@@ -146,3 +146,5 @@ class LabelledSet:
     """The answers, where they have a file of their own (mining)."""
     development: LabelledSet | None = None
     """What a threshold is chosen on (mining)."""
+    constant: int | str | None = None
+    """The answer that is commonest among the training rows, which gives chance; None: among these rows."""

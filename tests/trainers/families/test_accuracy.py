@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -39,6 +41,7 @@ def test_accuracy_of_pairs_is_scikit_learns(answers, by_name, text):
     assert frame["prediction"].to_list() == [TASKS["xnli"].labels[number] for number in predicted]
     assert frame["gold"].to_list() == [TASKS["xnli"].labels[number] for number in gold]
     assert pair.chance(labelled) == max(np.bincount(gold)) / len(gold)
+    assert pair.chance(replace(labelled, constant=2)) == sum(gold == 2) / len(gold), "the majority is that of training"
 
 
 @settings(max_examples=200)
@@ -52,6 +55,7 @@ def test_accuracy_of_choices_is_scikit_learns(answers, text):
     assert found == {"accuracy": pytest.approx(accuracy_score(gold, predicted), abs=1e-15)}
     assert frame["score"].to_list() == [float(one == other) for one, other in zip(gold, predicted, strict=True)]
     assert choice.chance(labelled) == max(np.bincount(gold)) / len(gold)
+    assert choice.chance(replace(labelled, constant=3)) == sum(gold == 3) / len(gold)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (4, 3)])

@@ -305,9 +305,26 @@ def test_scores_are_means_over_the_best_gold_answer(examples):
     assert metrics["exact_match"] == pytest.approx(np.mean(exact))
 
 
-def test_chance_is_the_share_of_questions_without_an_answer():
-    rows = table(("q", "c", []), ("q", "c", [("c", 0)]), ("q", "c", []), ("q", "c", []))
-    assert span.chance(LabelledSet(SQUAD, "en", rows, None)) == 0.75
+def test_chance_is_the_share_of_questions_without_an_answer_where_there_may_be_none():
+    rows = table(("q", "c", []), ("q", "c", [("c", 0)]), ("q", "c", []), ("q", "c", [("", 0)]))
+    assert span.chance(LabelledSet(TASKS["squad_v2"], "en", rows, None)) == 0.75
+
+
+def test_chance_of_spans_is_the_f1_of_a_constant_answer():
+    """The first 30 tokens of each context, whichever window they are in."""
+    context = "one two three four " + "five " * 60
+    rows = table(("q", context, [("two", 4)]), ("q", "alpha beta", [("beta", 6)]), ("q", context, [("six", 0)]))
+    encoded = span.encode(SQUAD, rows, TOKENIZER, Lengths(48, 12))
+    assert len(encoded) > 3
+    decoded = []
+    for unit in range(len(encoded)):
+        covered = encoded.marks[encoded.starts[unit] : encoded.starts[unit + 1]]
+        held = covered[covered[:, 0] >= 0]
+        decoded.append([float(held[0, 0] == 0), held[0, 0], held[:30][-1, 1], 0])
+    found = LabelledSet(SQUAD, "en", rows, encoded)
+    expected = span.score(found, np.array(decoded))[0]["f1"]
+    assert 0 < expected < 0.4
+    assert span.chance(found) == pytest.approx(expected)
 
 
 def test_a_question_without_an_answer_scores_1_where_every_window_prefers_none():

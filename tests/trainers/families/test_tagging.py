@@ -133,6 +133,7 @@ def test_chance_is_the_score_of_the_commonest_tag():
     assert tagging.chance(found) == 0.0, "F1 of answering O"
     accuracy = LabelledSet(replace(PANX, metric="accuracy"), "en", found.table, found.examples)
     assert tagging.chance(accuracy) == pytest.approx(2 / 3)
+    assert tagging.chance(replace(accuracy, constant="B-PER")) == pytest.approx(1 / 3), "commonest in training"
 
 
 TRAPS = [

@@ -171,15 +171,31 @@ def test_ranks_share_the_batches_and_all_go_through_equally_many_forward_passes(
     assert len(set(passes)) == 1
 
 
-def test_a_training_has_diverged_where_no_task_is_above_its_majority_class():
-    def score(task, metric, value, chance, measure="development"):
-        return Score(measure, task, "en", metric, value, 24, chance)
+def development(task, metric, value, chance, examples=500, measure="development"):
+    return Score(measure, task, "en", metric, value, examples, chance)
 
-    at_chance, below = score("mnli", "accuracy", 0.4, 0.4), score("panx", "f1", 0.0, 0.2)
-    assert not_above_chance([at_chance]) == "development accuracy 0.400 is not above the majority class's 0.400"
-    assert "; " in not_above_chance([at_chance, below]), "each task is told"
+
+def test_a_training_has_diverged_where_one_of_its_tasks_may_have_learnt_nothing():
+    at_chance, learnt = development("mnli", "accuracy", 0.354, 0.354), development("qqp", "accuracy", 0.7, 0.63)
+    told = not_above_chance([at_chance, learnt])
+    assert told == (
+        "mnli: development accuracy 0.354 on 500 examples is not clearly above that of a constant answer, 0.354"
+    )
+    assert "; " in not_above_chance([at_chance, development("panx", "f1", 0.0, 0.2)]), "each task is told"
     # Neither another metric nor another set makes up for it.
-    others = score("panx", "accuracy", 0.9, 0.2), score("mnli", "accuracy", 0.9, 0.4, "zero_shot")
-    assert not_above_chance([at_chance, below, *others])
-    assert not_above_chance([at_chance, score("panx", "f1", 0.3, 0.2)]) is None, "of several tasks one has learned"
+    others = development("panx", "accuracy", 0.9, 0.2), development("mnli", "accuracy", 0.9, 0.4, measure="zero_shot")
+    assert not_above_chance([at_chance, *others]) == told
+    assert not_above_chance([learnt]) is None
     assert not_above_chance([]) is None, "language modelling is not scored"
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "chance", "diverged"),
+    [(178, 500, 0.354, True), (195, 500, 0.354, False), (14, 24, 0.4, True), (15, 24, 0.4, False), (0, 24, 0.0, True)],
+)
+def test_one_example_above_chance_may_be_luck(right, of, chance, diverged):
+    """As scipy.stats.binomtest(right, of, chance, "greater") has it, at 5 %."""
+    from scipy.stats import binomtest
+
+    assert bool(not_above_chance([development("mnli", "accuracy", right / of, chance, of)])) == diverged
+    assert (binomtest(right, of, chance, "greater").pvalue > 0.05) == diverged
