@@ -6,7 +6,7 @@ Leading axes (resamples, seeds) are carried along, so that a bootstrap resamples
 
     A(τ)    score of the intermediate task with the head stored after phase 2, re-attached to the encoder of step τ
     P(τ)    the same with a linear head refitted to frozen features of step τ;  P_base: on the untouched encoder
-    c       chance: the majority class's score (span tasks: the no-answer score)
+    c       chance: the score of the answer that is commonest in training (spans: of one answer to every question)
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class ProbeSizes(Frozen):
     examples_other: int = Field(default=100, ge=0)
     """The same for each other language; 0 probes in English only."""
     refit_examples: int = Field(default=500, gt=1)
-    """English training examples to which the linear head is fitted."""
+    """English training examples to which the linear head is fitted; a tenth of it, up to 64, are its dimensions."""
 
 
 class ProbeSettings(ProbeSizes):

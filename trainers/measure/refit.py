@@ -31,9 +31,9 @@ from trainers.stage.scores import FOLDS
 DIMENSIONS = 64
 """Numbers through which an encoder is read, at the most."""
 EXAMPLES_PER_DIMENSION = 10
-RIDGES = (1.0, 0.1, 0.01, 0.001)
+RIDGES = (0.5, 0.05, 0.005)
 """Penalties on the squared weights that are tried, beside the mean cross-entropy; the strongest first."""
-ITERATIONS = 12
+ITERATIONS = 10
 """Of L-BFGS for each penalty; each begins where the one before ended."""
 CHUNK = 256
 """Units that are projected at once: features of all tokens would fill a GPU."""

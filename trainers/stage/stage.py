@@ -128,7 +128,7 @@ class Probe(Frozen):
     examples_other: int = Field(default=100, ge=0)
     """The same for each language other than English."""
     refit_examples: int = Field(default=500, gt=1)
-    """English training examples to which the refit head is fitted."""
+    """English training examples to which the refit head is fitted; a tenth of it, up to 64, are its dimensions."""
     per_doubling: int = Later(1, gt=0)
     """Probings from one step to twice that step."""
     max_length: int = Field(ge=8)
@@ -166,7 +166,7 @@ class Stage(Frozen):
     probes: tuple[Probe, ...] = ()
     """What is probed, one task each: for an intermediate its own tasks, for a target its parent's."""
     development_examples: int = Field(default=500, gt=0)
-    """English development examples of the training task; at or below their majority class a run has diverged."""
+    """English development examples of the training task; not clearly above a constant answer a run has diverged."""
     data: dict[str, str]
     """Fingerprint of each split that is read: `<task>/<train|development|test>` → hash."""
     schema_version: int = SCHEMA_VERSION

@@ -21,7 +21,7 @@ from trainers.network.encoder import Vocabulary
 from trainers.network.model import Batch
 from trainers.run import not_above_chance
 from trainers.stage import Execution
-from trainers.stage.scores import Score
+from trainers.stage.scores import FOLDS, Score, without_fold
 from trainers.store import Store
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
@@ -42,7 +42,9 @@ def test_results_do_not_depend_on_the_number_of_ranks(mirror, still_stages, two_
         assert predictions(ours) == predictions(theirs)
         measures |= {measure for _, measure, *_ in measurements(ours)}
         retrieved |= {found[:3] for found in measurements(ours) if "retrieval" in found[1]}
-    assert measures == {"development", "zero_shot", "retrieval", "retrieval_normed", "stored", "refit", "untouched"}
+    without = {without_fold(measure, fold) for measure in ("refit", "untouched") for fold in range(FOLDS)}
+    probed = {"stored", "refit", "untouched"} | without
+    assert measures == {"development", "zero_shot", "retrieval", "retrieval_normed"} | probed
     assert retrieved == {
         (layer, measure, task)
         for layer in range(3)
