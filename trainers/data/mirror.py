@@ -89,8 +89,10 @@ class Mirror:
     def class_names(self, files: Files, language: str, column: str) -> tuple[str, ...] | None:
         """The names of a column of ClassLabels or of lists of them, as `datasets` stores them; None for any other."""
         metadata = pq.read_schema(self.path(files, language)).metadata or {}
-        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
         feature = features.get(column, {})
+        if isinstance(feature, list):  # how datasets up to 3.6 writes a list that was declared as one
+            feature = feature[0] if feature else {}
         names = feature.get("feature", feature).get("names")
         return tuple(names) if names else None
 

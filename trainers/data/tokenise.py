@@ -25,18 +25,23 @@ from trainers.tasks import Files, Task
 from trainers.tokens.columns import is_text, refuse_others
 from trainers.tokens.sets import Lengths, TokenisedSet
 
-FORMAT = 4
+FORMAT = 5
 
 
 def load_tokenizer(folder: Path):
     """The fast tokenizer of an encoder folder, without importing transformers.
+
+    It neither pads nor truncates, whatever its file was saved with.
 
     Raises:
         FileNotFoundError: the folder has no tokenizer.json.
     """
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(_tokenizer_file(folder)))
+    tokenizer = Tokenizer.from_file(str(_tokenizer_file(folder)))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def mask_id(folder: Path) -> int:

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.tasks import Choice, Task
-from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind
+from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind, is_blank
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
 
@@ -102,6 +102,6 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
         asked = questions(task, table)
     except (ValueError, KeyError, TypeError) as error:
         return [str(error)]
-    empty = sum(not question.prompt.strip() or not all(map(str.strip, question.choices)) for question in asked)
+    empty = sum(is_blank(question.prompt) or any(map(is_blank, question.choices)) for question in asked)
     # The hub's HellaSwag and CommonsenseQA have a few choices of spaces only.
     return [f"{empty} of {len(asked)} rows lack a prompt or a choice"] if empty > 0.02 * len(asked) else []

@@ -14,7 +14,7 @@ import pyarrow as pa
 from trainers.families import margin
 from trainers.stage.languages import ENGLISH
 from trainers.tasks import Task
-from trainers.tokens.columns import TEXT, Kind
+from trainers.tokens.columns import TEXT, Kind, is_blank
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
@@ -98,7 +98,7 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     found = []
     if len(set(ids)) < len(ids):
         found.append(f"{len(ids) - len(set(ids))} ids occur more than once")
-    if empty := sum(not sentence.strip() for sentence in sentences):
+    if empty := sum(map(is_blank, sentences)):
         found.append(f"{empty} sentences are empty")
     return found
 

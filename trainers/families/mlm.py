@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from trainers.tasks import Task
-from trainers.tokens.columns import TEXT, Kind
+from trainers.tokens.columns import TEXT, Kind, is_blank
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
@@ -67,4 +67,4 @@ def mask(examples: TokenisedSet, key: tuple[int, int], vocabulary: MaskVocabular
 def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these lines can be trained on."""
     text = table[task.columns[0]].to_pylist()
-    return [] if any(line.strip() for line in text) else ["every line is empty"]
+    return [] if not all(map(is_blank, text)) else ["every line is empty"]

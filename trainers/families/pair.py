@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.tasks import Task
-from trainers.tokens.columns import LABEL, TEXT, Kind
+from trainers.tokens.columns import LABEL, TEXT, Kind, is_blank
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
 
@@ -84,7 +84,7 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these rows can be trained on or scored."""
     found = []
     for column in task.columns[:2]:
-        empty = sum(not text or not text.strip() for text in table[column].to_pylist())
+        empty = sum(not text or is_blank(text) for text in table[column].to_pylist())
         if empty:
             found.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
     try:

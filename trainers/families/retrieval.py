@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trainers.tasks import Task
-from trainers.tokens.columns import TEXT, Kind
+from trainers.tokens.columns import TEXT, Kind, is_blank
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
@@ -62,5 +62,5 @@ def score_layer(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[dict[str
 
 def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these rows can be scored."""
-    empty = sum(not text.strip() for column in task.columns for text in table[column].to_pylist())
+    empty = sum(is_blank(text) for column in task.columns for text in table[column].to_pylist())
     return [f"{empty} sentences are empty"] if empty else []

@@ -196,5 +196,8 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
         tags = tags_of(task, table)
     except (ValueError, TypeError) as error:
         return [str(error)]
+    unnamed = [row for row, names in enumerate(tags) if "" in names]
+    if unnamed:
+        return [f"row {unnamed[0]} has an empty tag in column {task.columns[1]!r}"]
     empty = sum(not words for words in tags)
     return [f"{empty} of {len(tags)} sentences have no words"] if empty else []

@@ -6,12 +6,21 @@ stop a job hours later.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import types
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text is seen: all of it is white space, control or format characters (zero-width ones)."""
+    return all(unicodedata.category(character) in _UNSEEN for character in text)
+
+
+_UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainers.tokens.sets import BEGIN, END, TokenisedSet, ranges
+from trainers.tokens.sets import BEGIN, END, UNKNOWN, TokenisedSet, ranges
 
 AT_ONCE = 8192
 """Texts that are encoded in one call: what the tokenizer says of a text takes a hundred times the room of its ids."""
@@ -57,7 +57,8 @@ def pieces(
         encodings = tokenizer.encode_batch_fast(distinct[begin : begin + AT_ONCE], add_special_tokens=False)
         found = [encoding.ids[:room] or empty for encoding in encodings]
         lengths += map(len, found)
-        ids.append(np.fromiter(chain.from_iterable(found), np.int32))
+        # A text that holds `<s>`, `<pad>` or `</s>` has something unknown there, and neither an end nor padding.
+        ids.append(np.maximum(np.fromiter(chain.from_iterable(found), np.int32), UNKNOWN))
     tokens = np.concatenate([np.zeros(0, np.int32), *ids])
     return _untargeted(tokens, np.cumsum(lengths)), np.array([number[text] for text in texts], np.int64)
 
