@@ -3,7 +3,8 @@
 Pairs, choices, spans (`span`), tags, retrieval, `mining`, and the masked language model (`mlm`).
 
 In come rows and predictions; out go `TokenisedSet`s and scores.  Each has `kinds` (the columns that it reads), `encode`
-(rows → tokens), `score` (predictions → scores) and `flaws` (what `retain check` tells).
+(rows → tokens), `chance` and `score` (predictions → scores) and `flaws` (what `retain check` tells); what has classes
+or choices has `commonest`, the constant answer that training rows suggest.
 """
 
 from __future__ import annotations
