@@ -144,8 +144,8 @@ def fit(examples: Examples) -> Fitted:
     for ridge in RIDGES:
         optimizer = LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
-        def closure(optimizer: LBFGS = optimizer, ridge: float = ridge) -> Tensor:
-            optimizer.zero_grad()
+        def closure(ridge: float = ridge) -> Tensor:
+            weight.grad = bias.grad = None  # the optimizer's own zero_grad would import the compiler
             loss = (examples.losses(weight, bias) * share).sum() + ridge * weight.square().sum()
             loss.backward()
             return loss
