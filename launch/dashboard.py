@@ -17,7 +17,7 @@ from trainers.stage import digest
 
 if TYPE_CHECKING:
     from analysis.records.wandb_api import Place
-    from analysis.report.figures.plotting import Drawing
+    from analysis.report.figures.drawing import Drawing
     from launch.study.plan import Plan
 
 INSTALL = "the dashboard needs W&B's reports API, which is a package of its own: pip install wandb-workspaces"
@@ -101,17 +101,16 @@ def _show_heat_maps(place: Place, plan: Plan) -> list[str]:
 def _heat_maps(plan: Plan, folder: Path) -> Iterator[tuple[Drawing, Path]]:
     """Gains as the store has them now, one figure a scale and a difference of scales, each as a PNG."""
     from analysis.reading import read_study
-    from analysis.report.figures.heatmap import gain_heat_map
-    from analysis.report.figures.plotting import style
+    from analysis.report.figures.drawing import drawings
+    from analysis.report.figures.gains import gain_heat_map
 
     sweep, keys = plan.sweep, {stage.key for stage in plan.stages}
     depth = sweep.evaluation.retrieval_depth
     study = read_study(sweep.store, keys, sweep.name, plan.stages, retrieval_depth=depth).study
-    with style():
-        for number, drawing in enumerate(gain_heat_map(study, sweep.name)):
-            file = folder / f"{number}.png"
-            drawing.figure.savefig(file)
-            yield drawing, file
+    for number, drawing in enumerate(drawings(gain_heat_map(study), study, sweep.name)):
+        file = folder / f"{number}.png"
+        file.write_bytes(drawing.png)
+        yield drawing, file
 
 
 def _figures(place: Place) -> str:

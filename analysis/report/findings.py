@@ -165,6 +165,20 @@ def _reservations(study: Study) -> Iterator[str]:
         yield "Intervals cover seeds only: no scores of single examples were found."
 
 
+def origin(study: Study) -> str:
+    """The seeds, and the fingerprint by which `retain report --reproduce` draws the same again."""
+    return " · ".join(filter(None, (seeds_note(study), study.fingerprint)))
+
+
+def seeds_note(study: Study) -> str:
+    """How many seeds there are, and that they are few where they are."""
+    fewest, most = study.fewest_seeds, len(study.seeds)
+    if most == 0:
+        return "no seed has completed"
+    count = f"{most} seed{'s' * (most != 1)}" if fewest in (most, 0) else f"{fewest} to {most} seeds"
+    return count if fewest >= FEW_SEEDS else f"{count}: fewer than {FEW_SEEDS}, so other seeds may look different"
+
+
 def verdict(estimate: Estimate, above: str, below: str, unclear: str) -> str:
     """By the side of 0 on which the interval lies."""
     return above if estimate.above_zero else below if estimate.below_zero else unclear
@@ -187,3 +201,11 @@ def listed(names: Sequence[str]) -> str:
 
 def number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def compact(number: float) -> str:
+    """Three digits and a unit: 85.1M."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:  # which three digits round up to the unit
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"

@@ -7,7 +7,7 @@ import io
 import math
 from pathlib import Path
 
-from analysis.report.figures.plotting import distinct
+from analysis.report.figures.vegalite import distinct
 from analysis.report.tabular import DASH, Number, Table
 from trainers.store.files import write_atomically, writing
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby, takewhile
 
-from analysis.report.figures.interactive import Figure, View
+from analysis.report.figures.catalogue import Figure
+from analysis.report.figures.views import View
 from analysis.report.tables import LACKING, SEED_COLUMNS
 from analysis.report.tabular import DASH, Table
 
@@ -19,7 +20,6 @@ LONG_TABLE = 60
 """More rows than these are folded away, if a group of them has …"""
 SMALL_GROUP = 8
 """… at least so many on average."""
-TITLE = {"anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": "#5b6670", "offset": 12}
 START = """
 const draw = figure => figure.drawing ??= drawn(figure);
 const drawn = async figure => {
@@ -73,16 +73,23 @@ def figure_section(figure: Figure, view: View | None, origin: str) -> str:
         origin: sweep, seeds and fingerprint, which stand on the figure wherever it goes.
     """
     heading = f"<h2>{html.escape(figure.heading)}</h2>"
-    if view is None:
-        return f'{heading}\n<p class="note">{html.escape(figure.missing)}</p>'
-    titled = {**view.spec, "title": {"text": origin, **TITLE}}
-    data = json.dumps(titled, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f"{heading}\n{drawn(view, origin) if view else _note(figure.missing)}"
+
+
+def drawn(view: View, origin: str) -> str:
+    """A figure that the browser draws, and its caption."""
+    data = json.dumps(view.on_page(origin), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    data = data.replace("<", "\\u003c")
     return (
-        f'{heading}\n<figure class="view" id="{html.escape(view.name)}"><div class="menus"></div>'
+        f'<figure class="view" id="{html.escape(view.name)}"><div class="menus"></div>'
         '<div class="plot"></div>'
         f'<script type="application/json">{data}</script>'
-        f"<figcaption>{html.escape(view.caption).replace(' %', '&nbsp;%')}</figcaption></figure>"
+        f"<figcaption>{html.escape(view.caption + view.hints).replace(' %', '&nbsp;%')}</figcaption></figure>"
     )
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{html.escape(text)}</p>'
 
 
 def table(content: Table, missing: str) -> str:

@@ -8,7 +8,6 @@ The page needs no network, prints, and never trusts a text that it was given.
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +22,9 @@ from analysis.records.frame import Record
 from analysis.report import page as parts
 from analysis.report import retention_tables, tables
 from analysis.report.answer import answer
-from analysis.report.figures.files import DRAWINGS
-from analysis.report.figures.interactive import FIGURES
-from analysis.report.figures.plotting import Drawing, as_svg, origin, save, seeds_note, style
+from analysis.report.figures.catalogue import FIGURES, every_drawing
 from analysis.report.figures.search import scores_by_point
-from analysis.report.findings import FEW_INTERMEDIATES, by_intermediate, findings
+from analysis.report.findings import FEW_INTERMEDIATES, by_intermediate, findings, origin, seeds_note
 from analysis.report.formats import write_tables
 from analysis.report.xtreme_tables import beside_published, leaderboard
 from analysis.study import Study
@@ -60,8 +57,6 @@ MISSING = {
 """What stands in the place of an empty table."""
 LARGE = 100
 """Arms: the figures of more take minutes to draw, which is asked for."""
-CSS_PIXELS_PER_INCH = 96 * 1.35
-"""Somewhat larger than on paper: a screen is read from farther away."""
 SOURCES = {"store": "the store", "wandb": "W&B offline files"}
 
 
@@ -83,7 +78,8 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
     wanted = len(basis.results)
 
     if figures if figures is not None else len(study.arms) <= LARGE:
-        draw_figures(study, sweep_name, out / "figures")
+        for drawing in every_drawing(study, sweep_name):
+            drawing.save(out / "figures")
     xtreme_scores = xtreme.scores(study.compared, study.frame, basis.retrieval_depth)
     claims = judged(study, reading.bootstrap)
     found = {
@@ -111,7 +107,7 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
         findings=_findings(study),
         counts=_counts(study, wanted),
         claims_left_out=html.escape(tables.claims_left_out(claims)),
-        search=_search(study, sweep_name),
+        search=_search(study, mark),
         first_figure=first,
         figures="\n".join(others),
         script=parts.script() if any(view for _, view in drawn) else "",
@@ -126,14 +122,6 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
     return out / "report.html"
 
 
-def draw_figures(study: Study, sweep_name: str, folder: Path) -> None:
-    """Every figure as `<name>.png` and `<name>.svg`; of a full study that takes many minutes."""
-    with style():
-        for draw in (*DRAWINGS, scores_by_point):
-            for drawing in draw(study, sweep_name):
-                save(drawing.figure, folder, drawing.name)
-
-
 def _findings(study: Study) -> str:
     """What each intermediate does is folded away where they are many."""
     whole, each = findings(study), by_intermediate(study)
@@ -142,22 +130,12 @@ def _findings(study: Study) -> str:
     return f'<ul class="findings">\n{parts.items(whole)}\n</ul>\n' + parts.folded("Each intermediate by itself", each)
 
 
-def _search(study: Study, sweep_name: str) -> str:
+def _search(study: Study, mark: str) -> str:
     """A section of its own where the sweep searches; else nothing."""
     if not study.points:
         return ""
-    with style():
-        figures = "\n".join(_image(drawing) for drawing in scores_by_point(study, sweep_name))
+    figures = "\n".join(parts.drawn(view, mark) for view in scores_by_point(study))
     return SEARCH_HEADING + figures + parts.table(tables.search_table(study), "")
-
-
-def _image(drawing: Drawing) -> str:
-    caption = html.escape(drawing.caption)
-    width = drawing.figure.get_figwidth() * CSS_PIXELS_PER_INCH
-    # As an image, not inline: then the ids of one figure's SVG cannot meet another's.
-    svg = base64.b64encode(as_svg(drawing.figure).encode()).decode()
-    image = f'<img width="{width:.0f}" alt="{caption}" src="data:image/svg+xml;base64,{svg}">'
-    return f"<figure><div>{image}</div><figcaption>{caption}</figcaption></figure>"
 
 
 def _counts(study: Study, wanted: int) -> str:

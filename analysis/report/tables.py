@@ -15,7 +15,7 @@ from analysis.measures.search import last_attempts, numbers, training
 from analysis.measures.transfer import Cell
 from analysis.records.frame import settings
 from analysis.records.measurements import path
-from analysis.report.figures.plotting import compact
+from analysis.report.findings import compact
 from analysis.report.findings import number as number_of
 from analysis.report.tabular import DASH, Number, Table, count, estimated, number
 from analysis.study import Study

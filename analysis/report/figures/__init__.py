@@ -1,4 +1,5 @@
-"""The report's figures: on the page (`interactive`), and as files for papers (`files`, `search`).
+"""The report's figures: each is one specification, drawn into the page and, as PNG and SVG, for papers.
 
-`plotting` has what they share; `heatmap` is the study's grid at one look.
+`catalogue` lists them; `drawing` makes files of them.  A figure is a `View` (`views`), put together from the parts in
+`vegalite`; whoever draws something else uses these, too.
 """

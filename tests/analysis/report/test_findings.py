@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from analysis.inference.statistics import UNDEFINED, Estimate
 from analysis.measures.transfer import MeanGain
-from analysis.report.figures.interactive import FIGURES, View
+from analysis.report.figures.catalogue import FIGURES
+from analysis.report.figures.views import View
 from analysis.report.findings import (
     FEW_INTERMEDIATES,
     by_intermediate,
@@ -157,7 +158,7 @@ def test_no_text_of_the_page_becomes_a_tag(name, value):
     """Whatever the texts, the page has the tags that it has with harmless ones."""
 
     def tags(name: str, value: str) -> list[str]:
-        view = View("v", name, {"data": {"values": [{"i": value}]}})
+        view = View("v", "", name, [{"i": value, "k": value}], [], [value], columns=1)
         columns, rows = (name, "x"), [(name, value), ("a long cell, " * 4, value)]
         page = (
             items([name, value])
