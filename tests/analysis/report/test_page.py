@@ -34,7 +34,9 @@ def dom(page):
 
 
 def specs(text: str) -> dict[str, dict]:
-    found = re.findall(r'<figure class="view" id="([\w-]+)">.*?<script type="application/json">(.*?)</script>', text)
+    found = re.findall(
+        r'<figure class="view" id="([\w-]+)">.*?<script type="application/json">(.*?)</script>', text, re.DOTALL
+    )
     return {name: json.loads(spec) for name, spec in found}
 
 
