@@ -29,7 +29,6 @@ from trainers.store.files import write_atomically
 
 LARGE = 100
 """Arms: the figures of more take minutes to draw, which is asked for."""
-SOURCES = {"store": "the store", "wandb": "W&B offline files"}
 
 
 def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Path:
@@ -72,7 +71,7 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
     figures_on_page = [(figure, figure.draw(study)) for figure in FIGURES]
     text = page.render(
         sweep=sweep_name,
-        source=SOURCES.get(basis.source, basis.source),
+        source="the store" if basis.source == "store" else basis.source,
         seeds=seeds_note(study),
         resamples=f"{basis.resamples:,}",
         fingerprint=basis.fingerprint,

@@ -12,6 +12,7 @@ import pytest
 from analysis.inference.statistics import Estimate
 from analysis.report.figures.catalogue import every_drawing
 from analysis.report.figures.drawing import drawings
+from analysis.report.figures.retention import retention_over_languages
 from analysis.report.figures.retrieval import NORMED, PLAIN, retrieval_by_layer
 from analysis.report.findings import findings, seeds_note, shown
 from analysis.report.tables import cell_table, duration, trouble_table
@@ -125,11 +126,6 @@ def test_a_partial_store_names_what_is_missing_unfinished_and_diverged(tmp_path)
     assert "No retention curve yet" in text
 
 
-def test_wandb_files_alone_make_a_report(tmp_path):
-    text = fakes.report(tmp_path, [], tmp_path / "out", "none", source="wandb").read_text()
-    assert "W&amp;B offline files" in text
-
-
 HOSTILE = """<script>alert('x')</script>$seeds"&amp;{{x}}"""
 
 
@@ -191,6 +187,20 @@ def test_an_intermediate_of_several_tasks_has_figures_of_its_own(several):
         for head in heads
         for target in (f"xnli{same}", "pawsx")
     ]
+
+
+def test_languages_in_which_retention_is_nowhere_defined_are_named_and_have_no_panels(built):
+    curves = [
+        replace(curve, undefined="it is") if (curve.language, curve.head) == ("sw", "refit") else curve
+        for curve in built.study.curves
+    ]
+    view = retention_over_languages(replace(built.study, curves=curves))
+    assert view is not None
+    assert "Not defined at any scale: mnli in sw (refit head), squad in sw (refit head)." in view.caption
+    drawn = {(row["k"].split(" · ")[0], row["k"].split(" · ")[-1]) for row in view.rows}
+    assert drawn == {(name, head) for name in ("de", "ru", "sw", "zh") for head in ("stored", "refit")} - {
+        ("sw", "refit")
+    }
 
 
 def test_retrieval_after_the_final_layer_norm_is_drawn_dashed_beside_the_plain_one(built):
