@@ -5,7 +5,8 @@ Every sentence holds its effect with its 95 % interval, and its verdict only whe
 
 from __future__ import annotations
 
-from analysis.effects import CannotTell, Effect, Gains, mean
+from analysis.effects import Gains
+from analysis.inference.effect import CannotTell, Effect, mean
 from analysis.inference.statistics import FEWEST_SEEDS, Bootstrap
 from analysis.measures.trends import different_task, pooled_trends
 from analysis.report.findings import counted, listed, said, tally, verdict

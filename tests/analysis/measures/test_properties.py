@@ -15,7 +15,7 @@ from analysis.benchmark.claims import untranslated, without_mlm
 from analysis.benchmark.published import published_runs
 from analysis.benchmark.verify import covered, in_points
 from analysis.benchmark.xtreme import Score
-from analysis.effects import CannotTell, same_seeds
+from analysis.inference.effect import CannotTell, same_seeds
 from analysis.measures import retention
 from analysis.measures.curves import shares
 from analysis.report.findings import DASH, counted, listed
