@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.families.metrics import accuracy
 from trainers.tasks import Choice, Task
 from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind
 from trainers.tokens.sets import Lengths, TokenisedSet
@@ -68,26 +69,9 @@ def chance(labelled: LabelledSet) -> float:
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
-    """Accuracy over all rows.
-
-    Args:
-        decoded: [n, choices] logits.
-
-    Returns:
-        {"accuracy": value in [0, 1]}, and one row per example: example, prediction and gold (the choice's number from
-        0), score (0 or 1).
-    """
+    """Accuracy of decoded, [n, choices] logits; a choice is called by its number, from 0."""
     gold = np.array([question.label for question in questions(labelled.task, labelled.table)])
-    predicted = decoded.argmax(1)
-    frame = pl.DataFrame(
-        {
-            "example": np.arange(len(gold)),
-            "prediction": predicted.astype(str),
-            "gold": gold.astype(str),
-            "score": (predicted == gold).astype(np.float64),
-        }
-    )
-    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+    return accuracy(decoded.argmax(1), gold, np.arange(labelled.task.options).astype(str))
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.families.metrics import accuracy
 from trainers.tasks import Task
 from trainers.tokens.columns import LABEL, TEXT, Kind
 from trainers.tokens.sets import Lengths, TokenisedSet
@@ -52,25 +53,9 @@ def chance(labelled: LabelledSet) -> float:
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
-    """Accuracy over all rows.
-
-    Args:
-        decoded: [n, classes] logits, one row a sequence.
-
-    Returns:
-        {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (0 or 1).
-    """
-    names = np.array(labelled.task.labels)
-    predicted, gold = decoded.argmax(1), labels_of(labelled.task, labelled.table)
-    frame = pl.DataFrame(
-        {
-            "example": np.arange(len(gold)),
-            "prediction": names[predicted],
-            "gold": names[gold],
-            "score": (predicted == gold).astype(np.float64),
-        }
-    )
-    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+    """Accuracy of decoded, [n, classes] logits."""
+    gold = labels_of(labelled.task, labelled.table)
+    return accuracy(decoded.argmax(1), gold, np.array(labelled.task.labels))
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:

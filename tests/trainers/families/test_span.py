@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.data.tokenise import load_tokenizer
-from trainers.families import answers, span
+from trainers.families import span
 from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
@@ -283,7 +283,7 @@ phrases = st.lists(st.sampled_from(PHRASES), max_size=6).map(" ".join)
 @settings(max_examples=300)
 @given(phrases, phrases)
 def test_f1_and_exact_match_are_squads(prediction, gold):
-    f1s, exact = answers.scores("squad", "en", [prediction], [[gold]])
+    f1s, exact = span.answer_scores("squad", "en", [prediction], [[gold]])
     assert f1s[0] == pytest.approx(official_f1(prediction, gold))
     assert exact[0] == (official_normalise(prediction) == official_normalise(gold))
 
