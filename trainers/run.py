@@ -35,9 +35,10 @@ from trainers.store.stopwatch import Stopwatch
 from trainers.store.tracking import Tracker
 from trainers.tasks import TASKS
 from trainers.training import checkpoint
-from trainers.training.engine import learning_rate_at, set_up_torch
+from trainers.training.checkpoint import Saver
+from trainers.training.engine import set_up_torch
 from trainers.training.ranks import Ranks, connect
-from trainers.training.saver import Saver
+from trainers.training.step import learning_rate_at
 
 
 def run(stage: Stage, context: Context) -> Outcome:

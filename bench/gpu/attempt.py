@@ -33,8 +33,9 @@ from trainers.store.provenance import provenance
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
 from trainers.training.batches import batch, cut
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
+from trainers.training.step import Engine
 
 MIN_STEPS = 3
 
@@ -107,7 +108,7 @@ def measure_steps(
         for workload in job.workloads
     ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    engine = Engine(model, recipe, executions[0], ranks)
+    engine = make_engine(model, recipe, executions[0], ranks)
     report["model"] = {
         **asdict(shape),
         "parameters": parameters,
@@ -127,7 +128,7 @@ def measure_steps(
             "parameters": parameters,
             "activation_checkpointing": job.activation_checkpointing,
             "precision": execution.precision,
-            "zero_stage": engine.deepspeed.zero_optimization_stage() if engine.deepspeed else 0,
+            "zero_stage": engine.zero_stage,
             "optimizer": type(engine.optimizer).__name__,
         }
         write()

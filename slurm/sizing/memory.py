@@ -1,9 +1,9 @@
 """The memory of one training step, term by term: what DeepSpeed 0.19 really holds, not what ZeRO's paper counts.
 
-The engine (trainers.training.engine) adds gradients up in fp32 beside bf16 weights, so each rank holds, per parameter:
+The engine (trainers.training.step) adds gradients up in fp32 beside bf16 weights, so each rank holds, per parameter:
 
     precision  ZeRO  weights  gradients              master and Adam   where it is written
-    bf16       0     2        4 (fp32)               12                training/masters.py; of several ranks as 1
+    bf16       0     2        4 (fp32)               12                training/one_device.py; of several ranks as 1
     bf16       1     2        2 (bf16) + 4 (fp32)    12 / ranks        runtime/bf16_optimizer.py
     bf16       2     2        4 / ranks              12 / ranks        runtime/zero/stage_1_and_2.py
     bf16       3     2/ranks  4 / ranks              12 / ranks        runtime/zero/stage3.py
@@ -27,7 +27,7 @@ from typing import Literal
 Precision = Literal["bf16", "fp32"]
 
 BUCKET_ELEMENTS = 500_000_000
-"""Of one collective at the most (trainers.training.engine.LARGEST_BUCKET)."""
+"""Of one collective at the most (trainers.training.sharded.LARGEST_BUCKET)."""
 LIVE_ELEMENTS = 1_000_000_000
 """Parameters that ZeRO-3 keeps gathered at the most (DeepSpeed's `stage3_max_live_parameters`)."""
 PERSISTENT_ELEMENTS = 100_000
@@ -41,7 +41,7 @@ COLLECTIVES_BYTES = 1 << 29
 FRAGMENTATION = 0.04
 """Share of the allocated bytes that PyTorch's allocator reserves beyond them: an estimate."""
 GRAPH_FILLING = 17 / 16
-"""Tokens of a micro-batch replayed as a CUDA graph (trainers.training.graphs) over its real ones, at the most."""
+"""Tokens of a micro-batch replayed as a CUDA graph (trainers.training.one_device) over its real ones, at the most."""
 GRAPH_SHAPES = 16
 """Graphs that a stage records, each with hidden states and their gradient of its own: an estimate."""
 GRAPH_WORKSPACE_BYTES = 1 << 28
@@ -189,7 +189,7 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
     width = value_bytes(sharding.precision)
     stage = sharding.zero_stage
     if stage == 0 and ranks > 1 and sharding.precision == "bf16":
-        stage = 1  # as trainers.training.engine does
+        stage = 1  # as trainers.training.sharded does
     mixed = sharding.precision == "bf16"
     bucket = min(parameters, BUCKET_ELEMENTS)
     largest_gradient = float((width + 4) * model.embedding_parameters)

@@ -162,13 +162,13 @@ def hooked(folder: Path, code: str) -> Snapshot:
 
 
 SLOW_AT_FIRST = """
-import os, time, trainers.training.engine
-whole = trainers.training.engine.Engine.step
+import os, time, trainers.training.step
+whole = trainers.training.step.Engine.step
 def step(self, *args, **kwargs):
     if "SLURM_RESTART_COUNT" not in os.environ:
         time.sleep(0.6)
     return whole(self, *args, **kwargs)
-trainers.training.engine.Engine.step = step
+trainers.training.step.Engine.step = step
 """
 
 
@@ -242,13 +242,13 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sandbox, t
 
 
 HUNGRY = """
-import trainers.training.engine, torch
-whole = trainers.training.engine.Engine.step
+import trainers.training.step, torch
+whole = trainers.training.step.Engine.step
 def step(self, *args, **kwargs):
     if self.execution.micro_batch_tokens > 1024:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
     return whole(self, *args, **kwargs)
-trainers.training.engine.Engine.step = step
+trainers.training.step.Engine.step = step
 """
 
 

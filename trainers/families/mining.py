@@ -124,8 +124,8 @@ def flaws_of_gold(sides: list[pa.Table], gold: pa.Table) -> list[str]:
 
 # Ratio margin, as in XTREME's utils_retrieve.py (Artetxe and Schwenk 2019): a pair's cosine over the mean of both
 # sides' cosines with their nearest neighbours.  Candidates are each side's best partner, taken greedily one to one from
-# the largest margin down; a threshold then decides.  Equal margins are taken in the order of the sentences; XTREME leaves
-# theirs to an unstable sort.
+# the largest margin down; a threshold then decides.  Equal margins are taken in the order of the sentences; XTREME
+# leaves theirs to an unstable sort.
 
 
 def unique(sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from trainers.families import family
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import Head
-from trainers.network.model import Batch, Layers
+from trainers.network.model import Layers
 from trainers.stage.scores import Score
 from trainers.tokens.sets import LabelledSet, TokenisedSet
 from trainers.training.batches import inference_batches
-from trainers.training.engine import Engine
+from trainers.training.step import Engine
 
 INFERENCE_TOKENS_FACTOR = 2
 """An inference batch holds this many times a training micro-batch's tokens: nothing is kept for a backward pass."""

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from trainers.data.stagedata import ProbeSets
 from trainers.families import family
 from trainers.measure.evaluate import DecodedRows, outputs
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import Head, linear_head
-from trainers.network.model import Batch
 from trainers.stage.scores import Score
 from trainers.tokens.sets import TokenisedSet
-from trainers.training.engine import Engine
+from trainers.training.step import Engine
 
 RIDGE = 1e-3
 """L2 penalty of the refit head, on standardised features."""

@@ -6,18 +6,16 @@ A head first selects the `features` it needs, so that a probe runs the encoder o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.network.batch import Batch
 from trainers.tasks import Task
 from trainers.tokens.sets import TokenisedSet
-
-if TYPE_CHECKING:
-    from trainers.network.model import Batch
 
 MAX_ANSWER_TOKENS = 30
 

@@ -196,8 +196,8 @@ def test_answer_that_does_not_occur_is_not_invented():
 def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_tokens, padding):
     import torch
 
+    from trainers.network.batch import Batch
     from trainers.network.heads import MAX_ANSWER_TOKENS, SpanHead
-    from trainers.network.model import Batch
 
     torch.manual_seed(seed)
     length = question_tokens + context_tokens + padding

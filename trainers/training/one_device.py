@@ -1,25 +1,30 @@
-"""CUDA graphs of an encoder in training: a short batch lets a GPU wait for Python, which a graph leaves out.
+"""The engine of one process that shards nothing: on a GPU in bf16, in few calls and CUDA graphs; on a CPU in fp32.
 
-    graphs = Graphs(encoder, masters)
-    if graphs.take(packing):
-        hidden = graphs(ids, packing)      # [1, N, H]; the backward pass adds to the masters' gradients
+**fp32 master weights.** DeepSpeed's optimizer for bf16 goes through the parameters one after the other, with a copy and
+a hook for each: on one GPU a step of a short batch waits for those.  Here all parameters share a few calls.
 
-A graph is recorded for each shape of micro-batch, and real tokens are filled up to the shape with tokens that no
-sequence sees and whose gradient is 0.  Whether a micro-batch is replayed depends on its shape alone, and recording
-leaves the random generator as it was: what is resumed does as what was never stopped.
+**CUDA graphs of the encoder.** A short batch lets a GPU wait for Python, which a graph leaves out.  A graph is recorded
+for each shape of micro-batch, and real tokens are filled up to the shape with tokens that no sequence sees and whose
+gradient is 0.  Whether a micro-batch is replayed depends on its shape alone, and recording leaves the random generator
+as it was: what is resumed does as what was never stopped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.network.attention import FIRST_POSITION, PAD_ID, SHORT_TOKENS, Packing
-from trainers.training.masters import Masters, identities
+from trainers.network.model import StageModel
+from trainers.stage import Execution, Recipe
+from trainers.training.adamw import AdamW
+from trainers.training.ranks import Ranks
+from trainers.training.step import Engine
 
 GRAIN_TOKENS = 256
 """A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of them …"""
@@ -32,6 +37,99 @@ LARGEST_LAYER_TOKENS = 3e11
 of base even micro-batches of 16,384 tokens are below (docs/performance.md)."""
 WARM_UPS = 2
 """Passes before a recording: libraries set themselves up in the first."""
+
+
+class OneDevice(Engine):
+    """A model and AdamW on one device, without DeepSpeed."""
+
+    masters: Masters | None = None
+    """What AdamW steps for a bf16 model; an fp32 model's own weights are stepped."""
+
+    def __init__(self, model: StageModel, recipe: Recipe | None, execution: Execution, ranks: Ranks) -> None:
+        super().__init__(model, recipe, execution, ranks)
+        model.to(self.device, torch.bfloat16 if self.bf16 else torch.float32)
+        if recipe is not None:
+            if self.bf16:
+                self.masters = Masters([*model.parameters()])
+                if self.device.type == "cuda" and execution.graphs and not execution.activation_checkpointing:
+                    model.graphs = Graphs(model.encoder, self.masters)
+            self.optimizer = self.adam = AdamW(self._decay_groups(recipe), recipe)
+        self.module = model.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
+
+    def stepped(self, parameter: nn.Parameter) -> nn.Parameter:
+        return self.masters.of(parameter) if self.masters else parameter
+
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+        if self.masters:
+            self.masters.accumulate()
+
+    def _update(self) -> None:
+        self._clip()
+        self.optimizer.step()
+        if self.masters:
+            self.masters.copy_to_model()  # they have taken all gradients
+        else:
+            self.optimizer.zero_grad()
+
+    def close(self) -> None:
+        self.masters = self.model.graphs = None
+        if self.optimizer is not None:
+            vars(self.optimizer).clear()
+
+
+class Masters:
+    """Adds up the network's gradients in fp32, and rounds what the optimizer made of the masters to its weights."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Of bf16 parameters, on their device."""
+        self.parameters = list(parameters)
+        self.masters = [nn.Parameter(parameter.detach().float()) for parameter in self.parameters]
+        for master in self.masters:
+            master.grad = torch.zeros_like(master)
+        self._of = dict(zip(map(id, self.parameters), self.masters, strict=True))
+        self._awaited = set(self._of)
+        """Ids of the parameters that have no gradient of this step yet: their masters' are the last step's."""
+
+    def of(self, parameter: nn.Parameter) -> nn.Parameter:
+        """The fp32 weight of one of the network's parameters; its gradient is always the same tensor."""
+        return self._of[id(parameter)]
+
+    def accumulate(self) -> None:
+        """Take the gradients of a backward pass from the network."""
+        with_gradient = [parameter for parameter in self.parameters if parameter.grad is not None]
+        for first in (True, False):
+            alike = [parameter for parameter in with_gradient if (id(parameter) in self._awaited) == first]
+            self.add(alike, [parameter.grad for parameter in alike if parameter.grad is not None], first)
+        self.mark_accumulated(identities(with_gradient))
+        for parameter in with_gradient:
+            parameter.grad = None
+
+    def first_micro_batch(self, parameters: frozenset[int]) -> bool:
+        """Whether none of these parameters has a gradient of this step yet."""
+        return parameters <= self._awaited
+
+    def mark_accumulated(self, parameters: frozenset[int]) -> None:
+        """Gradients of these parameters were added."""
+        self._awaited -= parameters
+
+    @torch.no_grad()
+    def add(self, parameters: Sequence[nn.Parameter], gradients: list[Tensor], first: bool) -> None:
+        """Add gradients to the masters', or replace those by them in the step's first micro-batch."""
+        add: Any = torch._foreach_copy_ if first else torch._foreach_add_
+        if gradients:
+            add([self.of(parameter).grad for parameter in parameters], gradients)
+
+    @torch.no_grad()
+    def copy_to_model(self) -> None:
+        """Round the masters to the network's weights, after the optimizer's step."""
+        torch._foreach_copy_([*self.parameters], [*self.masters])
+        self._awaited = set(self._of)
+
+
+def identities(parameters: Iterable[nn.Parameter]) -> frozenset[int]:
+    """By which `Masters` knows parameters."""
+    return frozenset(map(id, parameters))
 
 
 @dataclass(frozen=True)
@@ -82,7 +180,7 @@ class Graphs:
         """How many shapes so far."""
         return len(self._recordings)
 
-    def take(self, packing: Packing) -> bool:
+    def eligible(self, packing: Packing) -> bool:
         """Whether a micro-batch of this packing is replayed."""
         return len(packing.places) <= self.largest_tokens
 
@@ -92,13 +190,13 @@ class Graphs:
         grain = max(GRAIN_TOKENS, 2 ** (tokens.bit_length() - 5))
         filling = _whole(tokens, grain), _whole(sequences + -(-grain // FILLER_TOKENS), GRAIN_SEQUENCES)
         longest = SHORT_TOKENS if packing.shape[1] <= SHORT_TOKENS else self.longest
-        shape = (*filling, longest, self.masters.are_old(self.identities))
+        shape = (*filling, longest, self.masters.first_micro_batch(self.identities))
         if shape not in self._recordings:
             self._recordings[shape] = self._record(*shape)
         self._recordings[shape].fill(ids, packing)
         return _Replay.apply(self._anchor, self, self._recordings[shape])[:, :tokens]
 
-    def _record(self, tokens: int, sequences: int, longest: int, are_old: bool) -> Recording:
+    def _record(self, tokens: int, sequences: int, longest: int, first: bool) -> Recording:
         ids = torch.full((1, tokens), PAD_ID, device="cuda")
         # Equal sequences: a token of none would have what nobody wrote for its state.
         bounds = torch.arange(sequences + 1, device="cuda") * tokens // sequences
@@ -110,8 +208,7 @@ class Graphs:
             return self.encoder(input_ids=ids, position_ids=packing.positions, packing=packing).last_hidden_state
 
         def backward(hidden: Tensor) -> None:
-            found = torch.autograd.grad(hidden, self.parameters, gradient)
-            self.masters.add(self.parameters, list(found), are_old)
+            self.masters.add(self.parameters, list(torch.autograd.grad(hidden, self.parameters, gradient)), first)
 
         state = torch.cuda.get_rng_state()
         beside = torch.cuda.Stream()
@@ -145,7 +242,7 @@ class _Replay(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
         ctx.recording.gradient.copy_(gradient)
         ctx.recording.backward.replay()
-        ctx.graphs.masters.have_come(ctx.graphs.identities)
+        ctx.graphs.masters.mark_accumulated(ctx.graphs.identities)
         return None, None, None
 
 
