@@ -52,7 +52,7 @@ class Took:
     trainings: int
     processes: int
     parts: Counter[str]
-    """Seconds of all its stages by part (`trainers.store.stopwatch`)."""
+    """Seconds of all its stages by part (`trainers.store.record`)."""
 
     def outside(self, at_once: int) -> float:
         """Process-seconds in no stage: starting, importing, ending, and waiting for the last process."""

@@ -11,34 +11,56 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import torch
 
 from trainers.assembly import Assembly, assemble
-from trainers.context import Context, Outcome
+from trainers.data.mirror import Mirror
 from trainers.data.stagedata import DataError
 from trainers.measure.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
 from trainers.measure.probes import all_language_steps, probe_steps
-from trainers.stage import Stage
+from trainers.stage import Execution, Stage
 from trainers.stage.scales import locate
 from trainers.stage.scores import Score
-from trainers.store import EventLog, StageEntry
-from trainers.store.claims import Claim, ClaimLost
+from trainers.store import EventLog, StageEntry, Store
+from trainers.store.claims import Claim, ClaimLost, Judge, nobody_knows
 from trainers.store.files import StoreError, write_json, writing
 from trainers.store.progress import Progress
-from trainers.store.provenance import provenance
-from trainers.store.recorder import Recorder
-from trainers.store.stopwatch import Stopwatch
-from trainers.store.tracking import Tracker
+from trainers.store.record import Recorder, Stopwatch, provenance
+from trainers.store.tracking import Patience, Tracker, Tracking
 from trainers.tasks import TASKS
 from trainers.training import checkpoint
 from trainers.training.checkpoint import Saver
 from trainers.training.engine import set_up_torch
 from trainers.training.ranks import Ranks, connect
 from trainers.training.step import learning_rate_at
+
+Outcome = Literal["completed", "diverged", "preempted"]
+
+
+@dataclass
+class Context:
+    """What a door hands to `run` beside the stage."""
+
+    store: Store
+    mirror: Mirror
+    execution: Execution = field(default_factory=Execution)
+    tracking: Tracking = field(default_factory=Tracking)
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked at every step boundary; if any rank says yes, all ranks save and `run` returns `preempted`."""
+    job: str = "local"
+    """Names this job in claims and events."""
+    job_runs: Judge = nobody_knows
+    """Asked whether the job that holds a stage still runs."""
+    patience: Patience = field(default_factory=Patience)
+    """How long W&B may hold up this process."""
+    ready: Callable[[], None] = lambda: None
+    """Called once the stage has its data, and its encoder is loaded."""
 
 
 def run(stage: Stage, context: Context) -> Outcome:

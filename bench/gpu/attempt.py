@@ -29,7 +29,7 @@ from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import Shape
-from trainers.store.provenance import provenance
+from trainers.store.record import provenance
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
 from trainers.training.batches import batch, cut

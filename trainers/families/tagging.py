@@ -19,8 +19,8 @@ from trainers.families.metrics import precision_recall_f1
 from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task
 from trainers.tokens.columns import LABELS, TEXTS, Kind
-from trainers.tokens.sets import BEGIN, END, UNKNOWN, Lengths, TokenisedSet, ranges
-from trainers.tokens.texts import pieces
+from trainers.tokens.sets import UNKNOWN, Lengths, TokenisedSet, ranges
+from trainers.tokens.texts import frame, pieces
 
 if TYPE_CHECKING:
     from trainers.tokens.sets import LabelledSet
@@ -75,18 +75,20 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     sentences, tags = table[task.columns[0]].to_pylist(), tags_of(task, table)
     room = lengths.max_length - 2
     distinct, number = pieces(tokenizer, list(itertools.chain.from_iterable(sentences)), room, empty=[UNKNOWN])
-    words = distinct.take(number)
-    runs = _runs(list(map(len, sentences)), words.sequence_lengths.tolist(), room, lengths.overflow)
+    sizes = distinct.sequence_lengths[number].tolist()
+    runs = _runs(list(map(len, sentences)), sizes, room, lengths.overflow)
     example, first, counts = np.array(runs, np.int64).reshape(-1, 3).T
     held = ranges(first, counts)  # all words, but for the tails of truncated sentences
     class_of = {name: number for number, name in enumerate(task.labels)}
     classes = np.array([class_of.get(name, NO_CLASS) for names in tags for name in names], np.int32)[held]
-    ids, starts, begins = _framed(words.take(held), counts)
-    marks = np.full((len(ids), 2), -1, np.int32)
+    words, sequence = distinct.take(number[held]), np.repeat(np.arange(len(counts)), counts)
+    edges = words.starts[np.concatenate([[0], np.cumsum(counts)])]
+    framed = frame(words.ids, edges[:-1, None], np.diff(edges)[:, None])
+    begins = words.starts[:-1] + 2 * sequence + 1
+    marks = np.full((len(framed.ids), 2), -1, np.int32)
     marks[begins] = np.stack([ranges(np.zeros_like(counts), counts), classes], 1)
-    sequence = np.repeat(np.arange(len(counts)), counts)
     targets = np.bincount(sequence[classes != NO_CLASS], minlength=len(counts))[:, None]
-    return TokenisedSet(ids, starts, targets.astype(np.int32), example.astype(np.int32), marks)
+    return TokenisedSet(framed.ids, framed.starts, targets.astype(np.int32), example.astype(np.int32), marks)
 
 
 def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int, int]]:
@@ -102,17 +104,6 @@ def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> 
         found += [(row, begin + first, last - first) for first, last in parts]
         begin += count
     return found
-
-
-def _framed(words: TokenisedSet, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`<s> words </s>` for `counts[i]` words in turn: ids [N], where sequences start [S + 1] and words begin [W]."""
-    edges = np.concatenate([[0], np.cumsum(counts)])
-    starts = words.starts[edges] + 2 * np.arange(len(edges))
-    begins = words.starts[:-1] + 2 * np.repeat(np.arange(len(counts)), counts) + 1
-    ids = np.full(starts[-1], BEGIN, np.int32)
-    ids[ranges(begins, words.sequence_lengths)] = words.ids
-    ids[starts[1:] - 1] = END
-    return ids, starts, begins
 
 
 def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int]]:

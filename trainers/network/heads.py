@@ -26,6 +26,8 @@ class Head(nn.Module):
     projection: nn.Linear
     reads_tokens = False
     """Whether the features are those of every token, [S, L, H], or of `<s>` alone."""
+    group = 1
+    """g"""
 
     def select(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The part of the hidden states [S, L, H] that `forward` reads."""
@@ -36,8 +38,8 @@ class Head(nn.Module):
 
         So all ZeRO stages agree; without it ZeRO-3 would apply the head's gradient of an earlier step once more.
         """
-        width = self.projection.in_features
-        return 0.0 * self(hidden.new_zeros((1, 1, width) if self.reads_tokens else (1, width))).float().sum()
+        shape = (1, 1) if self.reads_tokens else (self.group,)
+        return 0.0 * self(hidden.new_zeros(*shape, hidden.shape[-1])).float().sum()
 
     def losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """[b] losses from `forward`'s logits, each the sum over the unit's terms."""
@@ -59,16 +61,21 @@ class Head(nn.Module):
 
 
 class PairHead(Head):
-    """XLM-R's own classification head on `<s>`: dropout, dense, tanh, dropout, projection."""
+    """XLM-R's own classification head on `<s>`: dropout, dense, tanh, dropout, projection.  Or a linear probe."""
 
-    def __init__(self, hidden: int, labels: int, dropout: float) -> None:
+    def __init__(self, hidden: int, labels: int, dropout: float, linear: bool = False) -> None:
+        """`linear` leaves the projection alone."""
         super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        if not linear:
+            self.dense = nn.Linear(hidden, hidden)
+            self.dropout = nn.Dropout(dropout)
+        self.linear = linear
         self.projection = nn.Linear(hidden, labels)
 
     def forward(self, features: Tensor) -> Tensor:
         """[S, H] → [S, labels] logits."""
+        if self.linear:
+            return self.projection(features)
         return self.projection(self.dropout(torch.tanh(self.dense(self.dropout(features)))))
 
     def losses(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -83,45 +90,19 @@ class PairHead(Head):
         return logits.float()
 
 
-class LinearPairHead(PairHead):
-    """A linear probe on `<s>`."""
-
-    def __init__(self, hidden: int, labels: int) -> None:
-        nn.Module.__init__(self)
-        self.projection = nn.Linear(hidden, labels)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.projection(features)
-
-
 class ChoiceHead(PairHead):
     """The pair head with one logit per choice: each choice is a sequence of its own."""
 
-    def __init__(self, hidden: int, options: int, dropout: float) -> None:
-        super().__init__(hidden, 1, dropout)
-        self.options = options
+    def __init__(self, hidden: int, options: int, dropout: float, linear: bool = False) -> None:
+        super().__init__(hidden, 1, dropout, linear)
+        self.group = options
 
     def forward(self, features: Tensor) -> Tensor:
         """[b × choices, H] → [b, choices] logits."""
-        return super().forward(features).view(-1, self.options)
+        return super().forward(features).view(-1, self.group)
 
     def row_width(self, examples: TokenisedSet) -> int:  # type: ignore[override]
-        return self.options
-
-    def idle(self, hidden: Tensor) -> Tensor:
-        return 0.0 * self(hidden.new_zeros(self.options, self.projection.in_features)).float().sum()
-
-
-class LinearChoiceHead(ChoiceHead):
-    """A linear probe on each choice's `<s>`."""
-
-    def __init__(self, hidden: int, options: int) -> None:
-        nn.Module.__init__(self)
-        self.options = options
-        self.projection = nn.Linear(hidden, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.projection(features).view(-1, self.options)
+        return self.group
 
 
 class SpanHead(Head):
@@ -232,9 +213,6 @@ class MlmHead(Head):
         """[n] masked tokens of each sequence."""
         return examples.targets[:, 0]
 
-    def idle(self, hidden: Tensor) -> Tensor:
-        return 0.0 * self(hidden.new_zeros(1, self.dense.in_features)).float().sum()
-
 
 def build_head(task: Task, config: Any, embeddings: nn.Embedding) -> Head:
     """A new head for `task`, drawn from torch's current random state as Hugging Face draws its heads.
@@ -270,9 +248,9 @@ def linear_head(task: Task, hidden: int) -> Head:
     head: Head
     match task.family:
         case "pair":
-            head = LinearPairHead(hidden, len(task.labels))
+            head = PairHead(hidden, len(task.labels), dropout=0.0, linear=True)
         case "choice":
-            head = LinearChoiceHead(hidden, task.options)
+            head = ChoiceHead(hidden, task.options, dropout=0.0, linear=True)
         case "span":
             head = SpanHead(hidden)
         case "tagging":

@@ -252,3 +252,32 @@ class Stage(Frozen):
     def ending(self) -> str:
         """The evaluated tasks' names, joined by `+`."""
         return "+".join(evaluation.task for evaluation in self.evaluate)
+
+
+class Execution(Frozen):
+    """How a stage is carried out here: its speed and memory, never its result; not in the key."""
+
+    micro_batch_tokens: int = Field(default=4096, gt=0)
+    """Real tokens per micro-batch and rank at the most; padding is not computed."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the device has it, fp32 on a CPU."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage: the least that fits."""
+    offload: bool = False
+    """Keep master weights and Adam's states in the host's memory, and step there: the last resort; needs ZeRO-3."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
+    graphs: bool = True
+    """On a GPU of its own, replay short micro-batches as CUDA graphs, for which it need not wait for Python."""
+    trim_vocabulary: bool = True
+    """Keep only the embedding rows that the stage's data use; logits, losses and kept rows stay the same."""
+    checkpoint_every_s: float = Field(default=300.0, ge=0)
+    """Seconds between checkpoints."""
+    threads: int | None = Field(default=None, gt=0)
+    """CPU threads per process; None leaves torch's choice."""
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Execution:
+        if self.offload and self.zero_stage != 3:
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}: set zero_stage: 3, or offload: false")
+        return self

@@ -19,7 +19,7 @@ from typing import Any
 from trainers.stage import Stage
 from trainers.stage.scores import Score
 from trainers.store import StageEntry
-from trainers.store.recorder import step_row
+from trainers.store.record import step_row
 from trainers.store.tracking import Tracking, start, step_axis
 
 START_TIMEOUT_S = 60.0

@@ -174,8 +174,7 @@ def test_a_plan_that_is_done_takes_no_time(planned):
 
 @pytest.mark.slow
 def test_a_real_stage_records_the_peak_that_the_model_predicts(sweep_file, tmp_path: Path):
-    from trainers.context import Context
-    from trainers.run import run
+    from trainers.run import Context, run
     from trainers.store.tracking import Tracking
 
     sweep = load_sweep(sweep_file(intermediates=["none"], targets=["xnli"]))
