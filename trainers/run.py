@@ -147,13 +147,15 @@ class _Attempt:
 
     def _resume(self) -> int:
         """The number of steps already done: 0, or that of the newest whole checkpoint."""
-        found = self.ranks.share(self.ranks.on_first(lambda: checkpoint.newest_whole(self.entry.checkpoints)))
-        for name, reason in found.set_aside:
+        newest, set_aside = self.ranks.share(
+            self.ranks.on_first(lambda: checkpoint.newest_whole(self.entry.checkpoints))
+        )
+        for name, reason in set_aside:
             self.recorder.event("checkpoint_set_aside", checkpoint=name, reason=reason)
-        if found.checkpoint is None:
+        if newest is None:
             return 0
-        step = checkpoint.load(self.parts.engine, found.checkpoint)
-        self.recorder.event("resumed", step=step, checkpoint=found.checkpoint.name)
+        step = checkpoint.load(self.parts.engine, newest)
+        self.recorder.event("resumed", step=step, checkpoint=newest.name)
         return step
 
     # -- train --------------------------------------------------------------------------------------------
@@ -220,11 +222,11 @@ class _Attempt:
         if not self.parts.probers:
             return
         with self.watch("probe"):
-            found = [
+            probings = [
                 prober.measure(self.parts.engine, self.parts.vocabulary, **measures) for prober in self.parts.probers
             ]
-            self._write_examples(f"probe-step-{step:09d}", pl.concat([one.examples for one in found]))
-            self.recorder.measured([score for one in found for score in one.scores], at=step)
+            self._write_examples(f"probe-step-{step:09d}", pl.concat([probing.examples for probing in probings]))
+            self.recorder.measured([score for probing in probings for score in probing.scores], at=step)
 
     def _checkpoint_written(self, path: Path) -> None:
         self.recorder.event("checkpoint", step=checkpoint.step_of(path), checkpoint=path.name)
@@ -240,24 +242,23 @@ class _Attempt:
         scores: list[Score] = []
         if self.stage.kind == "retrieval":
             for labelled in data.evaluations:
-                for layer, found in evaluate_retrieval(engine, vocabulary, labelled):
-                    name = (
-                        labelled.task.name if found.scores[0].measure == RETRIEVAL else f"{labelled.task.name}-normed"
-                    )
-                    self._write_examples(f"{name}-layer{layer:02d}-{labelled.language}", found.examples)
-                    self.recorder.measured(found.scores, at=layer)
-                    scores += found.scores
+                for layer, evaluated in evaluate_retrieval(engine, vocabulary, labelled):
+                    normed = "" if evaluated.scores[0].measure == RETRIEVAL else "-normed"
+                    name = f"{labelled.task.name}{normed}-layer{layer:02d}-{labelled.language}"
+                    self._write_examples(name, evaluated.examples)
+                    self.recorder.measured(evaluated.scores, at=layer)
+                    scores += evaluated.scores
             return scores
         for head in self.stage.trained:
             sets = [("development", data.development[head])] if head in data.development else []
             sets += [("zero_shot", labelled) for labelled in data.evaluations]
             if not sets:  # language modelling is not scored
                 continue
-            evaluated = evaluate(engine, vocabulary, head, sets, self._beat)
-            for (measure, labelled), found in zip(sets, evaluated, strict=True):
-                scores += found.scores
+            in_sets = evaluate(engine, vocabulary, head, sets, self._beat)
+            for (measure, labelled), evaluated in zip(sets, in_sets, strict=True):
+                scores += evaluated.scores
                 if measure == "zero_shot":
-                    self._write_examples(f"{labelled.task.name}-{labelled.language}", found.examples)
+                    self._write_examples(f"{labelled.task.name}-{labelled.language}", evaluated.examples)
         self.recorder.measured(scores, at=self.parts.batches.total_steps)
         return scores
 

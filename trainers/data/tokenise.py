@@ -42,8 +42,8 @@ def load_tokenizer(folder: Path):
 def mask_id(folder: Path) -> int:
     """The id of `<mask>`, which XLM-R's tokenizers have as the last."""
     tokenizer = load_tokenizer(folder)
-    found = tokenizer.token_to_id("<mask>")
-    return tokenizer.get_vocab_size() - 1 if found is None else found
+    number = tokenizer.token_to_id("<mask>")
+    return tokenizer.get_vocab_size() - 1 if number is None else number
 
 
 def _tokenizer_file(folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,8 @@ import pyarrow as pa
 from trainers.families.metrics import accuracy
 from trainers.tasks import Choice, Task
 from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
-
-if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
@@ -31,7 +27,7 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
         ValueError: a row cannot be read, has another number of choices than the task, or a label that is none of them.
     """
     assert task.read is not None
-    found = []
+    read = []
     for row, values in enumerate(table.to_pylist()):
         try:
             question = task.read(values)
@@ -46,8 +42,8 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
             raise ValueError(
                 f"{task.name}: row {row} has the label {label!r}, which is none of its {task.options} choices"
             )
-        found.append(question)
-    return found
+        read.append(question)
+    return read
 
 
 def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -17,11 +16,8 @@ from trainers.families.metrics import precision_recall_f1
 from trainers.stage.languages import ENGLISH
 from trainers.tasks import Task
 from trainers.tokens.columns import TEXT, Kind
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import singles
-
-if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
 
 NEIGHBOURS = 4
 BLOCK_COSINES = 2**26
@@ -68,15 +64,15 @@ def score_layer(
     else:
         assert development_embeddings is not None
         threshold = best_threshold(*_mine(labelled.development, development_embeddings))
-    found = {pair for pair, value in mined if value >= threshold}
-    either = sorted(found | gold)
+    taken = {pair for pair, value in mined if value >= threshold}
+    either = sorted(taken | gold)
     precision, recall, f1 = scores_at(mined, gold, threshold)
     frame = pl.DataFrame(
         {
             "example": np.arange(len(either)),
-            "prediction": ["\t".join(pair) if pair in found else "" for pair in either],
+            "prediction": ["\t".join(pair) if pair in taken else "" for pair in either],
             "gold": ["\t".join(pair) if pair in gold else "" for pair in either],
-            "score": [float(pair in found and pair in gold) for pair in either],
+            "score": [float(pair in taken and pair in gold) for pair in either],
         }
     )
     return {"f1": f1, "precision": precision, "recall": recall}, frame
@@ -89,7 +85,7 @@ def _mine(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[Mined, set[Pai
     the gold pairs name is arbitrary.
     """
     ids, sentences = (np.array(labelled.table[column].to_pylist(), object) for column in labelled.task.columns)
-    english = np.array([one.startswith(f"{ENGLISH}-") for one in ids])
+    english = np.array([name.startswith(f"{ENGLISH}-") for name in ids])
     rows, names = [], []
     for side in (np.flatnonzero(~english), np.flatnonzero(english)):
         places, occurs_once = unique([sentence.strip() for sentence in sentences[side]])
@@ -104,22 +100,24 @@ def _mine(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[Mined, set[Pai
 def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these sentences can be mined."""
     ids, sentences = (table[column].to_pylist() for column in task.columns)
-    found = []
+    problems = []
     if len(set(ids)) < len(ids):
-        found.append(f"{len(ids) - len(set(ids))} ids occur more than once")
+        problems.append(f"{len(ids) - len(set(ids))} ids occur more than once")
     if empty := sum(not sentence.strip() for sentence in sentences):
-        found.append(f"{empty} sentences are empty")
-    return found
+        problems.append(f"{empty} sentences are empty")
+    return problems
 
 
 def flaws_of_gold(sides: list[pa.Table], gold: pa.Table) -> list[str]:
     """What a person must mend about the pairs to find, given the sentences of both sides."""
-    known = {one for side in sides for one in side["id"].to_pylist()}
-    english = sum(one.startswith(f"{ENGLISH}-") for one in known)
+    known = {name for side in sides for name in side["id"].to_pylist()}
+    english = sum(name.startswith(f"{ENGLISH}-") for name in known)
     if not 0 < english < len(known):
         return [f"{english} of {len(known)} ids begin with en-; expected sentences of both sides"]
-    absent = [one for column in GOLD_COLUMNS for one in gold[column].to_pylist() if one not in known]
-    return [f"{len(absent)} gold ids are of no sentence, e.g. {one!r}: are they another split's?" for one in absent[:1]]
+    absent = [name for column in GOLD_COLUMNS for name in gold[column].to_pylist() if name not in known]
+    return [
+        f"{len(absent)} gold ids are of no sentence, e.g. {name!r}: are they another split's?" for name in absent[:1]
+    ]
 
 
 # Ratio margin, as in XTREME's utils_retrieve.py (Artetxe and Schwenk 2019): a pair's cosine over the mean of both
@@ -163,14 +161,14 @@ def mine(
     left = np.concatenate([everyone, backward_places[everyone_back, best_back]])
     right = np.concatenate([forward_places[everyone, best], everyone_back])
     margins = np.concatenate([forward_margin.max(1), backward_margin.max(1)])
-    used_left, used_right, found = set(), set(), []
+    used_left, used_right, mined = set(), set(), []
     for place in np.argsort(-margins, kind="stable"):
-        one, other = int(left[place]), int(right[place])
-        if one not in used_left and other not in used_right and margins[place] > 0:
-            used_left.add(one)
-            used_right.add(other)
-            found.append(((source_ids[one], target_ids[other]), float(margins[place])))
-    return found
+        source_row, target_row = int(left[place]), int(right[place])
+        if source_row not in used_left and target_row not in used_right and margins[place] > 0:
+            used_left.add(source_row)
+            used_right.add(target_row)
+            mined.append(((source_ids[source_row], target_ids[target_row]), float(margins[place])))
+    return mined
 
 
 def best_threshold(mined: Mined, gold: Set[Pair]) -> float:

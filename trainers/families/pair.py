@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,8 @@ import pyarrow as pa
 from trainers.families.metrics import accuracy
 from trainers.tasks import Task
 from trainers.tokens.columns import LABEL, TEXT, Kind
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
-
-if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
@@ -60,13 +56,13 @@ def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float],
 
 def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these rows can be trained on or scored."""
-    found = []
+    problems = []
     for column in task.columns[:2]:
         empty = sum(not text or not text.strip() for text in table[column].to_pylist())
         if empty:
-            found.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
+            problems.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
     try:
         labels_of(task, table)
     except ValueError as error:
-        found.append(str(error))
-    return found
+        problems.append(str(error))
+    return problems

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,8 @@ import pyarrow as pa
 from trainers.families.metrics import accuracy
 from trainers.tasks import Task
 from trainers.tokens.columns import TEXT, Kind
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import singles
-
-if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:

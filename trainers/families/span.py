@@ -15,7 +15,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -24,10 +23,7 @@ import pyarrow as pa
 from trainers.families.metrics import precision_recall_f1
 from trainers.tasks import Task
 from trainers.tokens.columns import ANSWERS, TEXT, Kind
-from trainers.tokens.sets import BEGIN, END, Lengths, TokenisedSet
-
-if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
+from trainers.tokens.sets import BEGIN, END, LabelledSet, Lengths, TokenisedSet
 
 MAX_QUESTION_TOKENS = 64
 _NO_SPACES = re.compile(r"\S*")
@@ -48,8 +44,8 @@ def locate_answer(context: str, text: str, start: int) -> int | None:
         return start
     before = context.rfind(text, 0, start + len(text))
     after = context.find(text, start)
-    found = [place for place in (before, after) if place >= 0]
-    return min(found, key=lambda place: abs(place - start)) if found and text else None
+    places = [place for place in (before, after) if place >= 0]
+    return min(places, key=lambda place: abs(place - start)) if places and text else None
 
 
 def question_budget(lengths: Lengths) -> int:

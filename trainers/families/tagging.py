@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,11 +19,8 @@ from trainers.families.metrics import precision_recall_f1
 from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task
 from trainers.tokens.columns import LABELS, TEXTS, Kind
-from trainers.tokens.sets import UNKNOWN, Lengths, TokenisedSet, ranges
+from trainers.tokens.sets import UNKNOWN, LabelledSet, Lengths, TokenisedSet, ranges
 from trainers.tokens.texts import frame, pieces
-
-if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
 
 NO_CLASS = -1
 """Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
@@ -48,7 +45,7 @@ def tags_of(task: Task, table: pa.Table) -> list[list[str]]:
         ValueError: a tag is none of the task's classes, or their number is not that of the words.
     """
     known: dict[Any, str] = {name: name for name in task.labels} | dict(enumerate(task.labels))
-    found = []
+    names = []
     for row, (words, tags) in enumerate(zip(*(table[column].to_pylist() for column in task.columns), strict=True)):
         if len(words) != len(tags):
             raise ValueError(f"{task.name}: row {row} has {len(words)} words and {len(tags)} tags")
@@ -58,8 +55,8 @@ def tags_of(task: Task, table: pa.Table) -> list[list[str]]:
                     f"{task.name}: row {row} has the tag {tag!r} in column {task.columns[1]!r}; expected one of "
                     f"{', '.join(task.labels[:20])} or their ids, 0 to {len(task.labels) - 1}"
                 )
-        found.append([known.get(tag, tag) for tag in tags])
-    return found
+        names.append([known.get(tag, tag) for tag in tags])
+    return names
 
 
 def _open(task: Task) -> bool:
@@ -98,12 +95,12 @@ def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> 
         words: of each sentence.
         sizes: of each word of all sentences, in tokens.
     """
-    found, begin = [], 0
+    runs, begin = [], 0
     for row, count in enumerate(words):
         parts = _parts(sizes[begin : begin + count], room, overflow)
-        found += [(row, begin + first, last - first) for first, last in parts]
+        runs += [(row, begin + first, last - first) for first, last in parts]
         begin += count
-    return found
+    return runs
 
 
 def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int]]:
@@ -207,17 +204,17 @@ def chunks(tags: Sequence[str]) -> list[Chunk]:
     """
     if not all(tags):
         raise ValueError(f"a word has an empty tag in {list(tags)!r}")
-    found: list[Chunk] = []
+    complete: list[Chunk] = []
     before, type_before, begin = "O", "", 0
     for place, name in enumerate([*tags, "O"]):
         tag, kind = name[:1], name.split("-")[-1]
         changed = kind != type_before
         if before in "ES" or (before in "BI" and tag in "BSO") or (before not in "O." and changed):
-            found.append((type_before, begin, place - 1))
+            complete.append((type_before, begin, place - 1))
         if tag in "BS" or (before in "ESO" and tag in "EI") or (tag not in "O." and changed):
             begin = place
         before, type_before = tag, kind
-    return found
+    return complete
 
 
 def chunk_counts(gold: Sentences, predicted: Sentences) -> np.ndarray:
@@ -230,8 +227,8 @@ def chunk_counts(gold: Sentences, predicted: Sentences) -> np.ndarray:
     for row, (expected, answer) in enumerate(zip(gold, predicted, strict=True)):
         if len(expected) != len(answer):
             raise ValueError(f"sentence {row} has {len(expected)} gold tags and {len(answer)} predicted ones")
-        here, there = set(chunks(expected)), set(chunks(answer))
-        rows.append((len(here & there), len(there), len(here)))
+        gold_chunks, predicted_chunks = set(chunks(expected)), set(chunks(answer))
+        rows.append((len(gold_chunks & predicted_chunks), len(predicted_chunks), len(gold_chunks)))
     return np.array(rows, np.int64).reshape(-1, 3)
 
 

@@ -67,9 +67,9 @@ def predict(
     for places, batch, logits in outputs(engine, together, vocabulary, task):
         decoded.put(places, head.decode(logits, batch))
         beat()
-    ends = np.cumsum([len(one) for one in sets])
+    ends = np.cumsum([len(examples) for examples in sets])
     parts = np.split(decoded.whole(engine), ends[:-1])
-    return [rows[:, : head.row_width(one)] for one, rows in zip(sets, parts, strict=True)]
+    return [rows[:, : head.row_width(examples)] for examples, rows in zip(sets, parts, strict=True)]
 
 
 class DecodedRows:

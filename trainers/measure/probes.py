@@ -71,7 +71,7 @@ class Prober:
         """
         self.task, self.sets, self.refit = probe.task, probe.measured, probe.refit.examples
         self.stored_head = stored_head
-        self.chances = [family(one.task).chance(one) for one in self.sets]
+        self.chances = [family(labelled.task).chance(labelled) for labelled in self.sets]
 
     def measure(
         self,

@@ -129,8 +129,8 @@ def attend(
     """
     if packing is None:
         return _dense(query, key, value, None, dropout, scaling).transpose(1, 2)
-    # Not `one[0]`, whose backward pass copies all of it.
-    query, key, value = (one.squeeze(0).transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
+    # Not `each[0]`, whose backward pass copies all of it.
+    query, key, value = (each.squeeze(0).transpose(0, 1) for each in (query, key, value))  # [N, heads, d]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         longest = packing.shape[1]
         short = longest <= SHORT_TOKENS and query.shape[-1] <= SHORT_HEAD
@@ -208,10 +208,10 @@ def _attend(group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: fl
     """[end - first, heads, d] of one group, from all packed tokens."""
 
     def padded(tokens: Tensor) -> Tensor:
-        own = tokens[group.first : group.end]
+        rows = tokens[group.first : group.end]
         if group.places is not None:
-            own = own.new_zeros(group.sequences * group.length, *own.shape[1:]).index_copy(0, group.places, own)
-        return own.view(group.sequences, group.length, *own.shape[1:]).transpose(1, 2)
+            rows = rows.new_zeros(group.sequences * group.length, *rows.shape[1:]).index_copy(0, group.places, rows)
+        return rows.view(group.sequences, group.length, *rows.shape[1:]).transpose(1, 2)
 
     attended = _dense(padded(query), padded(key), padded(value), group.mask, dropout, scaling)
     flat = attended.transpose(1, 2).reshape(-1, *query.shape[1:])

@@ -41,12 +41,12 @@ def load_encoder(folder: Path, execution: Execution) -> Encoder:
     shapes = {name: parameter.shape for name, parameter in encoder.named_parameters()}
     weights = {}
     for name, path, file in _held(folder):
-        own = name.removeprefix(MODEL_PREFIX)
-        if own in shapes:
-            weights[own] = file.get_tensor(name).to(torch.float32, copy=True)  # what was mapped changes with its file
-            if weights[own].shape != shapes[own]:
-                found, expected = tuple(weights[own].shape), tuple(shapes[own])
-                raise ValueError(f"{path}: {name} is {found}, but config.json says {expected}")
+        inner = name.removeprefix(MODEL_PREFIX)
+        if inner in shapes:
+            weights[inner] = file.get_tensor(name).to(torch.float32, copy=True)  # what was mapped changes with its file
+            if weights[inner].shape != shapes[inner]:
+                stored, expected = tuple(weights[inner].shape), tuple(shapes[inner])
+                raise ValueError(f"{path}: {name} is {stored}, but config.json says {expected}")
     if missing := sorted(shapes.keys() - weights.keys()):
         raise ValueError(f"{folder}: {len(missing)} weights of the encoder are not in its files, e.g. {missing[0]}")
     encoder.load_state_dict(weights, assign=True)

@@ -46,7 +46,7 @@ class StageModel(nn.Module):
         head's logits, or the losses [b] of the units."""
         states = self._states(batch, layers)
         if batch.packing:
-            states = tuple(batch.packing.restored(one) for one in states)
+            states = tuple(batch.packing.restored(layer) for layer in states)
         if layers:
             return states
         hidden = states[0]

@@ -55,9 +55,9 @@ def pieces(
     distinct, ids, lengths = list(number), [], [0]
     for begin in range(0, len(distinct), AT_ONCE):
         encodings = tokenizer.encode_batch_fast(distinct[begin : begin + AT_ONCE], add_special_tokens=False)
-        found = [encoding.ids[:room] or empty for encoding in encodings]
-        lengths += map(len, found)
-        ids.append(np.fromiter(chain.from_iterable(found), np.int32))
+        kept = [encoding.ids[:room] or empty for encoding in encodings]
+        lengths += map(len, kept)
+        ids.append(np.fromiter(chain.from_iterable(kept), np.int32))
     tokens = np.concatenate([np.zeros(0, np.int32), *ids])
     return _untargeted(tokens, np.cumsum(lengths)), np.array([number[text] for text in texts], np.int64)
 

@@ -28,7 +28,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,27 +97,22 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a stage resumes from."""
+def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[str, str]]]:
+    """The newest checkpoint that its manifest confirms, and the damaged ones that were set aside on the way.
 
-    checkpoint: Path | None
-    set_aside: tuple[tuple[str, str], ...] = ()
-    """Damaged checkpoints (new name, reason), renamed and never deleted."""
-
-
-def newest_whole(folder: Path) -> Found:
-    """The newest checkpoint that its manifest confirms; damaged ones are set aside on the way."""
+    Returns:
+        The checkpoint, if there is any; (new name, reason) of the damaged ones, which are renamed and never deleted.
+    """
     set_aside: list[tuple[str, str]] = []
     for checkpoint in reversed(complete(folder)):
         reason = damage(checkpoint)
         if reason is None:
-            return Found(checkpoint, tuple(set_aside))
+            return checkpoint, set_aside
         earlier = len(list(folder.glob(f"damaged-{checkpoint.name}*")))
         aside = checkpoint.with_name(f"damaged-{checkpoint.name}" + (f"-{earlier}" if earlier else ""))
         os.rename(checkpoint, aside)
         set_aside.append((aside.name, reason))
-    return Found(None, tuple(set_aside))
+    return None, set_aside
 
 
 def load(engine: Engine, checkpoint: Path) -> int:

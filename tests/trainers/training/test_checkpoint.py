@@ -144,7 +144,7 @@ def test_with_both_checkpoints_damaged_the_stage_starts_from_0(stopped, mirror, 
 def test_the_same_step_damaged_twice_is_kept_twice(tmp_path):
     for _ in range(3):
         (tmp_path / "step-000000007").mkdir()
-        assert checkpoint.newest_whole(tmp_path).checkpoint is None
+        assert checkpoint.newest_whole(tmp_path)[0] is None
     assert len(list(tmp_path.glob("damaged-step-000000007*"))) == 3
 
 
