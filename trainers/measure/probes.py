@@ -17,12 +17,11 @@ from torch.nn import functional as F
 
 from trainers.data.stagedata import ProbeSets
 from trainers.families import family
-from trainers.measure.evaluate import DecodedRows, outputs
+from trainers.measure.evaluate import DecodedRows, outputs, scores_of
 from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import Head, linear_head
 from trainers.stage.scores import Score
-from trainers.tokens.sets import TokenisedSet
 from trainers.training.step import Engine
 
 RIDGE = 1e-3
@@ -87,42 +86,26 @@ class Prober:
             stored_as, refit_as: the measures' names; no stored head is scored where `stored_as` is None.
             all_languages: whether to go beyond English.
         """
-        refitted = self._fit(engine, vocabulary)
-        heads = {refit_as: refitted}
+        heads = {refit_as: self._fit(engine, vocabulary)}
         if stored_as is not None:
             assert self.stored_head is not None
             heads[stored_as] = self.stored_head.to(engine.device).eval()
+        probed = self.sets if all_languages else self.sets[:1]
+        decoded = {name: DecodedRows(head, [labelled.examples for labelled in probed]) for name, head in heads.items()}
+        with torch.no_grad():
+            for places, batch, hidden in outputs(engine, decoded[refit_as].together, vocabulary):
+                for name, head in heads.items():
+                    logits = head(head.select(hidden, batch).float())
+                    decoded[name].put(places, head.decode(logits, batch))
+        rows = {name: of_head.of_each_set(engine) for name, of_head in decoded.items()}
         scores: list[Score] = []
         frames: list[pl.DataFrame] = []
-        count = len(self.sets) if all_languages else 1
-        probed = self.sets[:count]
-        together = TokenisedSet.concatenate([probe.examples for probe in probed])  # few full batches, not many small
-        rows = {measure: DecodedRows(head, together) for measure, head in heads.items()}
-        with torch.no_grad():
-            for places, batch, hidden in outputs(engine, together, vocabulary):
-                for measure, head in heads.items():
-                    logits = head(head.select(hidden, batch).float())
-                    rows[measure].put(places, head.decode(logits, batch))
-        whole = {measure: decoded.whole(engine) for measure, decoded in rows.items()}
-        end = 0
-        for probe, chance in zip(probed, self.chances[:count], strict=True):
-            start, end = end, end + len(probe.examples)
-            for measure, decoded in whole.items():
-                metrics, frame = family(probe.task).score(probe, decoded[start:end])
-                frames.append(
-                    frame.select(
-                        measure=pl.lit(measure),
-                        task=pl.lit(self.task.name),
-                        language=pl.lit(probe.language),
-                        example="example",
-                        score="score",
-                        weight="weight" if "weight" in frame.columns else pl.lit(1.0),
-                    )
-                )
-                scores += [
-                    Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
-                    for metric, value in metrics.items()
-                ]
+        for number, labelled in enumerate(probed):
+            for name in heads:
+                metrics, frame = family(labelled.task).score(labelled, rows[name][number])
+                where = (name, self.task.name, labelled.language)
+                scores += scores_of(*where, metrics, labelled.table.num_rows, self.chances[number])
+                frames.append(_for_bootstrap(frame, *where))
         return Probing(scores, pl.concat(frames))
 
     def _fit(self, engine: Engine, vocabulary: Vocabulary) -> Head:
@@ -162,3 +145,15 @@ class Prober:
                 selected = F.pad(selected, (0, 0, 0, length - selected.shape[1]))
             features[torch.from_numpy(self.refit.sequences(units))] = selected
         return engine.sum_over_ranks(features).to(engine.device), whole
+
+
+def _for_bootstrap(frame: pl.DataFrame, measure: str, task: str, language: str) -> pl.DataFrame:
+    """An example's score and weight, and what was measured on it."""
+    return frame.select(
+        measure=pl.lit(measure),
+        task=pl.lit(task),
+        language=pl.lit(language),
+        example="example",
+        score="score",
+        weight="weight" if "weight" in frame.columns else pl.lit(1.0),
+    )
