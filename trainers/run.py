@@ -315,9 +315,9 @@ class _Attempt:
         self.claim.check()
 
     def failed(self, error: BaseException) -> None:
-        """Leave word of why this attempt ended, as well as the store still allows."""
+        """Record why this attempt ended, if the store can still be written."""
         if isinstance(error, ClaimLost):
-            return  # the log is another job's now
+            return  # the log belongs to another job now
         cause = "bad_data" if isinstance(error, DataError) else "crash"
         if isinstance(error, torch.OutOfMemoryError):
             cause = "out_of_memory"
@@ -325,7 +325,7 @@ class _Attempt:
             self.recorder.event("ended", outcome=cause, evidence=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
-        """Give everything back, whatever happened."""
+        """Close and release everything, however the attempt ended."""
         if hasattr(self, "saver"):
             self.saver.close()
         if hasattr(self, "parts"):

@@ -269,7 +269,7 @@ def answer_scores(
 
     Args:
         normalisation: a key of `TOKENS`.
-        language: two letters; `squad` pays no heed to it.
+        language: two letters; `squad` ignores it.
         golds: the gold answers of each question; an unanswerable one has one empty answer.
         unanswerable: whether SQuAD v2's rules hold: answers of which nothing is left have an F1 of 1, and such gold
             ones count only where a question has no other.

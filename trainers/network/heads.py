@@ -36,7 +36,7 @@ class Head(nn.Module):
     def idle(self, hidden: Tensor) -> Tensor:
         """0, with a gradient of 0 for each parameter: a head that has no part in a step is stepped all the same.
 
-        So all ZeRO stages agree; without it ZeRO-3 would apply the head's gradient of an earlier step once more.
+        So all ZeRO stages agree: without it ZeRO-3 would apply the head's gradient of an earlier step once more.
         """
         shape = (1, 1) if self.reads_tokens else (self.group,)
         return 0.0 * self(hidden.new_zeros(*shape, hidden.shape[-1])).float().sum()
@@ -221,21 +221,10 @@ def build_head(task: Task, config: Any, embeddings: nn.Embedding) -> Head:
         config: the encoder's configuration.
         embeddings: the encoder's word embeddings, to which the language-model head is tied.
     """
-    hidden, dropout = config.hidden_size, config.hidden_dropout_prob
-    head: Head
-    match task.family:
-        case "pair":
-            head = PairHead(hidden, len(task.labels), dropout)
-        case "choice":
-            head = ChoiceHead(hidden, task.options, dropout)
-        case "span":
-            head = SpanHead(hidden)
-        case "tagging":
-            head = TaggingHead(hidden, len(task.labels), dropout)
-        case "mlm":
-            head = MlmHead(embeddings, config.layer_norm_eps)
-        case family:
-            raise ValueError(f"tasks of the family {family} have no head")
+    if task.family == "mlm":
+        head: Head = MlmHead(embeddings, config.layer_norm_eps)
+    else:
+        head = _head(task, config.hidden_size, config.hidden_dropout_prob)
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=config.initializer_range)
@@ -245,18 +234,20 @@ def build_head(task: Task, config: Any, embeddings: nn.Embedding) -> Head:
 
 def linear_head(task: Task, hidden: int) -> Head:
     """The refit head of `task`: linear, starting from zero, so that fitting it draws nothing at random."""
-    head: Head
-    match task.family:
-        case "pair":
-            head = PairHead(hidden, len(task.labels), dropout=0.0, linear=True)
-        case "choice":
-            head = ChoiceHead(hidden, task.options, dropout=0.0, linear=True)
-        case "span":
-            head = SpanHead(hidden)
-        case "tagging":
-            head = TaggingHead(hidden, len(task.labels), dropout=0.0)
-        case family:
-            raise ValueError(f"tasks of the family {family} are not probed")
+    head = _head(task, hidden, dropout=0.0, linear=True)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head
+
+
+def _head(task: Task, hidden: int, dropout: float, linear: bool = False) -> Head:
+    match task.family:
+        case "pair":
+            return PairHead(hidden, len(task.labels), dropout, linear)
+        case "choice":
+            return ChoiceHead(hidden, task.options, dropout, linear)
+        case "span":
+            return SpanHead(hidden)
+        case "tagging":
+            return TaggingHead(hidden, len(task.labels), dropout)
+    raise ValueError(f"tasks of the family {task.family} have no {'linear ' if linear else ''}head")

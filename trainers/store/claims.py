@@ -123,7 +123,7 @@ class Claim:
         """Show other hosts that this job lives; cheap enough for every step."""
         if time.monotonic() - self._beaten >= BEAT_EVERY_S:
             self._beaten = time.monotonic()
-            with suppress(OSError):  # a store that fails for a moment is told by what is written to it
+            with suppress(OSError):  # if the store fails, the next write reports it
                 os.utime(self.path)
 
     def release(self) -> None:

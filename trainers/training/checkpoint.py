@@ -4,17 +4,17 @@
                             progress.json            step, world size
                             manifest.json            size and sha256 of every file; written last
 
-A folder is built under another name and renamed when whole.  DeepSpeed's own checkpoints are pickles bound to one world
-size; here every parameter is gathered whole instead, and rank r writes each world_size-th one, so that writing is
-shared and nothing is ever unpickled.
+A folder is written under a temporary name and renamed when complete.  DeepSpeed's own checkpoints are pickles bound to
+one world size; here every parameter is gathered whole instead, and rank r writes each world_size-th one, so that
+writing is shared and nothing is ever unpickled.
 
     saver.begin(step)        # all ranks: waits for the checkpoint before, then takes as long as copying does
-    saver.look()             # at every step: has it been written, or what stopped it?
+    saver.look()             # at every step: reports a checkpoint that is complete, raises if writing failed
     saver.wait()             # where the stage stops or ends
 
-Training goes on while a thread takes the copy to disk.  No collective runs in the thread: each rank leaves a witness of
-its file, and the first one completes the checkpoint when it has seen all.  Where all ranks wait, they meet once their
-own files are written, so that a rank that died is noticed as in any other collective.
+Training goes on while a thread writes the copy.  No collective runs in the thread: each rank writes a witness (size and
+hash) of its file, and rank 0 completes the checkpoint when it has seen all.  `wait` ends in a barrier, so that a dead
+rank is noticed as in any other collective.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def witness(path: Path) -> dict[str, int | str]:
-    """By what a file is known again."""
+    """Size and hash of a file, by which damage is noticed."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
@@ -76,7 +76,7 @@ def complete(folder: Path) -> list[Path]:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """What attempts that were killed while writing left behind."""
+    """Folders of attempts that were killed while writing."""
     return list(folder.glob(".step-*"))
 
 
@@ -167,7 +167,7 @@ class Saver:
             self._whole = self._thread.submit(self._complete, self._own_file, building, step)
 
     def look(self) -> None:
-        """Tell of what was begun, if it is done.
+        """Report the checkpoint that was begun, if it is complete.
 
         Raises:
             StoreError: it could not be written.
@@ -175,24 +175,24 @@ class Saver:
         if self._own_file is not None and self._own_file.done():
             self._own_file.result()
         if self._whole is not None and self._whole.done():
-            self._tell()
+            self._report()
 
     def wait(self) -> None:
-        """As `look`, but not before it is done; all ranks must call it."""
+        """As `look`, after waiting for it; all ranks must call it."""
         if self._own_file is not None:
             begun, self._own_file = self._own_file, None
             begun.result()
             dist.barrier()
         if self._whole is not None:
-            self._tell()
+            self._report()
 
     def close(self) -> None:
-        """Finish what this rank has begun; what other ranks left undone is not waited for."""
+        """Finish writing this rank's file; the other ranks' are not waited for."""
         self._closed.set()
         self._thread.shutdown()
 
     def _prepare(self, step: int) -> Path:
-        """A folder with a name of its own: an attempt that was given up may still be writing somewhere."""
+        """A new folder with a unique name: an earlier attempt may still be writing to its own."""
         self.confirm()
         building = self.folder / f".{name_of(step)}.{uuid.uuid4().hex[:8]}"
         with writing(building):
@@ -201,7 +201,7 @@ class Saver:
             building.mkdir(parents=True)
         return building
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         assert self._whole is not None
         whole, self._whole = self._whole, None
         self.written(whole.result())
@@ -232,7 +232,7 @@ class Saver:
             return final
 
     def _witnesses(self, building: Path) -> dict[str, Any]:
-        """Of every rank's file, as they appear."""
+        """Size and hash of every rank's file; waits until each is written."""
         manifest = {}
         for path in (building / _file(rank) for rank in range(self.engine.ranks.world_size)):
             left = _witness_of(path)
@@ -246,7 +246,7 @@ class Saver:
 
 @contextlib.contextmanager
 def _removed_on_error(building: Path) -> Iterator[None]:
-    """On a full disk every byte counts."""
+    """Delete the unfinished folder: the disk may be full."""
     try:
         yield
     except StoreError:

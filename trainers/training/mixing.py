@@ -1,4 +1,4 @@
-"""What each step of a stage trains on: a pure function of seed and step, like everything about data.
+"""What each step of a stage trains on: a pure function of seed and step.
 
 Several tasks share the steps: one is drawn per optimizer step, with its own recipe's batch (jiant's way, but seeded,
 and exact on resuming).

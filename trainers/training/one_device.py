@@ -198,7 +198,7 @@ class Graphs:
 
     def _record(self, tokens: int, sequences: int, longest: int, first: bool) -> Recording:
         ids = torch.full((1, tokens), PAD_ID, device="cuda")
-        # Equal sequences: a token of none would have what nobody wrote for its state.
+        # Equal sequences that cover every token: the hidden state of any other would be uninitialised memory.
         bounds = torch.arange(sequences + 1, device="cuda") * tokens // sequences
         positions = torch.full_like(ids, FIRST_POSITION)
         packing = Packing((sequences, longest), ids[0], positions, bounds.int(), np.zeros(0, np.int64))
@@ -211,12 +211,12 @@ class Graphs:
             self.masters.add(self.parameters, list(torch.autograd.grad(hidden, self.parameters, gradient)), first)
 
         state = torch.cuda.get_rng_state()
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
+        warm_up = torch.cuda.Stream()
+        warm_up.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warm_up):
             for _ in range(WARM_UPS):  # the gradient is 0, so that nothing is added
                 backward(forward())
-        torch.cuda.current_stream().wait_stream(beside)
+        torch.cuda.current_stream().wait_stream(warm_up)
         graphs = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         # Other threads go on: one writes a checkpoint, NCCL's watches.
         with torch.cuda.graph(graphs[0], pool=self._memory, capture_error_mode="thread_local"):

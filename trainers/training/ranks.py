@@ -1,6 +1,6 @@
-"""Which rank this process is, from whatever launched it, and the process group between ranks.
+"""Which rank this process is, and the process group between ranks.
 
-SLURM, submitit (its tasks are SLURM's or local processes) and torchrun each tell it in variables of their own;
+SLURM, submitit (its tasks are SLURM's or local processes) and torchrun each set environment variables of their own;
 DeepSpeed wants all five of `RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT` and otherwise looks for MPI.
 """
 

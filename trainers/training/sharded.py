@@ -48,7 +48,7 @@ class Sharded(Engine):
             )
         self.module, self.optimizer, _, _ = deepspeed.initialize(model=model, optimizer=self.adam, config=config)
         if self.zero_stage == 3 and MLM in model.heads:
-            # A head that uses the encoder's weight must say so, or it finds its shard alone.
+            # The head uses a weight of the encoder; unless registered, it would see this rank's shard only.
             word_embeddings = model.encoder.embeddings.word_embeddings
             deepspeed.zero.register_external_parameter(model.head(MLM), word_embeddings.weight)
         self.module.eval()  # all of it: an encoder is as it was loaded, what is built around it is not
@@ -66,8 +66,8 @@ class Sharded(Engine):
 
     def close(self) -> None:
         self.module.destroy()
-        # DeepSpeed's autograd functions for ZeRO-3 keep the model and the optimizer alive for good: what can be
-        # freed is what they hold.
+        # DeepSpeed's autograd functions for ZeRO-3 refer to the model and the optimizer until the process ends, so their
+        # tensors are freed here one by one.
         for parameter in self.model.parameters():
             if hasattr(parameter, "ds_tensor"):
                 parameter.ds_tensor.data = parameter.data = parameter.new_empty(0)
@@ -109,7 +109,7 @@ class Sharded(Engine):
         self._link_states()
 
     def _stepped_tensors(self) -> list[Tensor]:
-        # ZeRO-3 lends its flat parts to the optimizer only while it steps.
+        # Under ZeRO-3 the optimizer's groups are filled only while it steps; the flat shards are these.
         return getattr(self.optimizer, "fp32_partitioned_groups_flat", None) or super()._stepped_tensors()
 
     def _restore(self, parameter: Any, values: dict[str, Tensor]) -> None:

@@ -95,7 +95,7 @@ class Engine(ABC):
         total_terms = max(1, int(terms.sum()))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        if not self.model.training:  # going through all modules takes its time
+        if not self.model.training:  # `train` visits every module
             self.module.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, places in enumerate(pieces):
@@ -109,7 +109,7 @@ class Engine(ABC):
             self._backward(losses.sum() * weight, last=number == len(pieces) - 1)
             loss_sum += losses.detach().double().sum() * bool(len(places))
             self.largest_micro_batch_tokens = max(self.largest_micro_batch_tokens, int(tokens[units].sum()))
-        if self._steps < 2 and self.device.type == "cpu":  # from the second step on Adam's states are there
+        if self._steps < 2 and self.device.type == "cpu":  # Adam's states exist from the second step on
             self._held_bytes = max(self._held_bytes, self._holds())
         self._steps += 1
         self._update()
@@ -133,11 +133,11 @@ class Engine(ABC):
 
     @abstractmethod
     def _update(self) -> None:
-        """Clip the gradients, step the optimizer, and let the gradients go."""
+        """Clip the gradients, step the optimizer, and free the gradients."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give memory back, so that a bundle can build the next stage's engine."""
+        """Free memory for the next stage of the bundle."""
 
     def stepped(self, parameter: nn.Parameter) -> nn.Parameter:
         """What the optimizer steps for a parameter that no rank shares: its fp32 master weight, or itself."""
