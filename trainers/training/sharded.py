@@ -66,8 +66,8 @@ class Sharded(Engine):
 
     def close(self) -> None:
         self.module.destroy()
-        # DeepSpeed's autograd functions for ZeRO-3 refer to model and optimizer until the process ends, so their tensors
-        # are freed here one by one.
+        # DeepSpeed's autograd functions for ZeRO-3 refer to model and optimizer until the process ends, so that their
+        # tensors are freed here one by one.
         for parameter in self.model.parameters():
             if hasattr(parameter, "ds_tensor"):
                 parameter.ds_tensor.data = parameter.data = parameter.new_empty(0)

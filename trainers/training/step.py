@@ -253,7 +253,8 @@ def held_bytes(*holders: Any) -> int:
         seen[id(value)] = value
         match value:
             case Tensor():
-                storages[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+                storage = value.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
                 waiting += [vars(value), value.grad if value.is_leaf else None]  # ZeRO hangs its shards on parameters
             case nn.Module():
                 waiting += [*value.parameters(), *value.buffers()]
@@ -263,4 +264,5 @@ def held_bytes(*holders: Any) -> int:
                 waiting += value.values()
             case list() | tuple():
                 waiting += value
+    storages.pop(0, None)  # of tensors without memory (torch's meta device)
     return sum(storages.values())
