@@ -45,7 +45,7 @@ Outcome = Literal["completed", "diverged", "preempted"]
 
 @dataclass
 class Context:
-    """What a door hands to `run` beside the stage."""
+    """What `run` needs besides the stage: where from, where to, how, and when to stop."""
 
     store: Store
     mirror: Mirror

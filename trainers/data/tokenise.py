@@ -1,10 +1,11 @@
 """Examples tokenised once per (data, tokenizer, lengths) and memory-mapped by every stage and rank.
 
-The cache is built in a temporary folder and renamed, so that jobs that start at once never read half a set.
+The cache is built in a temporary folder and renamed, so that jobs that start together never read half a set.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -138,6 +139,4 @@ def _loaded(folder: Path, content: str) -> Any:
 
 
 def _tokenizer_hash(folder: Path) -> str:
-    import hashlib
-
     return hashlib.sha256(_tokenizer_file(folder).read_bytes()).hexdigest()[:16]

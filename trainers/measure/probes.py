@@ -36,16 +36,17 @@ class LBFGS(torch.optim.LBFGS):
 
 
 def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
-    """0, so many steps a doubling (one: 1, 2, 4, 8 …), and the last step T: densest where most is forgotten."""
+    """0, `per_doubling` steps from each power of two to the next (1, 2, 4, 8 …), and the last step T: most are early,
+    where most is forgotten."""
     exponents = range(max(1, total_steps).bit_length() * per_doubling)
     between = (round(2 ** (exponent / per_doubling)) for exponent in exponents)
     return sorted({0, total_steps, *(step for step in between if step < total_steps)})
 
 
 def all_language_steps(total_steps: int, per_doubling: int = 1) -> set[int]:
-    """Every other probed step, and the last: there all languages are probed, elsewhere English alone.
+    """The steps at which all languages are probed: every other probed step, and the last.  Elsewhere English alone is.
 
-    Languages are many, and their mean moves with English's curve; half of its points show where they part.
+    Languages are many, and their mean follows English's curve: half of its points show where they part.
     """
     return {*probe_steps(total_steps, per_doubling)[::2], total_steps}
 

@@ -4,8 +4,8 @@
     hidden = encoder(**packing.inputs(ids)) ...          # [1, N, H]: linear layers, norms and dropout see no padding
     packing.restored(hidden)                             # [S, L, H], zeros where padded
 
-Only attention has to know of sequences.  Everywhere it works on a few groups of sequences of about one length, each
-group padded by itself; in half precision on a GPU by torch's kernels for variable lengths.
+Only attention has to tell sequences apart.  It works on a few groups of sequences of about one length, each padded by
+itself; in half precision on a GPU it calls torch's kernels for variable lengths.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Recipe(Frozen):
     adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """AdamW's decay of its running means of gradients and of their squares."""
     adam_epsilon: float = Field(default=1e-8, gt=0)
-    """AdamW's term beside the root of the latter."""
+    """AdamW's term added to the root of the latter, against division by 0."""
     gradient_clipping: float = Field(default=1.0, gt=0)
     """Largest global gradient norm."""
     max_length: int = Field(ge=8)

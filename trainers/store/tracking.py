@@ -1,7 +1,7 @@
 """Weights & Biases beside the store: one run per stage, rank 0 only, never in the way.
 
-The client starts in a thread of its own while data load, and takes rows from a queue; whatever goes wrong there
-is told once and costs the run nothing.  The store's events.jsonl holds every row, too, and is the truth.
+The client starts in a thread of its own while data load, and takes rows from a queue; an error there is printed once
+and costs the run nothing.  The store's events.jsonl holds every row, too, and is the truth.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""The engine of one process that shards nothing: on a GPU in bf16, in few calls and CUDA graphs; on a CPU in fp32.
+"""The engine of one process without ZeRO: AdamW on a GPU or a CPU, without DeepSpeed.
 
-**fp32 master weights.** DeepSpeed's optimizer for bf16 goes through the parameters one after the other, with a copy and
-a hook for each: on one GPU a step of a short batch waits for those.  Here all parameters share a few calls.
+**fp32 master weights.** A bf16 model is trained through fp32 copies of its weights.  DeepSpeed's optimizer for bf16
+makes a copy and a call for each parameter, for which a GPU waits when the batch is short.  Here all parameters share a
+few calls.
 
-**CUDA graphs of the encoder.** A short batch lets a GPU wait for Python, which a graph leaves out.  A graph is recorded
-for each shape of micro-batch, and real tokens are filled up to the shape with tokens that no sequence sees and whose
-gradient is 0.  Whether a micro-batch is replayed depends on its shape alone, and recording leaves the random generator
-as it was: what is resumed does as what was never stopped.
+**CUDA graphs of the encoder.** With a short batch a GPU also waits for Python to launch each operation.  A graph
+replays them all at once.  One graph is recorded for each shape of micro-batch, and a micro-batch is filled up to its
+shape with tokens that no sequence attends to and whose gradient is 0.  Whether a micro-batch is replayed depends on its
+shape alone, and recording restores the random state, so a resumed run equals an undisturbed one.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ from trainers.training.ranks import Ranks
 from trainers.training.step import Engine
 
 GRAIN_TOKENS = 256
-"""A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of them …"""
+"""A micro-batch is filled up to a multiple of so many tokens, or of a sixteenth of its own …"""
 GRAIN_SEQUENCES = 64
 """… and its bounds to a multiple of so many sequences."""
 FILLER_TOKENS = 64
-"""A sequence that is filled in has so many at the most: the longest one holds up attention's kernels."""
+"""Tokens of a filler sequence at the most: attention's kernels take as long as the longest sequence."""
 LARGEST_LAYER_TOKENS = 3e11
-"""Weights of a layer × tokens of a micro-batch, above which a GPU takes longer to compute than Python to ask for it:
-of base even micro-batches of 16,384 tokens are below (docs/performance.md)."""
+"""Weights of a layer × tokens of a micro-batch, above which computing takes longer than launching, and a graph gains
+nothing.  Base is below it even with micro-batches of 16,384 tokens (docs/performance.md)."""
 WARM_UPS = 2
-"""Passes before a recording: libraries set themselves up in the first."""
+"""Passes before a recording: in the first, libraries initialise themselves."""
 
 
 class OneDevice(Engine):
     """A model and AdamW on one device, without DeepSpeed."""
 
     masters: Masters | None = None
-    """What AdamW steps for a bf16 model; an fp32 model's own weights are stepped."""
+    """The fp32 weights of a bf16 model, which AdamW steps; None for an fp32 model, whose own weights it steps."""
 
     def __init__(self, model: StageModel, recipe: Recipe | None, execution: Execution, ranks: Ranks) -> None:
         super().__init__(model, recipe, execution, ranks)
@@ -68,7 +69,7 @@ class OneDevice(Engine):
         self._clip()
         self.optimizer.step()
         if self.masters:
-            self.masters.copy_to_model()  # they have taken all gradients
+            self.masters.copy_to_model()
         else:
             self.optimizer.zero_grad()
 
@@ -79,7 +80,7 @@ class OneDevice(Engine):
 
 
 class Masters:
-    """Adds up the network's gradients in fp32, and rounds what the optimizer made of the masters to its weights."""
+    """fp32 copies of a bf16 network's weights, which the optimizer steps, and their fp32 gradients."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         """Of bf16 parameters, on their device."""
@@ -89,14 +90,14 @@ class Masters:
             master.grad = torch.zeros_like(master)
         self._of = dict(zip(map(id, self.parameters), self.masters, strict=True))
         self._awaited = set(self._of)
-        """Ids of the parameters that have no gradient of this step yet: their masters' are the last step's."""
+        """Ids of the parameters without a gradient of this step yet; their masters still hold the last step's."""
 
     def of(self, parameter: nn.Parameter) -> nn.Parameter:
-        """The fp32 weight of one of the network's parameters; its gradient is always the same tensor."""
+        """The fp32 weight of a parameter; its gradient is the same tensor in all steps, as a graph writes to it."""
         return self._of[id(parameter)]
 
     def accumulate(self) -> None:
-        """Take the gradients of a backward pass from the network."""
+        """Move the network's gradients of one backward pass to the masters."""
         with_gradient = [parameter for parameter in self.parameters if parameter.grad is not None]
         for first in (True, False):
             alike = [parameter for parameter in with_gradient if (id(parameter) in self._awaited) == first]
@@ -110,12 +111,12 @@ class Masters:
         return parameters <= self._awaited
 
     def mark_accumulated(self, parameters: frozenset[int]) -> None:
-        """Gradients of these parameters were added."""
+        """Note that gradients of these parameters were added in this step."""
         self._awaited -= parameters
 
     @torch.no_grad()
     def add(self, parameters: Sequence[nn.Parameter], gradients: list[Tensor], first: bool) -> None:
-        """Add gradients to the masters', or replace those by them in the step's first micro-batch."""
+        """Add gradients to the masters'; in the step's first micro-batch, replace the last step's by them."""
         add: Any = torch._foreach_copy_ if first else torch._foreach_add_
         if gradients:
             add([self.of(parameter).grad for parameter in parameters], gradients)
@@ -128,7 +129,7 @@ class Masters:
 
 
 def identities(parameters: Iterable[nn.Parameter]) -> frozenset[int]:
-    """By which `Masters` knows parameters."""
+    """The keys by which `Masters` finds parameters."""
     return frozenset(map(id, parameters))
 
 
