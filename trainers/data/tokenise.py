@@ -12,7 +12,7 @@ import uuid
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +26,13 @@ from trainers.tasks import Files, Task
 from trainers.tokens.columns import is_text, refuse_others
 from trainers.tokens.sets import Lengths, TokenisedSet
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 FORMAT = 4
 
 
-def load_tokenizer(folder: Path):
+def load_tokenizer(folder: Path) -> Tokenizer:
     """The fast tokenizer of an encoder folder, without importing transformers.
 
     Raises:
@@ -133,7 +136,7 @@ def tokenised(
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, content: str) -> Any:
+def _loaded(folder: Path, content: str) -> Tokenizer:
     """The tokenizer, once for all the languages of a stage: XLM-R's 250,000 pieces take a second to load."""
     return load_tokenizer(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,12 @@ from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return (*[TEXT_OR_TEXTS] * (len(task.columns) - 1), LABEL)
 
 
@@ -46,7 +50,7 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
     return read
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> prompt </s></s> choice </s>`, one sequence per choice; a long prompt loses its beginning, not the choice."""
     asked = questions(task, table)
     prompts = [question.prompt for question in asked for _ in question.choices]

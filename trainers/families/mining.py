@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,9 @@ from trainers.tokens.columns import TEXT, Kind
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 NEIGHBOURS = 4
 BLOCK_COSINES = 2**26
 """Cosines that are held at once (256 MiB), so that memory stays with the embeddings, however many the pairs."""
@@ -30,11 +34,11 @@ GOLD_COLUMNS = ("source_id", "target_id")
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> sentence </s>`, in the rows' order."""
     texts = [text.strip() for text in table[task.columns[1]].to_pylist()]
     return singles(tokenizer, texts, lengths.max_length)

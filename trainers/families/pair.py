@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,12 @@ from trainers.tokens.columns import LABEL, TEXT, Kind
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT, LABEL
 
 
@@ -37,7 +41,7 @@ def labels_of(task: Task, table: pa.Table) -> np.ndarray:
     return np.array([known[label] for label in stored], np.int32)
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> first </s></s> second </s>`, the longer text truncated first."""
     first, second = (table[column].to_pylist() for column in task.columns[:2])
     return replace(pairs(tokenizer, first, second, lengths.max_length), targets=labels_of(task, table)[:, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,13 +15,16 @@ from trainers.tokens.columns import TEXT, Kind
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """Row i gives two sequences: 2i the foreign sentence, 2i+1 the English one.  The hub keeps a final newline."""
     foreign, english = (table[column].to_pylist() for column in task.columns)
     texts = [text.strip() for pair in zip(foreign, english, strict=True) for text in pair]

@@ -15,6 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -25,12 +26,15 @@ from trainers.tasks import Task
 from trainers.tokens.columns import ANSWERS, TEXT, Kind
 from trainers.tokens.sets import BEGIN, END, LabelledSet, Lengths, TokenisedSet
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 MAX_QUESTION_TOKENS = 64
 _NO_SPACES = re.compile(r"\S*")
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT, ANSWERS
 
 
@@ -63,7 +67,7 @@ def question_budget(lengths: Lengths) -> int:
     return budget
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> question </s></s> window of the context </s>`; windows of one document share `doc_stride` tokens.
 
     Targets are the first and last token of the first gold answer; token 0 in windows that do not hold it.
@@ -98,7 +102,7 @@ class Document:
     """[L, 2] int32 characters of the context that each token covers, first and last+1."""
 
 
-def _documents(contexts: list[str], tokenizer) -> dict[str, Document]:
+def _documents(contexts: list[str], tokenizer: Tokenizer) -> dict[str, Document]:
     """Each distinct context tokenised once, however many questions it has."""
     distinct = list(dict.fromkeys(contexts))
     encodings = tokenizer.encode_batch(distinct, add_special_tokens=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,9 @@ from trainers.tokens.columns import LABELS, TEXTS, Kind
 from trainers.tokens.sets import UNKNOWN, LabelledSet, Lengths, TokenisedSet, ranges
 from trainers.tokens.texts import frame, pieces
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 NO_CLASS = -1
 """Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
 DEFAULT_CLASSES = ("O", "X")
@@ -29,7 +32,7 @@ DEFAULT_CLASSES = ("O", "X")
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXTS, LABELS
 
 
@@ -64,7 +67,7 @@ def _open(task: Task) -> bool:
     return not TASKS[task.name].labels
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> words </s>`; a sentence that is longer gives several sequences, cut between words.
 
     Marks are, where a word begins, its number in the sequence and its class; targets the number of words with a class.
