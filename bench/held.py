@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.memory import Sharding, peak
 from trainers.stage import Execution
 from trainers.stage.scales import SANDBOX, Shape, locate

@@ -17,7 +17,7 @@ from typing import Any
 from bench.gpu.page import EAGER
 from bench.held import CHECKOUT, Held, measure
 from bench.measured import measured
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.fitting import Fit, least_sharding, world_sizes
 from slurm.sizing.gpus import GPUS, Gpu
 from slurm.sizing.memory import ModelSize, Sharding, peak

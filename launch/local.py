@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,6 @@ from launch.job.rank import run_bundle
 from launch.pace import Outlook, Pace
 from launch.study.plan import Plan
 from launch.study.retries import as_it_stands
-from slurm.sizing.machine import Machine, slots
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
@@ -35,6 +35,32 @@ QUIET_S = 60.0
 """A log without news for so long says what runs."""
 BAR_WIDTH = 40
 LONGEST_RUN_MIN = 60 * 24 * 30
+
+
+ADAM_BYTES = 16
+"""Per parameter, in fp32 on one rank (slurm.sizing.memory): weights, gradients, two moments."""
+PROCESS_BYTES = 1 << 30
+"""Interpreter, torch and libraries."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine offers to side-by-side processes."""
+
+    cores: int
+    memory_bytes: int
+    gpus: int
+
+
+def slots(machine: Machine, parameters: int) -> int:
+    """How many stages run side by side: one a GPU; without GPUs one a core, as far as memory reaches.
+
+    One thread a stage beats several: small matrices do not divide well.
+    """
+    if machine.gpus:
+        return machine.gpus
+    by_memory = machine.memory_bytes // (ADAM_BYTES * parameters + PROCESS_BYTES)
+    return max(1, min(machine.cores, int(by_memory)))
 
 
 def this_machine() -> Machine:

@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launch.estimate.costs import Prediction
-from launch.estimate.learned import group_of
+from launch.estimate.costs import Prediction, group_of
 from launch.status import SETTLED, StageStatus
 
 LARGEST_SHARE = 0.99

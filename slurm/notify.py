@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 
-from slurm.failures.evidence import clean, excerpt
+from slurm.failures.causes import clean, excerpt
 
 TIMEOUT_S = 5.0
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9][A-Za-z0-9.-]*")

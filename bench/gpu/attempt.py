@@ -23,7 +23,7 @@ from bench.gpu.checks import check
 from bench.gpu.measure import CHECKS, EAGER, NO_GPU, STEPS, Job, Workload
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
 from bench.peers import PEERS, SHARDED, train
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.memory import Sharding, peak
 from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution

@@ -12,8 +12,7 @@ from rich.table import Table
 
 from launch.estimate.costs import Prediction
 from launch.study.plan import Plan
-from slurm.sizing.calibration import Calibration
-from slurm.sizing.timing import Clock
+from slurm.sizing.timing import Calibration, Clock
 from trainers.store import Store
 
 if TYPE_CHECKING:

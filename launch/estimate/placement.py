@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from launch.estimate.costs import TYPICAL_TOKENS
-from launch.estimate.learned import learn_memory
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import TYPICAL_TOKENS, learn_memory, model_size
 from launch.study.plan import Plan
 from slurm.profile import Placement, Profile, ProfileError
 from slurm.sizing.fitting import Misfit, least_sharding

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from launch.estimate.costs import Prediction, predict
+from launch.estimate.costs import EXPORT_BYTES, Prediction, predict
 from launch.estimate.overview import bytes_of, duration
 from launch.estimate.placement import Placed, place, speed_of
 from launch.study.plan import Plan
@@ -20,7 +20,6 @@ from launch.submit.snapshot import NO_CHECKOUT
 from slurm.commands import SlurmError, start_estimate
 from slurm.profile import Placement, Profile
 from slurm.script import ArrayExecutor
-from slurm.sizing.machine import EXPORT_BYTES
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store

@@ -15,8 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from slurm.failures.causes import Cause
-from slurm.failures.evidence import clean, excerpt
+from slurm.failures.causes import Cause, clean, excerpt
 
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)]
 """A node's name; it goes into SLURM's `--exclude`."""

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from launch.estimate.costs import predict, work_of
-from launch.estimate.learned import learn_memory
+from launch.estimate.costs import learn_memory, model_size, predict, work_of
 from launch.estimate.overview import show
-from launch.estimate.sizes import model_size
 from launch.study.plan import Plan, make_plan, mirror_of
 from launch.study.sweep import load_sweep
 from slurm.profile import Placement

@@ -8,8 +8,8 @@ import yaml
 from launch.commands import cluster
 from launch.commands.cluster import Submit
 from launch.commands.common import load
+from launch.estimate.costs import model_size
 from launch.estimate.placement import gpu_of, place, placements
-from launch.estimate.sizes import model_size
 from launch.study.plan import Plan, make_plan
 from launch.submit.forecast import forecast
 from launch.submit.reconcile import execution_at

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.fitting import Fit, Misfit, least_sharding, world_sizes
 from slurm.sizing.gpus import GPUS, Gpu, gpu
 from slurm.sizing.memory import peak

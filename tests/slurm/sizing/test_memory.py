@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.sizing import PUBLISHED, gpu_check, gpu_peaks, paper_bytes
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.memory import ModelSize, Sharding, activation_bytes, peak, saved_bytes_per_token
 from trainers.stage.scales import KNOWN, Shape
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.sizing.calibration import UNKNOWN_SPREAD, calibrate
 from slurm.sizing.gpus import GPUS
-from slurm.sizing.timing import CPU_CORE, Clock, Finished, Speed, Work, expected_s
+from slurm.sizing.timing import CPU_CORE, UNKNOWN_SPREAD, Clock, Finished, Speed, Work, calibrate, expected_s
 from trainers.stage.scales import KNOWN
 
 XL = KNOWN["xl"].shape

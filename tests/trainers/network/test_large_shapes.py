@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.memory import Sharding, peak
 from tests.trainers.conftest import sandbox_shape, save_encoder
 from tests.trainers.stages import Work, losses, plan_stages, run_here, run_on_ranks, weights
