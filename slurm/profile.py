@@ -33,6 +33,8 @@ def one_line(text: str) -> str:
 Line = Annotated[str, AfterValidator(one_line)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,@:+&|*()\[\]-]*$")]
 """What SLURM takes as a name: nothing that a shell or sbatch would read as something else."""
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9][A-Za-z0-9.-]*$")]
+"""One plain mail address."""
 
 
 class _Settings(BaseModel):
@@ -118,10 +120,8 @@ class Profile(_Settings):
     """Shell lines at the start of each job, e.g. `module load cuda`; they run as they stand here."""
     scratch: Line = "/tmp"
     """Node-local folder for caches; environment variables are filled in on the node."""
-    mail: str | None = None
-    """Told when a sweep starts, first fails and is over; never of every job."""
-    webhook_file: Path | None = None
-    """A file of yours with the URL of a webhook (Slack, Mattermost …) that is told the same; the URL is a secret."""
+    mail: Address | None = None
+    """SLURM mails this address when what was submitted starts, when an array has failed, and when the last one ends."""
     scales: dict[str, Placement] = Field(default_factory=dict)
     """Placements by scale that replace what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
 
@@ -154,6 +154,8 @@ def load_profile(path: Path) -> Profile:
         raise ProfileError(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ProfileError(f"{path}: holds no `key: value` lines; `retain init` writes a sound one")
+    if content.pop("webhook_file", None) is not None:  # `retain init` used to write it as null
+        raise ProfileError(f"{path}: webhook_file: is gone; SLURM itself mails the address that stands as mail:")
     try:
         profile = Profile(**content)
     except ValidationError as error:

@@ -7,6 +7,7 @@ the store says what is done, squeue what is under way, and `launch.job.batch` re
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class ArrayJob:
     comment: str = ""
     exclude: tuple[str, ...] = ()
     """Nodes that failed earlier, beside those that the profile leaves out."""
+    mails: tuple[str, ...] = ()
+    """Of what SLURM mails the profile's address, e.g. BEGIN, FAIL, END: of the array as a whole."""
 
     def __post_init__(self) -> None:
         # A line break ends a #SBATCH line however it is quoted, and what follows it would be run.
@@ -115,6 +118,7 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
             "requeue": True,
             "kill-on-invalid-dep": "yes",
             **_gpus(placement, profile),
+            **({"mail-user": profile.mail, "mail-type": ",".join(job.mails)} if profile.mail and job.mails else {}),
         },
     }
     return {name: value for name, value in wanted.items() if value is not None or name == "wckey"}
@@ -148,14 +152,18 @@ def ranges(indices: tuple[int, ...]) -> str:
     return ",".join(parts)
 
 
-def srun(placement: Placement, cpus_per_rank: int, logs: Path, command: tuple[str, ...]) -> list[str]:
+def srun(
+    placement: Placement, cpus_per_rank: int, logs: Path, command: tuple[str, ...], options: Iterable[str] = ()
+) -> list[str]:
     """The step of one element: one task a GPU, told of each signal, ended together when one fails.
 
     Args:
         logs: folder for a file of each rank.
+        options: more of srun's own.
     """
     return [
         "srun",
+        *options,
         "--unbuffered",
         "--kill-on-bad-exit=1",
         f"--nodes={placement.nodes}",

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from launch.job.judge import Attempt
-from launch.job.news import tell
 from launch.job.records import ArrayFolder
 from slurm.commands import SlurmError, job_facts, requeue
 from slurm.failures.decide import Decision
@@ -52,28 +51,26 @@ def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None
     """
     job_id, record, logs = os.environ["SLURM_JOB_ID"], folder.record, folder.rank_logs(index)
     logs.mkdir(parents=True, exist_ok=True)
-    end = deadline(job_id)
-    environment = {**os.environ, "MASTER_PORT": str(free_port(job_id)), **({DEADLINE: str(end)} if end else {})}
     this = Attempt(folder, index)
-    command = (
-        sys.executable,
-        "-P",
-        "-u",
-        "-m",
-        "launch.job.rank",
-        str(folder.bundle(index)),
-        str(this.micro_batch_factor),
-    )
-    status = subprocess.call(srun(record.placement, record.cpus_per_rank, logs, command), env=environment)
+    call = srun(record.placement, record.cpus_per_rank, logs, this.command)
+    status = subprocess.call(call, env=environment_of_ranks(job_id, job_id))
     state = ended_as(job_id)
     if state == SUPERSEDED:
         print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
         return status, None
     decision = this.judge(status, state, deadline(job_id))
     print(decision.because, flush=True)
-    for trouble in tell(this.store, record.sweep):
-        print(trouble, flush=True)
     return status, decision
+
+
+def environment_of_ranks(job_id: str, step: str) -> dict[str, str]:
+    """This process's, with the port at which the ranks of a step meet, and the job's time limit.
+
+    Raises:
+        SlurmError: no port is free.
+    """
+    end = deadline(job_id)
+    return {**os.environ, "MASTER_PORT": str(free_port(step)), **({DEADLINE: str(end)} if end else {})}
 
 
 def again(folder: ArrayFolder, exclude_nodes: tuple[str, ...] = ()) -> int:

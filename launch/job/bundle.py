@@ -10,6 +10,7 @@ from typing import Any
 
 from launch.study.plan import Plan
 from launch.study.retries import with_retries
+from slurm.profile import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution, Frozen, Stage
 from trainers.store import Store
@@ -60,6 +61,19 @@ def bundle_of(plan: Plan, mirror: Mirror, stages: tuple[Stage, ...], execution: 
         execution=execution,
         tracking=sweep.tracking.model_copy(update={"group": sweep.name}),
         **where,
+    )
+
+
+def execution_at(execution: Execution, placement: Placement) -> Execution:
+    """How a stage is carried out where it is placed."""
+    return execution.model_copy(
+        update={
+            "zero_stage": placement.zero_stage,
+            "offload": placement.offload,
+            "activation_checkpointing": placement.activation_checkpointing,
+            "graphs": execution.graphs and placement.graphs,
+            "micro_batch_tokens": placement.micro_batch_tokens or execution.micro_batch_tokens,
+        }
     )
 
 

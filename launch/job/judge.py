@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -44,6 +45,12 @@ class Attempt:
         """What earlier ends of its unfinished stages make of the planned micro-batch."""
         newest = (newest_verdict(entry) for _, entry in self._unfinished())
         return min((verdict.decision.micro_batch_factor for verdict in newest if verdict), default=1.0)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What each rank runs."""
+        words = "-P", "-u", "-m", "launch.job.rank", str(self.folder.bundle(self.index)), str(self.micro_batch_factor)
+        return sys.executable, *words
 
     def judge(self, status: int, state: str | None, deadline: float | None) -> Decision:
         """Why it ended and what to do, logged with the evidence.

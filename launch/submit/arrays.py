@@ -29,6 +29,19 @@ class Array:
     """An array of the same submission: element k waits for its element k.  Or the id of one queued element: all
     wait for it."""
 
+    @property
+    def ends_after_s(self) -> float:
+        """Predicted end, if no job ever waits for a GPU."""
+        return self.seconds + (self.after.ends_after_s if isinstance(self.after, Array) else 0.0)
+
+
+def mails_of(array: Array, arrays: Sequence[Array]) -> tuple[str, ...]:
+    """Of what SLURM mails a person: that the first array of a submission begins, that any of them fails, and that the
+    one which is predicted to be the last has ended."""
+    begins = ("BEGIN",) if array is arrays[0] else ()
+    ends = ("END",) if array is max(arrays, key=lambda other: other.ends_after_s) else ()
+    return (*begins, *ends, "FAIL")
+
 
 def make_arrays(
     plan: Plan, seconds: Mapping[str, float], queued: Mapping[str, str], job_s: float, most_elements: int

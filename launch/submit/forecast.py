@@ -19,7 +19,6 @@ from launch.submit.reconcile import Submitter
 from launch.submit.snapshot import NO_CHECKOUT
 from slurm.commands import SlurmError, start_estimate
 from slurm.profile import Placement, Profile
-from slurm.script import ArrayExecutor
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
@@ -174,7 +173,7 @@ def _start(one: Forecast, plan: Plan, mirror: Mirror, profile: Profile, refusals
     submitter = Submitter(plan, mirror, profile, {one.scale: one.placed.placement}, NO_CHECKOUT)
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.sh"
-        script.write_text(ArrayExecutor(submitter.job(free, Path(folder), {}), profile).text(), encoding="utf-8")
+        script.write_text(submitter.sender.script(submitter.job(free, Path(folder), {})), encoding="utf-8")
         try:
             return start_estimate(script) or "not said"
         except SlurmError as error:

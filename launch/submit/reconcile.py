@@ -8,39 +8,32 @@ from __future__ import annotations
 
 import getpass
 import math
-import os
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launch import status
 from launch.estimate.costs import predict
 from launch.estimate.placement import speed_of
-from launch.job.bundle import Bundle, bundle_of
-from launch.job.news import News, announce
-from launch.job.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
+from launch.job.bundle import Bundle
+from launch.job.records import array_folders, array_name, element_of, in_queue
 from launch.lock import turn
 from launch.study.plan import Plan
-from launch.submit.arrays import Array, make_arrays, within
+from launch.submit.arrays import Array, mails_of, make_arrays, within
+from launch.submit.send import Sender
 from launch.submit.snapshot import Snapshot
 from launch.verdicts import newest_verdict
-from slurm.commands import QueuedJob, SlurmError, queue, release
+from slurm.commands import QueuedJob, queue, release
 from slurm.profile import Placement, Profile
-from slurm.script import ArrayExecutor, ArrayJob
+from slurm.script import ArrayJob
 from trainers.data.mirror import Mirror
-from trainers.stage import Execution, Stage
+from trainers.stage import Stage
 from trainers.store import Store
 from trainers.store.files import writing
 
 MARGIN = 1.5
 """A job asks for so much more time than is predicted; too little only costs a requeue."""
 START_UP_MIN = 10
-SUBMIT_LIMIT = "SubmitJob"
-"""In SLURM's names for limits of what may be in the queue: QOSMaxSubmitJobPerUserLimit, AssocMaxSubmitJobLimit …"""
-LOST_ANSWER_S = 30.0
-"""How long a job whose sbatch did not answer is looked for in the queue."""
 
 
 @dataclass
@@ -87,17 +80,9 @@ class Submitter:
             missing, notes = self.missing(queued)
             notes += _let_go(queued)
             arrays = within(missing, self._room(jobs))
-            if arrays and (self.profile.mail or self.profile.webhook_file):
-                news = News(
-                    stages=self.plan.stages,
-                    retries=self.plan.sweep.diverged.retries,
-                    mail=self.profile.mail,
-                    webhook_file=self.profile.webhook_file,
-                )
-                announce(self.store.root, self.plan.sweep.name, news)
             ids: dict[Array, str] = {}
             for array in arrays:
-                ids[array] = self._send(array, ids)
+                ids[array] = self._send(array, ids, mails_of(array, arrays))
         return Submitted(
             arrays=len(arrays),
             elements=sum(len(array.bundles) for array in arrays),
@@ -144,24 +129,15 @@ class Submitter:
         mine = sum(job.living and job.user == getpass.getuser() for job in jobs)
         return max(0, self.profile.max_submitted - mine)
 
-    def _send(self, array: Array, ids: dict[Array, str]) -> str:
+    @property
+    def sender(self) -> Sender:
+        return Sender(self.plan, self.mirror, self.profile, self.code)
+
+    def _send(self, array: Array, ids: dict[Array, str], mails: tuple[str, ...]) -> str:
         """Write everything down, then call sbatch."""
-        keys = [stage.key for bundle in array.bundles for stage in bundle]
-        folder = new_folder(self.store.root, self.plan.sweep.name, keys)
-        job = self.job(array, folder.folder, ids)
-        folder.write(self._record(array, job))
-        for index, stages in enumerate(array.bundles):
-            self._bundle(stages, job.placement).save(folder.bundle(index))
-        try:
-            return ArrayExecutor(job, self.profile).send()
-        except SlurmError as error:
-            if error.unsure and (found := _look_for(job.name)):
-                return found
-            if SUBMIT_LIMIT in str(error):
-                raise SlurmError(
-                    f"{error}; write that limit into the cluster file as max_submitted: then what fits is sent"
-                ) from error
-            raise
+        placement, name = self.placements[array.scale], self.plan.sweep.name
+        folder = self.sender.write(name, array.scale, placement, self._minutes(array), array.bundles)
+        return self.sender.send(replace(self.job(array, folder.folder, ids), mails=mails))
 
     def job(self, array: Array, folder: Path, ids: dict[Array, str]) -> ArrayJob:
         """What sbatch is asked for one array."""
@@ -170,60 +146,26 @@ class Submitter:
             dependency = f"aftercorr:{ids[array.after]}"
         elif array.after:
             dependency = f"afterok:{array.after}"
-        minutes = math.ceil(array.seconds * MARGIN / 60) + START_UP_MIN
-        return ArrayJob(
-            name=folder.name,
-            folder=folder,
-            command=(*self._environment(), sys.executable, "-P", "-u", "-m", "launch.job.batch", str(folder)),
-            indices=tuple(range(len(array.bundles))),
+        return self.sender.job(
+            folder,
+            len(array.bundles),
+            "launch.job.batch",
+            str(folder),
             placement=self.placements[array.scale],
-            minutes=min(minutes, self.profile.time_limit_min),
+            minutes=self._minutes(array),
             dependency=dependency,
             comment=f"retain {self.plan.sweep.name} {array.scale}",
             exclude=self._bad_nodes(array),
         )
 
+    def _minutes(self, array: Array) -> int:
+        return min(math.ceil(array.seconds * MARGIN / 60) + START_UP_MIN, self.profile.time_limit_min)
+
     def _bad_nodes(self, array: Array) -> tuple[str, ...]:
         """Nodes that failed under earlier jobs of these stages, as far as there are others."""
-        stages = [stage for bundle in array.bundles for stage in bundle]
-        verdicts = filter(None, (newest_verdict(self.store.entry(stage.key)) for stage in stages))
-        bad = {node for verdict in verdicts for node in verdict.decision.exclude_nodes}
-        return tuple(sorted(bad)[: self._spare_nodes(array.scale)])
-
-    def _spare_nodes(self, scale: str) -> int:
-        """Nodes of the partition beyond those that one element needs."""
-        return self.profile.nodes - self.placements[scale].nodes
-
-    def _environment(self) -> tuple[str, ...]:
-        if self.code.folder is None:
-            return ()
-        path = os.pathsep.join(filter(None, (str(self.code.folder), os.environ.get("PYTHONPATH"))))
-        return ("env", f"PYTHONPATH={path}")
-
-    def _record(self, array: Array, job: ArrayJob) -> ArrayRecord:
-        return ArrayRecord(
-            sweep=self.plan.sweep.name,
-            scale=array.scale,
-            user=getpass.getuser(),
-            placement=job.placement,
-            cpus_per_rank=self.profile.cpus_per_rank,
-            spare_nodes=self._spare_nodes(array.scale),
-            minutes=job.minutes,
-            signal_before_end_s=self.profile.signal_before_end_s,
-            code=self.code.facts,
-            elements=tuple(tuple(stage.key for stage in bundle) for bundle in array.bundles),
-        )
-
-    def _bundle(self, stages: tuple[Stage, ...], placement: Placement) -> Bundle:
-        sweep = self.plan.sweep
-        return bundle_of(
-            self.plan,
-            self.mirror,
-            stages,
-            execution_at(sweep.execution, placement),
-            scratch=self.profile.scratch,
-            gpus_per_node=placement.ranks_per_node if self.profile.gpus_per_node else 0,
-        )
+        newest = (newest_verdict(self.store.entry(stage.key)) for bundle in array.bundles for stage in bundle)
+        bad = {node for verdict in newest if verdict for node in verdict.decision.exclude_nodes}
+        return tuple(sorted(bad)[: self.sender.spare_nodes(self.placements[array.scale])])
 
     def scripts(self) -> Iterator[tuple[str, str]]:
         """The exact scripts that `submit` would send, by name; ids that SLURM has yet to give are `<id of NAME>`.
@@ -237,20 +179,8 @@ class Submitter:
             keys = [stage.key for bundle in array.bundles for stage in bundle]
             folder = root / "slurm" / array_name(root, self.plan.sweep.name, keys)
             ids[array] = f"<id of {folder.name}>"
-            yield folder.name, ArrayExecutor(self.job(array, folder, ids), self.profile).text()
-
-
-def execution_at(execution: Execution, placement: Placement) -> Execution:
-    """How a stage is carried out where it is placed."""
-    update: dict[str, object] = {
-        "zero_stage": placement.zero_stage,
-        "offload": placement.offload,
-        "activation_checkpointing": placement.activation_checkpointing,
-        "graphs": execution.graphs and placement.graphs,
-    }
-    if placement.micro_batch_tokens:
-        update["micro_batch_tokens"] = placement.micro_batch_tokens
-    return execution.model_copy(update=update)
+            job = replace(self.job(array, folder, ids), mails=mails_of(array, arrays))
+            yield folder.name, self.sender.script(job)
 
 
 def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
@@ -281,17 +211,3 @@ def _let_go(queued: dict[str, QueuedJob]) -> list[str]:
 
 def _count(arrays: list[Array]) -> int:
     return sum(len(bundle) for array in arrays for bundle in array.bundles)
-
-
-def _look_for(name: str) -> str | None:
-    """Id of the array of this name, once it shows in the queue."""
-    deadline = time.monotonic() + LOST_ANSWER_S
-    while time.monotonic() < deadline:
-        try:
-            for job in queue():
-                if job.name == name:
-                    return job.job_id.partition("_")[0]
-        except SlurmError:
-            pass  # slurmctld may be the reason for the lost answer: ask again
-        time.sleep(1)
-    return None

@@ -74,6 +74,19 @@ def test_gpus_are_asked_for_as_the_cluster_likes(tmp_path):
     assert "--gpus" not in asked(gpus_per_node=0)
 
 
+@pytest.mark.parametrize(
+    ("mail", "mails", "asked"),
+    [
+        ("me@example.org", ("BEGIN", "FAIL"), ["--mail-type=BEGIN,FAIL", "--mail-user=me@example.org"]),
+        ("me@example.org", (), []),
+        (None, ("BEGIN", "FAIL"), []),
+    ],
+)
+def test_slurm_itself_mails_whom_the_cluster_file_names(tmp_path, mail, mails, asked):
+    text = ArrayExecutor(job(tmp_path, mails=mails), PROFILE.model_copy(update={"mail": mail})).text()
+    assert sorted(line.removeprefix("#SBATCH ") for line in text.splitlines() if "--mail" in line) == asked
+
+
 @pytest.mark.parametrize("word", ["a b", "it's", '"', "$(touch x)", "`x`", "a;b", "ü", "\\", "*", "&", "#"])
 def test_a_hostile_command_stays_one_word(tmp_path, word):
     text = ArrayExecutor(job(tmp_path, command=("printf", "%s", word), dependency=None), PROFILE).text()

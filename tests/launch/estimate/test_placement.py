@@ -10,9 +10,9 @@ from launch.commands.cluster import Submit
 from launch.commands.common import load
 from launch.estimate.costs import model_size
 from launch.estimate.placement import gpu_of, place, placements
+from launch.job.bundle import execution_at
 from launch.study.plan import Plan, make_plan
 from launch.submit.forecast import forecast
-from launch.submit.reconcile import execution_at
 from slurm.profile import Placement, Profile, ProfileError
 from slurm.sizing.gpus import GIB, GPUS
 from slurm.sizing.memory import Sharding, peak

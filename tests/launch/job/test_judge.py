@@ -15,7 +15,7 @@ from launch import status
 from launch.job import judge
 from launch.job.judge import Attempt
 from launch.job.rank import FAILED, REQUEUE
-from launch.job.records import ArrayFolder, new_folder
+from launch.job.records import ArrayFolder
 from launch.story import let_again, story
 from launch.study.plan import Plan, make_plan, mirror_of
 from launch.study.sweep import load_sweep
@@ -97,11 +97,7 @@ class Cluster:
 
     def send(self, *stages: Stage) -> Sent:
         """What `retain submit` writes down, without sbatch."""
-        folder = new_folder(self.store.root, "small", [stage.key for stage in stages])
-        placement = Placement()
-        array = SimpleNamespace(scale=stages[0].scale.name, bundles=(stages,), seconds=60.0, after=None)
-        folder.write(self.submitter._record(array, self.submitter.job(array, folder.folder, {})))
-        self.submitter._bundle(stages, placement).save(folder.bundle(0))
+        folder = self.submitter.sender.write("small", stages[0].scale.name, Placement(), 12, [stages])
         return Sent(self.submitter, folder, self.monkeypatch)
 
     def script(self, stage: Stage) -> str:
