@@ -6,8 +6,9 @@ The file's comments are this module's field docstrings, so they cannot drift apa
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -159,23 +160,43 @@ def load_profile(path: Path) -> Profile:
     try:
         profile = Profile(**content)
     except ValidationError as error:
-        raise ProfileError("\n".join(f"{path}: {_sentence(problem)}" for problem in error.errors())) from error
+        raise ProfileError("\n".join(f"{path}: {problem}" for problem in sentences(error, Profile))) from error
     misfits = [f"{path}: scales.{name}: {why}" for name, one in profile.scales.items() if (why := profile.misfit(one))]
     if misfits:
         raise ProfileError("\n".join(misfits))
     return profile
 
 
-def _sentence(problem: Any) -> str:
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`did you mean …?`, or the valid names where none is near."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(name), valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
+
+
+def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """What is wrong with the fields of a model, a sentence each, with the nearest name for one that is unknown."""
+    return [_sentence(problem, _field_names(model)) for problem in error.errors()]
+
+
+def _sentence(problem: Any, valid: Iterable[str]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        valid = [*Profile.model_fields, *Placement.model_fields]
-        close = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1)
-        return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"{where}: unknown key; {nearest(problem['loc'][-1], valid)}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
+
+
+def _field_names(model: type[BaseModel]) -> list[str]:
+    """The model's own, and those of its sections, also where they stand by name."""
+    names = list(model.model_fields)
+    for field in model.model_fields.values():
+        for section in (field.annotation, *get_args(field.annotation)):
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                names += _field_names(section)
+    return names
 
 
 def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:

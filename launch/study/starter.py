@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.prompt import Prompt
 
-from launch.study.sweep import Sweep, SweepError, sentences
+from launch.study.sweep import Sweep, SweepError
+from slurm.profile import sentences
 from slurm.yaml_comments import commented
 from trainers.sandbox.language.lexicon import LANGUAGES
 from trainers.stage.scales import SANDBOX
@@ -67,7 +68,7 @@ def starter(given: Mapping[str, Any]) -> Sweep:
     try:
         return Sweep(**fields)
     except ValidationError as error:
-        raise SweepError("\n".join(sentences(error))) from error
+        raise SweepError("\n".join(sentences(error, Sweep))) from error
 
 
 def _is_sandbox(scales: tuple[str, ...]) -> bool:
