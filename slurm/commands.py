@@ -36,6 +36,9 @@ LIVING = frozenset(
 )
 """States of a job that still runs or will; a NODE_FAIL or PREEMPTED job that is requeued is back in PENDING."""
 
+ACTIVE = ("RUNNING", "SUSPENDED")
+"""States of a job that has its nodes, and that nobody has ended yet."""
+
 LAUNCH_FAILED = "launch failed requeued held"
 """Reason of a job that SLURM holds for ever because a node could not start it (a prolog failed, an answer was lost)."""
 
@@ -70,6 +73,11 @@ class QueuedJob:
     def living(self) -> bool:
         """Whether it still holds or will hold what it was given."""
         return self.state in LIVING
+
+    @property
+    def active(self) -> bool:
+        """Whether it has its nodes, and nobody has ended it yet."""
+        return self.state in ACTIVE
 
     @property
     def launch_failed(self) -> bool:

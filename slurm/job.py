@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slurm.commands import SlurmError, ask, job_facts
+from slurm.commands import ACTIVE, SlurmError, ask, job_facts
 from slurm.probe import minutes
 
 DEADLINE = "RETAIN_DEADLINE"
 """Environment variable: when the time limit ends the job, in seconds since the epoch."""
+SUPERSEDED = "superseded"
+"""In the place of a job's state: it was requeued while this process lived on, on a node that SLURM took for lost."""
 FIRST_PORT = 12_000
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES = 200
@@ -47,12 +49,45 @@ def job_runs(owner: Mapping[str, Any]) -> bool | None:
         # Of others' jobs SLURM says that, too, where it keeps them private (PrivateData=jobs).
         mine = owner.get("user", os.getuid()) == os.getuid()
         return False if mine and "Invalid job id" in str(error) else None
-    return facts.get("JobState") == "RUNNING" and facts.get("Restarts", "0") == restarts(theirs)
+    return facts.get("JobState") in ACTIVE and not requeued_since(theirs, facts)
+
+
+def ended_as(environment: Mapping[str, str]) -> str | None:
+    """SLURM's word for the job of an environment, where SLURM or a person has ended it; None where it ended by itself.
+
+    `SUPERSEDED` where it was requeued while this process lived on.
+    """
+    try:
+        facts = job_facts(environment["SLURM_JOB_ID"])
+    except SlurmError:
+        return None  # slurmctld is away; what the ranks left must do
+    if requeued_since(environment, facts):
+        return SUPERSEDED
+    return None if facts.get("JobState") in ACTIVE else facts.get("JobState")
+
+
+def requeued_since(environment: Mapping[str, str], facts: Mapping[str, str]) -> bool:
+    """Whether a job was requeued since its environment was made.
+
+    Args:
+        facts: what scontrol says of the job now.
+    """
+    return facts.get("Restarts", "0") != restarts(environment)
 
 
 def restarts(environment: Mapping[str, str]) -> str:
     """How often this job was requeued; SLURM leaves the variable out before the first time."""
     return environment.get("SLURM_RESTART_COUNT", "0")
+
+
+def environment_of_ranks(step: str) -> dict[str, str]:
+    """This process's, with the port at which the ranks of a step meet, and the job's time limit.
+
+    Raises:
+        SlurmError: no port is free.
+    """
+    end = deadline(os.environ["SLURM_JOB_ID"])
+    return {**os.environ, "MASTER_PORT": str(free_port(step)), **({DEADLINE: str(end)} if end else {})}
 
 
 def free_port(job_id: str) -> int:

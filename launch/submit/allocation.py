@@ -9,6 +9,7 @@ the job requeued, and no node of it is left out.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import time
@@ -18,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from launch import status
 from launch.estimate.costs import predict
 from launch.estimate.placement import speed_of
-from launch.job.batch import SUPERSEDED, ended_as, environment_of_ranks
 from launch.job.judge import Attempt
 from launch.job.records import ArrayFolder
 from launch.study.plan import Plan
@@ -27,6 +27,7 @@ from launch.submit.send import Sender
 from launch.submit.snapshot import NO_CHECKOUT
 from slurm.commands import requeue
 from slurm.failures.causes import Cause
+from slurm.job import SUPERSEDED, ended_as, environment_of_ranks
 from slurm.probe import LONGEST_MIN
 from slurm.profile import Placement, Profile, ProfileError
 from slurm.script import srun
@@ -146,7 +147,7 @@ class Steps:
                     break  # what they wait for has failed
             time.sleep(POLL_S)
         # A job that a person has ended stays ended.
-        if self.stopping and self.waiting and ended_as(self.allocation.job_id) is None:
+        if self.stopping and self.waiting and ended_as(os.environ) is None:
             print("saved; back into the queue", flush=True)
             requeue(self.allocation.job_id)
         return status.survey(self.plan, self.store)
@@ -188,7 +189,7 @@ class Steps:
         if self.allocation.gpus:
             options.append(f"--gpus-per-node={step.placement.ranks_per_node}")
         call = srun(step.placement, self.allocation.cpus_per_task, logs, attempt.command, options)
-        environment = environment_of_ranks(self.allocation.job_id, f"{step.folder.name} {step.index}")
+        environment = environment_of_ranks(f"{step.folder.name} {step.index}")
         with step.folder.batch_log(step.index).open("ab") as log:
             process = subprocess.Popen(call, env=environment, stdout=log, stderr=log)
         self.running[process] = step, attempt
@@ -198,7 +199,7 @@ class Steps:
         """Judge the steps that have ended; those to be tried again wait."""
         for process in [process for process in self.running if process.poll() is not None]:
             step, attempt = self.running.pop(process)
-            state = ended_as(self.allocation.job_id)
+            state = ended_as(os.environ)
             if state == SUPERSEDED:
                 self.stopping = True
                 continue
