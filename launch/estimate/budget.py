@@ -21,6 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from launch.study.plan import Plan
 from trainers.stage import Stage
@@ -29,6 +32,9 @@ from trainers.tasks.intermediates import NONE
 LEVEL, SLOPE, NOISE = 0.10, 0.10, 0.02
 """Standard deviations: of α and β (per tenfold parameters) before anything is known, and of a cell over seeds, in
 scores from 0 to 1.  Only their ratios matter."""
+
+FIRST_CELLS = 20
+"""So many of the order are shown."""
 
 
 @dataclass(frozen=True)
@@ -176,3 +182,41 @@ class _Cost:
         for key in cell.stages:
             self.of_cell[self._users[key]] -= self._hours.pop(key, 0.0)
         self.of_cell = np.maximum(self.of_cell, 0)  # what rounding leaves
+
+
+def show(
+    cells: Sequence[Cell],
+    bought: Sequence[Chosen],
+    hours: Mapping[str, float],
+    console: Console,
+    budget: float,
+    unit: str,
+    everything: bool,
+) -> None:
+    """What the hours buy at each scale, and the cells in their order; the first few only, unless all are asked for."""
+    table = Table(title=f"what {budget:g} {unit}-hours buy", title_justify="left", title_style="bold")
+    for column in ("scale", "cells", "done", "bought", "left", f"{unit}-hours"):
+        table.add_column(column, justify="left" if column == "scale" else "right", overflow="fold")
+    for scale in dict.fromkeys(cell.scale for cell in cells):
+        own = [cell for cell in cells if cell.scale == scale]
+        done = sum(not any(key in hours for key in cell.stages) for cell in own)
+        ours = [one for one in bought if one.cell.scale == scale]
+        left = len(own) - done - len(ours)
+        spent = f"{sum(one.hours for one in ours):,.1f}"
+        table.add_row(scale, str(len(own)), str(done), str(len(ours)), str(left), spent)
+    console.print(table)
+    shown = bought if everything else bought[:FIRST_CELLS]
+    order = Table(title="in this order", title_justify="left", title_style="bold")
+    for column in ("", "cell", "bits", f"{unit}-hours", "so far"):
+        order.add_column(column, justify="left" if column == "cell" else "right", overflow="fold")
+    for place, one in enumerate(shown, start=1):
+        label = escape(one.cell.label)
+        order.add_row(str(place), label, f"{one.bits:.2f}", f"{one.hours:.2f}", f"{one.total_hours:,.2f}")
+    if shown:
+        console.print(order)
+    if len(shown) < len(bought):
+        console.print(
+            f"… and {len(bought) - len(shown)} more: --stages lists all, --json with the keys of their stages"
+        )
+    if not bought:
+        console.print("nothing: every cell is done, or the cheapest takes more")

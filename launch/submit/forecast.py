@@ -1,7 +1,11 @@
-"""`retain plan --cluster`: per scale, how it is sharded and why, what it takes, and when SLURM would start it."""
+"""`retain plan` as a person reads it: what is done and to do, and how long it takes.
+
+With a cluster file also how each scale is sharded there and why, what it takes, and when SLURM would start it.
+"""
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.estimate.costs import EXPORT_BYTES, Prediction, predict
-from launch.estimate.overview import bytes_of, duration
 from launch.estimate.placement import Placed, place, speed_of
 from launch.study.plan import Plan
 from launch.submit.arrays import Array, make_arrays
@@ -19,12 +22,92 @@ from launch.submit.reconcile import Submitter
 from launch.submit.snapshot import NO_CHECKOUT
 from slurm.commands import SlurmError, start_estimate
 from slurm.profile import Placement, Profile
+from slurm.sizing.timing import Calibration, Clock
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
 
 CHECKPOINT_BYTES = 12
 """Per parameter: fp32 weights and two Adam states."""
+
+
+KINDS = ("intermediate", "target", "retrieval")
+
+
+def show_plan(
+    plan: Plan, store: Store, prediction: Prediction, console: Console, every_stage: bool, on: str = "process"
+) -> None:
+    """Print the plan: counts done and to do per scale and kind, predicted time and disk, notes.
+
+    Args:
+        on: of what there is one: that is what the prediction is for.
+    """
+    done = {stage.key for stage in plan.stages if stage.key not in prediction.seconds}
+    table = Table(
+        title=f"{plan.sweep.name}: {len(plan.stages)} stages, {plan.trainings} trainings, {len(done)} done",
+        title_justify="left",
+        title_style="bold",
+    )
+    for column in ("scale", "parameters", *KINDS, f"to do, one {on}"):
+        table.add_column(column, justify="left" if column == "scale" else "right", overflow="fold")
+    for name, scale in plan.scales.items():
+        stages = [stage for stage in plan.stages if stage.scale.name == name]
+        cells = []
+        for kind in KINDS:
+            keys = [stage.key for stage in stages if stage.kind == kind]
+            cells.append(f"{sum(key in done for key in keys)} / {len(keys)}")
+        seconds = sum(prediction.seconds.get(stage.key, 0.0) for stage in stages)
+        table.add_row(name, _count(scale.shape.parameters), *cells, duration(seconds))
+    console.print(table)
+    low, total, high = (sum(stage[place] for stage in prediction.intervals_s.values()) for place in range(3))
+    between = f", {duration(low)} to {duration(high)}" if total else ""
+    console.print(f"time   {duration(total)} on one {on}{between} ({_learned_time(prediction.clock)})", soft_wrap=True)
+    if prediction.probe_share:
+        console.print(f"probes {prediction.probe_share:.0%} of the operations")
+    console.print(f"disk   {bytes_of(prediction.disk_bytes)} for the intermediates' encoders")
+    if search := plan.sweep.search:
+        axes = " × ".join(f"{axis} {', '.join(map(str, values))}" for axis, values in search.items())
+        console.print(f"search {math.prod(map(len, search.values()))} points: {axes}", soft_wrap=True)
+    if prediction.memory.pairs:
+        console.print(f"memory {_learned_memory(prediction.memory)}")
+    for note in plan.notes:
+        console.print(f"note   {note}", style="yellow", soft_wrap=True)
+    if every_stage:
+        for stage in plan.stages:
+            console.print(f"{stage.key}  {'done ' if stage.key in done else 'to do'}  {stage.label}", soft_wrap=True)
+
+
+def _learned_time(clock: Clock) -> str:
+    if not clock.pairs:
+        return "a first guess; it learns from the first finished stage"
+    error = f"; half of them within ±{clock.error:.0%}" if clock.error is not None else ""
+    return f"learned from {clock.pairs} finished {'stage' if clock.pairs == 1 else 'stages'}{error}"
+
+
+def _learned_memory(memory: Calibration) -> str:
+    """Before correction: how far the model itself was off."""
+    low, high = (share * memory.factor for share in memory.spread)
+    return f"measured over predicted: {memory.factor:.2f} ({low:.2f} to {high:.2f}) in {memory.pairs} trainings"
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3.4 min, 5.6 h or 7.8 days."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}" if size == 1 else f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.2f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
+
+
+def bytes_of(count: float) -> str:
+    """1.5 TiB, 1.5 GiB or 200.0 MiB."""
+    for size, unit in ((2**40, "TiB"), (2**30, "GiB")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 2**20:.1f} MiB"
 
 
 @dataclass(frozen=True)
@@ -58,11 +141,6 @@ class Forecast:
             "jobs": self.jobs,
             "longest_s": self.longest_s,
         }
-
-
-def on_one_gpu(plan: Plan, store: Store, mirror: Mirror, profile: Profile) -> Prediction:
-    """Times on one of the cluster's GPUs."""
-    return predict(plan, store, mirror, speed_of(profile))
 
 
 def forecast(plan: Plan, mirror: Mirror, profile: Profile) -> list[Forecast]:
@@ -111,7 +189,7 @@ def _longest(arrays: tuple[Array, ...], seconds: dict[str, float]) -> float:
     return max((of(array, index) for array in arrays for index in range(len(array.bundles))), default=0.0)
 
 
-def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None:
+def show_on_cluster(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None:
     """Print the forecast and SLURM's own start estimate.
 
     Raises:

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from launch.estimate.costs import learn_memory, model_size, predict, work_of
-from launch.estimate.overview import show
 from launch.study.plan import Plan, make_plan, mirror_of
 from launch.study.sweep import load_sweep
+from launch.submit.forecast import show_plan
 from slurm.profile import Placement
 from slurm.sizing.gpus import GPUS
 from slurm.sizing.memory import Sharding, peak
@@ -57,7 +57,7 @@ def finish(planned, keys, slower: float, held: float | None, **attempt) -> None:
 def shown(planned) -> str:
     plan, store, mirror = planned
     out = io.StringIO()
-    show(plan, store, predict(plan, store, mirror), Console(file=out, width=200), every_stage=False)
+    show_plan(plan, store, predict(plan, store, mirror), Console(file=out, width=200), every_stage=False)
     return out.getvalue()
 
 
@@ -82,7 +82,7 @@ def test_what_probing_costs_is_told_before_it_is_spent(sweep_file):
     plan, store = make_plan(sweep), Store(sweep.store)
     console = Console(file=io.StringIO(), width=120)
     prediction = replace(predict(plan, store, mirror_of(sweep)), probe_share=0.314)
-    show(plan, store, prediction, console, every_stage=False)
+    show_plan(plan, store, prediction, console, every_stage=False)
     assert "probes 31% of the operations" in console.file.getvalue()
 
 
