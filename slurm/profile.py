@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from slurm.sizing.memory import Placement
 from slurm.yaml_comments import commented
 
 
@@ -38,44 +39,10 @@ Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-
 """One plain mail address."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Placement(_Settings):
-    """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
-
-    nodes: int = Field(default=1, ge=1)
-    """Nodes that one stage spans."""
-    ranks_per_node: int = Field(default=1, ge=1)
-    """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
-    zero_stage: int = Field(default=0, ge=0, le=3)
-    """DeepSpeed ZeRO stage."""
-    offload: bool = False
-    """Adam runs on the host, from the host's memory; needs ZeRO-3."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them."""
-    graphs: bool = True
-    """On one GPU, replay short micro-batches as CUDA graphs; they need the memory of a micro-batch a second time."""
-    micro_batch_tokens: int | None = Field(default=None, gt=0)
-    """Padded tokens per micro-batch and rank; None is the sweep's own."""
-    why: str = "set by hand"
-    """What `retain plan` says about it."""
-
-    @model_validator(mode="after")
-    def _can_be_done(self) -> Placement:
-        if self.offload and self.zero_stage != 3:
-            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
-        return self
-
-    @property
-    def ranks(self) -> int:
-        """World size."""
-        return self.nodes * self.ranks_per_node
-
-
-class Profile(_Settings):
+class Profile(BaseModel):
     """One cluster, as a user of it needs to know it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     cluster: str
     """Its name (scontrol show config: ClusterName)."""

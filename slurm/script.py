@@ -15,7 +15,8 @@ from typing import Any
 import submitit
 
 from slurm.commands import SlurmError, ask
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
+from slurm.sizing.memory import Placement
 
 SBATCH_TIMEOUT_S = 120.0
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from launch.study.plan import Plan
 from launch.study.published_rows import expected_rows
-from slurm.profile import Placement
-from slurm.sizing.memory import MemoryParts, ModelSize, Sharding, peak
+from slurm.sizing.memory import MemoryParts, ModelSize, Placement, peak
 from slurm.sizing.timing import CPU_CORE, Calibration, Clock, Finished, Speed, Work, calibrate, expected_s
 from trainers.data.mirror import Mirror
 from trainers.data.stagedata import training_files
@@ -224,18 +223,16 @@ def predicted_memory(
     shape: Shape, result: Mapping[str, Any], world_size: int, execution: Mapping[str, Any], language_model: bool
 ) -> tuple[MemoryParts, bool]:
     """What the model says of a finished stage; and whether a GPU measured it, or its tensors were added up."""
-    precision, on_gpu = result["precision"], result["device"] == "cuda"
-    sharding = Sharding(
-        world_size=world_size,
-        gpus_per_node=world_size,
+    on_gpu = result["device"] == "cuda"
+    placement = Placement(
+        ranks_per_node=world_size,
         zero_stage=execution["zero_stage"],
         offload=bool(execution.get("offload")) and on_gpu,  # on a CPU all memory is the host's
         activation_checkpointing=execution["activation_checkpointing"],
-        micro_batch_tokens=max(1, result["micro_batch_tokens"]),
-        precision=precision,
         graphs=bool(execution.get("graphs")) and on_gpu,
+        micro_batch_tokens=max(1, result["micro_batch_tokens"]),
     )
-    return peak(model_size(shape, result["vocabulary"], language_model), sharding), on_gpu
+    return peak(model_size(shape, result["vocabulary"], language_model), placement, result["precision"]), on_gpu
 
 
 def _ran_on(device: str | None, result: Mapping[str, Any]) -> bool:

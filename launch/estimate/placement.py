@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from launch.estimate.costs import TYPICAL_TOKENS, learn_memory, model_size
 from launch.study.plan import Plan
-from slurm.profile import Placement, Profile, ProfileError
+from slurm.profile import Profile, ProfileError
 from slurm.sizing.fitting import Misfit, least_sharding
 from slurm.sizing.gpus import GIB, GPUS, Gpu, named
-from slurm.sizing.memory import Sharding, peak
+from slurm.sizing.memory import Placement, Precision, peak
 from slurm.sizing.timing import CPU_CORE, Speed
 from trainers.stage import Stage
 from trainers.store import Store
@@ -95,17 +95,7 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
             if isinstance(fit, Misfit):
                 problems.append(f"{name}: {fit.limit}")
                 continue
-            shape = fit.sharding
-            placement = Placement(
-                nodes=shape.nodes,
-                ranks_per_node=min(shape.world_size, profile.gpus_per_node),
-                zero_stage=shape.zero_stage,
-                offload=shape.offload,
-                activation_checkpointing=shape.activation_checkpointing,
-                graphs=shape.graphs,
-                micro_batch_tokens=shape.micro_batch_tokens,
-                why=str(fit),
-            )
+            placement = fit.placement.model_copy(update={"why": str(fit)})
             one = Placed(placement, fit.parts.reserve + correction * fit.parts.allocated, fit.why)
         if why := profile.misfit(one.placement):
             problems.append(f"{name}: {why}")
@@ -127,18 +117,9 @@ def placements(plan: Plan, profile: Profile) -> dict[str, Placement]:
 
 def _peak(plan: Plan, scale: str, stages: Iterable[Stage], profile: Profile, gpu: Gpu, correction: float) -> float:
     """Predicted peak of a placement that was set by hand."""
-    placement = profile.scales[scale]
-    sharding = Sharding(
-        world_size=placement.ranks,
-        gpus_per_node=max(1, profile.gpus_per_node),
-        zero_stage=placement.zero_stage,
-        offload=placement.offload,
-        activation_checkpointing=placement.activation_checkpointing,
-        micro_batch_tokens=placement.micro_batch_tokens or plan.sweep.execution.micro_batch_tokens,
-        precision="bf16" if gpu.bf16 else "fp32",
-        graphs=placement.graphs,
-    )
-    parts = peak(model_size(plan.scales[scale].shape, language_model=_reads_text(stages)), sharding)
+    size = model_size(plan.scales[scale].shape, language_model=_reads_text(stages))
+    precision: Precision = "bf16" if gpu.bf16 else "fp32"
+    parts = peak(size, profile.scales[scale], precision, plan.sweep.execution.micro_batch_tokens)
     return parts.reserve + correction * parts.allocated
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.study.plan import Plan
 from launch.study.retries import with_retries
-from slurm.profile import Placement
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution, Frozen, Stage
 from trainers.store import Store

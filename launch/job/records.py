@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.commands import QueuedJob
-from slurm.profile import Placement
+from slurm.sizing.memory import Placement
 from trainers.stage import Frozen, digest
 from trainers.store.files import write_atomically, writing
 

@@ -29,8 +29,9 @@ from slurm.commands import requeue
 from slurm.failures.causes import Cause
 from slurm.job import SUPERSEDED, ended_as, environment_of_ranks
 from slurm.probe import LONGEST_MIN
-from slurm.profile import Placement, Profile, ProfileError
+from slurm.profile import Profile, ProfileError
 from slurm.script import srun
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store

@@ -21,7 +21,8 @@ from launch.submit.arrays import Array, make_arrays
 from launch.submit.reconcile import Submitter
 from launch.submit.snapshot import NO_CHECKOUT
 from slurm.commands import SlurmError, start_estimate
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
+from slurm.sizing.memory import Placement
 from slurm.sizing.timing import Calibration, Clock
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage

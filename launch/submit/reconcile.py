@@ -24,8 +24,9 @@ from launch.submit.send import Sender
 from launch.submit.snapshot import Snapshot
 from launch.verdicts import newest_verdict
 from slurm.commands import QueuedJob, queue, release
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
 from slurm.script import ArrayJob
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store

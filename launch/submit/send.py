@@ -19,8 +19,9 @@ from launch.job.records import ArrayFolder, ArrayRecord, new_folder
 from launch.study.plan import Plan
 from launch.submit.snapshot import Snapshot
 from slurm.commands import SlurmError, queue
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
 from slurm.script import ArrayExecutor, ArrayJob
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 

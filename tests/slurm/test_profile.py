@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from slurm.probe import gres, minutes
-from slurm.profile import Placement, Profile, ProfileError, commented_yaml, load_profile
+from slurm.profile import Profile, ProfileError, commented_yaml, load_profile
+from slurm.sizing.memory import Placement
 
 SOUND = {
     "cluster": "big",

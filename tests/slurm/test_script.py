@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.commands import SlurmError, ask
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
 from slurm.script import ArrayExecutor, ArrayJob, ranges, srun
+from slurm.sizing.memory import Placement
 
 GOLDEN = Path(__file__).with_name("golden.sbatch")
 PROFILE = Profile(

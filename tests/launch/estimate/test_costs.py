@@ -13,9 +13,8 @@ from launch.estimate.costs import learn_memory, model_size, predict, work_of
 from launch.study.plan import Plan, make_plan, mirror_of
 from launch.study.sweep import load_sweep
 from launch.submit.forecast import show_plan
-from slurm.profile import Placement
 from slurm.sizing.gpus import GPUS
-from slurm.sizing.memory import Sharding, peak
+from slurm.sizing.memory import Placement, peak
 from slurm.sizing.timing import CPU_CORE, Speed, expected_s
 from trainers.stage import Execution
 from trainers.store import EventLog, Store
@@ -48,7 +47,7 @@ def finish(planned, keys, slower: float, held: float | None, **attempt) -> None:
         result["seconds"] = {"train": slower * expected_s(work_of(stage, plan, mirror), CPU_CORE, facts["world_size"])}
         if held is not None:
             size = model_size(plan.scales[stage.scale.name].shape, VOCABULARY)
-            states = peak(size, Sharding(facts["world_size"], precision="fp32")).states
+            states = peak(size, Placement(ranks_per_node=facts["world_size"]), "fp32").states
             result |= {"peak_memory_bytes": int(held * states), "device": "cpu", "precision": "fp32"}
             result |= {"micro_batch_tokens": MICRO_BATCH_TOKENS, "vocabulary": VOCABULARY}
         write_json(entry.folder / "result.json", result)

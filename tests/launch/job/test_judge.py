@@ -24,8 +24,9 @@ from launch.submit.snapshot import Snapshot
 from launch.verdicts import verdicts
 from slurm.failures.causes import Cause
 from slurm.failures.decide import Decision
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
 from slurm.script import ArrayExecutor
+from slurm.sizing.memory import Placement
 from trainers.stage import Stage
 from trainers.store import EventLog, Store
 
