@@ -107,20 +107,39 @@ def newest_log(key: str, store: Path) -> Path | None:
     return next((log for log in reversed(logs) if log.exists()), None)
 
 
+class GrowingFile:
+    """A text file that another process appends to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read_to = path, 0
+        self.begun = ""
+        """What there is of the last line, which may still be written."""
+
+    def new_lines(self) -> list[str]:
+        """The whole lines since the last look; none where the file is not there yet."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            *whole, begun = file.read().split(b"\n")
+        self._read_to += sum(len(line) + 1 for line in whole)
+        self.begun = begun.decode("utf-8", "replace")
+        return [line.decode("utf-8", "replace") for line in whole]
+
+
 def lines_of(log: Path, most: int, ended: Callable[[], bool]) -> Iterator[str]:
     """The last lines of a log, `most` of them, and those that come until it has ended; each is whole, but the last."""
-    with log.open(encoding="utf-8", errors="replace") as file:
-        *before, begun = file.read().split("\n")
-        yield from before[max(0, len(before) - most) :]
-        last = False
-        while not last:
-            last = ended()  # before reading: what comes between is read
-            *whole, begun = (begun + file.read()).split("\n")
-            yield from whole
-            if not last:
-                time.sleep(LOOK_EVERY_S)
-    if begun:
-        yield begun
+    file = GrowingFile(log)
+    before = file.new_lines()
+    yield from before[max(0, len(before) - most) :]
+    last = False
+    while not last:
+        last = ended()  # before reading: what comes between is read
+        yield from file.new_lines()
+        if not last:
+            time.sleep(LOOK_EVERY_S)
+    if file.begun:
+        yield file.begun
 
 
 def let_again(entry: StageEntry) -> bool:

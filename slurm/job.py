@@ -80,34 +80,40 @@ def restarts(environment: Mapping[str, str]) -> str:
     return environment.get("SLURM_RESTART_COUNT", "0")
 
 
-def environment_of_ranks(step: str) -> dict[str, str]:
-    """This process's, with the port at which the ranks of a step meet, and the job's time limit.
+def environment_of_ranks() -> dict[str, str]:
+    """This process's, with a port at which the ranks of a step meet, and the job's time limit.
 
     Raises:
         SlurmError: no port is free.
     """
     end = deadline(os.environ["SLURM_JOB_ID"])
-    return {**os.environ, "MASTER_PORT": str(free_port(step)), **({DEADLINE: str(end)} if end else {})}
+    return {**os.environ, "MASTER_PORT": str(free_ports()), **({DEADLINE: str(end)} if end else {})}
 
 
-def free_port(job_id: str) -> int:
-    """A free port of this host below the range from which the system hands out ports: no outgoing connection can take
-    it before rank 0 listens.  Jobs that share a node look in different orders.
+def free_ports(count: int = 1) -> int:
+    """The first of `count` consecutive ports of this host that nobody listens on, drawn at random.
+
+    They lie below the range from which the system hands out ports: no outgoing connection can take one meanwhile.
 
     Raises:
         SlurmError: none was found.
     """
     first_ephemeral = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
-    draw = random.Random(f"{job_id} {time.time_ns()}")
     for _ in range(TRIES):
-        port = draw.randrange(FIRST_PORT, max(first_ephemeral, FIRST_PORT + 1))
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-    raise SlurmError(f"no free port between {FIRST_PORT} and {first_ephemeral} on {socket.gethostname()}")
+        first = random.randint(FIRST_PORT, max(first_ephemeral - count, FIRST_PORT))
+        if all(map(_is_free, range(first, first + count))):
+            return first
+    what = "free port" if count == 1 else f"{count} consecutive free ports"
+    raise SlurmError(f"no {what} between {FIRST_PORT} and {first_ephemeral} on {socket.gethostname()}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def deadline(job_id: str) -> float | None:

@@ -132,9 +132,8 @@ class Agent:
 
     def _ask(self) -> tuple[Trial | None, Follower]:
         """An assignment from the real `wandb agent`; None when W&B has no more."""
-        from analysis.records.wandb_api import WandbError
-
-        end, said = time.monotonic() + PATIENCE_S, ""
+        end = time.monotonic() + PATIENCE_S
+        told: set[str] = set()
         while not self.runner.stopping:
             known = {trial.run for trial in self.folder.trials()}
             agent = ask(self.folder, self.runner.name)
@@ -146,14 +145,7 @@ class Agent:
             if self.runner.stopping:
                 agent.terminate()
                 break
-            try:
-                if is_over(self.folder):
-                    break
-            except WandbError as error:
-                if str(error) != said:
-                    said = str(error)
-                    print(said, file=sys.stderr, flush=True)
-            if time.monotonic() > end:
+            if is_over(self.folder, told) or time.monotonic() > end:
                 break
             time.sleep(ASK_AGAIN_S)
         return None, None

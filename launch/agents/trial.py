@@ -95,20 +95,14 @@ def _wait(folder: AgentsFolder, trial: Trial, shown: Any) -> TrialResult | None:
 
 def _measured(entry: StageEntry, axis: str) -> Iterator[list[dict[str, Any]]]:
     """What a stage has measured since the last look, as rows of W&B, again and again."""
-    path, place = entry.folder / "events.jsonl", 0
+    from launch.story import GrowingFile
+
+    log = GrowingFile(entry.folder / "events.jsonl")
     while True:
         rows = []
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(place)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # it is being written
-                    place += len(line)
-                    if b'"measured"' in line:
-                        event = json.loads(line)
-                        name = f"{event['measure']}/{event['task']}/{event['language']}/{event['metric']}"
-                        rows.append({axis: event["at"], name: event["value"]})
+        for event in (json.loads(line) for line in log.new_lines() if '"measured"' in line):
+            name = f"{event['measure']}/{event['task']}/{event['language']}/{event['metric']}"
+            rows.append({axis: event["at"], name: event["value"]})
         yield rows
 
 

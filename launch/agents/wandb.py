@@ -68,16 +68,22 @@ def register(config: dict[str, Any], entity: str | None, project: str) -> str:
         return wandb.sweep(config, entity=entity, project=project)
 
 
-def is_over(folder: AgentsFolder) -> bool:
-    """Whether W&B's sweep serves nothing more.
+def is_over(folder: AgentsFolder, told: set[str]) -> bool:
+    """Whether W&B's sweep serves nothing more.  Where W&B cannot be asked: False, and a line of why.
 
-    Raises:
-        WandbError: W&B cannot be asked.
+    Args:
+        told: the lines that were printed before; each is printed once.
     """
-    from analysis.records.wandb_api import connect, told_in_words
+    from analysis.records.wandb_api import WandbError, connect, told_in_words
 
-    with told_in_words():
-        return connect().sweep(folder.agents.address).state.upper() in OVER
+    try:
+        with told_in_words():
+            return connect().sweep(folder.agents.address).state.upper() in OVER
+    except WandbError as error:
+        if str(error) not in told:
+            print(error, file=sys.stderr, flush=True)
+        told.add(str(error))
+        return False
 
 
 def ask(folder: AgentsFolder, agent: str | None) -> subprocess.Popen[bytes]:

@@ -48,7 +48,7 @@ def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None
     logs.mkdir(parents=True, exist_ok=True)
     this = Attempt(folder, index)
     call = srun(record.placement, record.cpus_per_rank, logs, this.command)
-    status = subprocess.call(call, env=environment_of_ranks(job_id))
+    status = subprocess.call(call, env=environment_of_ranks())
     state = ended_as(os.environ)
     if state == SUPERSEDED:
         print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)

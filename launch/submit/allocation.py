@@ -190,9 +190,8 @@ class Steps:
         if self.allocation.gpus:
             options.append(f"--gpus-per-node={step.placement.ranks_per_node}")
         call = srun(step.placement, self.allocation.cpus_per_task, logs, attempt.command, options)
-        environment = environment_of_ranks(f"{step.folder.name} {step.index}")
         with step.folder.batch_log(step.index).open("ab") as log:
-            process = subprocess.Popen(call, env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen(call, env=environment_of_ranks(), stdout=log, stderr=log)
         self.running[process] = step, attempt
         return True
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from slurm.devcluster.daemons import Daemon, DevClusterError, alone_at
 from slurm.devcluster.node import NAMESPACES, NODE_INIT, Node
 from slurm.devcluster.packages import PATH, install_command, missing_packages
-from slurm.devcluster.settings import Settings, free_ports, short_host
+from slurm.devcluster.settings import Settings, short_host
+from slurm.job import free_ports
 
 DEFAULT_ROOT = Path("/run/retain-devcluster")
 FOLDERS = ("etc", "pids", "run", "log", "state", "spool", "db", "dev")

@@ -26,8 +26,6 @@ class Calibration:
     factor: float = 1.0
     spread: tuple[float, float] = UNKNOWN_SPREAD
     """The interval of 8 in 10 measurements, as shares of the corrected prediction."""
-    error: float | None = None
-    """Median relative error of predicting each measurement from the others: half of them are closer."""
     pairs: int = 0
 
     def interval(self, prediction: float) -> tuple[float, float, float]:
@@ -50,10 +48,10 @@ def calibrate(pairs: Sequence[tuple[float, float]]) -> Calibration:
     ratios = [measured / predicted for predicted, measured in pairs]
     factor = statistics.median(ratios)
     if len(ratios) == 1:
-        return Calibration(factor, UNKNOWN_SPREAD, None, 1)
+        return Calibration(factor, UNKNOWN_SPREAD, 1)
     deciles = statistics.quantiles(ratios, n=10, method="inclusive")
     spread = (min(1.0, deciles[0] / factor), max(1.0, deciles[-1] / factor))
-    return Calibration(factor, spread, statistics.median(left_out_errors(ratios)), len(ratios))
+    return Calibration(factor, spread, len(ratios))
 
 
 def left_out_errors(ratios: Sequence[float]) -> list[float]:

@@ -283,7 +283,7 @@ def test_no_process_is_told_of_anothers_helper(registered, wandb_server, monkeyp
     folder = registered()
     assert wandb_server.asked["UpsertSweep"]
     assert "WANDB_SERVICE" not in os.environ  # what `retain agents` hands to sbatch, and to agents of this machine
-    is_over(folder)
+    is_over(folder, set())
     assert "WANDB_SERVICE" not in os.environ
     monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/tmp/nobody")
     told = []
@@ -306,7 +306,7 @@ def test_an_agent_that_cannot_tell_wandb_of_an_end_does_not_hold_its_job_for_eve
     folder.end(folder.take("run0", {**ARM, "target.learning_rate": 1e-4}, "lost"))
     monkeypatch.setattr(agent, "PATIENCE_S", 0.0)
     monkeypatch.setattr(agent, "ask", lambda *_: subprocess.Popen(["true"]))  # W&B has nothing more
-    monkeypatch.setattr(agent, "is_over", lambda _: True)
+    monkeypatch.setattr(agent, "is_over", lambda *_: True)
     monkeypatch.setattr(agent, "follow", lambda *_: subprocess.Popen(["false"]))
     assert agent.Agent(folder, Idle("one")).work() == 1
     assert "W&B was not told how run0 ended" in capsys.readouterr().err
