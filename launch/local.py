@@ -130,20 +130,22 @@ class Log:
         """
         at = f"[{elapsed_s:5.0f} s]"
         ended = [
-            one for one in statuses if one.state in (*status.SETTLED, "failed") and one.stage.key not in self._told
+            progress
+            for progress in statuses
+            if progress.state in (*status.SETTLED, "failed") and progress.stage.key not in self._told
         ]
-        for one in ended:
-            if one.state == "failed":
-                self._told.add(one.stage.key)
-                print(f"{at} failed     {one.stage.label}  {one.detail}", flush=True)
-        ended = [one for one in ended if one.state != "failed"]
+        for progress in ended:
+            if progress.state == "failed":
+                self._told.add(progress.stage.key)
+                print(f"{at} failed     {progress.stage.label}  {progress.detail}", flush=True)
+        ended = [progress for progress in ended if progress.state != "failed"]
         quiet_s = elapsed_s - self._last
         if quiet_s >= QUIET_S and not ended:
-            ended = [one for one in statuses if one.state == "running"]
+            ended = [progress for progress in statuses if progress.state == "running"]
         elif not ended or quiet_s < LINE_EVERY_S:
             return
         self._last = elapsed_s
-        self._told.update(one.stage.key for one in ended if one.state in status.SETTLED)
+        self._told.update(progress.stage.key for progress in ended if progress.state in status.SETTLED)
         news = f"  {ended[-1].state}  {ended[-1].stage.label}  {ended[-1].detail}" if ended else ""
         others = f"  and {len(ended) - 1} more" if ended[1:] else ""
         print(f"{at} {outlook.words}{news}{others}", flush=True)

@@ -63,17 +63,17 @@ def survey(
         queued: for each stage that is in the queue of a cluster, its job; None where no queue could be asked.
     """
     settled = {} if settled is None else settled
-    found: dict[str, StageStatus] = {}
+    by_key: dict[str, StageStatus] = {}
     for stage in plan.stages:
         status = settled.get(stage.key)
         if status is None:
             job = queued.get(plan.place_of(stage.key)) if queued else None
-            parent = found.get(stage.parent) if stage.parent else None
+            parent = by_key.get(stage.parent) if stage.parent else None
             status = _status(stage, store.entry(stage.key), parent, job, queued is not None)
         if status.state in SETTLED:
             settled[stage.key] = status
-        found[stage.key] = status
-    return list(found.values())
+        by_key[stage.key] = status
+    return list(by_key.values())
 
 
 def _status(

@@ -143,8 +143,8 @@ def start_estimate(script: Path) -> str | None:
         SlurmError: it would refuse the job.
     """
     said = ask(["sbatch", "--test-only", str(script)], both=True)
-    found = re.search(r"to start at (\S+)", said)
-    return found.group(1) if found else None
+    start = re.search(r"to start at (\S+)", said)
+    return start.group(1) if start else None
 
 
 def cancel(job_ids: Iterable[str]) -> None:
@@ -194,5 +194,5 @@ def fields(line: str) -> dict[str, str]:
 
 
 def _in_lists(words: Iterable[str]) -> Iterable[list[str]]:
-    found = list(words)
-    return (found[start : start + IN_LIST] for start in range(0, len(found), IN_LIST))
+    job_ids = list(words)
+    return (job_ids[start : start + IN_LIST] for start in range(0, len(job_ids), IN_LIST))

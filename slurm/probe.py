@@ -77,13 +77,13 @@ def partitions() -> list[Partition]:
         SlurmError: SLURM cannot be asked.
     """
     answer = ask(["sinfo", "--noheader", "--format", "%P|%D|%G|%c|%m|%l"])
-    found = []
+    offered = []
     for line in answer.splitlines():
         name, nodes, resources, cpus, memory, limit = line.split("|")
         gpus, kind = gres(resources)
         count = int(nodes), gpus, kind, int(cpus.rstrip("+")), int(memory.rstrip("+")), minutes(limit)
-        found.append(Partition(name.rstrip("*"), name.endswith("*"), *count))
-    return found
+        offered.append(Partition(name.rstrip("*"), name.endswith("*"), *count))
+    return offered
 
 
 def meant(kind: str | None, features: Iterable[str]) -> tuple[Gpu, ...]:
@@ -96,9 +96,9 @@ def meant(kind: str | None, features: Iterable[str]) -> tuple[Gpu, ...]:
     left = set(named(kind)) if kind else set()
     if kind and not left:
         return ()
-    for feature in sorted(features, key=lambda one: not named(one)):  # a memory says nothing before the model
-        told = set(named(feature)) or {gpu for gpu in left if gpu.words[1] in GPU_MEMORY.findall(feature)}
-        left = left & told or left or told
+    for feature in sorted(features, key=lambda feature_: not named(feature_)):  # a memory says nothing before the model
+        named_gpus = set(named(feature)) or {gpu for gpu in left if gpu.words[1] in GPU_MEMORY.findall(feature)}
+        left = left & named_gpus or left or named_gpus
     return tuple(sorted(left, key=lambda gpu: gpu.memory_bytes))
 
 
@@ -107,13 +107,13 @@ def _gpu(chosen: Partition) -> tuple[str | None, str]:
     answer = ask(["sinfo", "--noheader", "--partition", chosen.name, "--format", "%G|%f"])
     rows = [line.split("|") for line in answer.splitlines()]
     alike = [features.split(",") for kind, features in rows if gres(kind) == (chosen.gpus, chosen.gpu_type)]
-    found = {gpu.name: gpu for features in alike for gpu in meant(chosen.gpu_type, features)}
+    possible = {gpu.name: gpu for features in alike for gpu in meant(chosen.gpu_type, features)}
     known, said = ", ".join(GPUS), f"sinfo: {chosen.gpu_type or 'features of the nodes'}"
-    if len(found) == 1:
-        return next(iter(found)), said
-    if found:
-        smallest = min(found.values(), key=lambda gpu: gpu.memory_bytes)
-        return smallest.name, f"{said}, which may be {' or '.join(found)}: write which; this is the smallest"
+    if len(possible) == 1:
+        return next(iter(possible)), said
+    if possible:
+        smallest = min(possible.values(), key=lambda gpu: gpu.memory_bytes)
+        return smallest.name, f"{said}, which may be {' or '.join(possible)}: write which; this is the smallest"
     if chosen.gpu_type:
         return chosen.gpu_type, f"{said}; write the nearest of {known}, and its memory below"
     return None, f"SLURM has no name for it; write one of {known}, or every stage gets one GPU"
@@ -175,12 +175,19 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
 
 def _choose(offered: list[Partition], wanted: str | None) -> Partition:
     if wanted is None:
-        return max(offered, key=lambda one: (one.gpus * one.nodes > 0, one.default, one.gpus * one.nodes))
-    of_name = [one for one in offered if one.name == wanted]
+        return max(
+            offered,
+            key=lambda partition: (
+                partition.gpus * partition.nodes > 0,
+                partition.default,
+                partition.gpus * partition.nodes,
+            ),
+        )
+    of_name = [partition for partition in offered if partition.name == wanted]
     if not of_name:
-        names = ", ".join(dict.fromkeys(one.name for one in offered))
+        names = ", ".join(dict.fromkeys(partition.name for partition in offered))
         raise ProfileError(f"partition {wanted!r} does not exist on this cluster: it has {names}")
-    return max(of_name, key=lambda one: one.gpus * one.nodes)
+    return max(of_name, key=lambda partition: partition.gpus * partition.nodes)
 
 
 def _settings(answer: str) -> dict[str, str]:

@@ -128,7 +128,11 @@ def load_profile(path: Path) -> Profile:
         profile = Profile(**content)
     except ValidationError as error:
         raise ProfileError("\n".join(f"{path}: {problem}" for problem in sentences(error, Profile))) from error
-    misfits = [f"{path}: scales.{name}: {why}" for name, one in profile.scales.items() if (why := profile.misfit(one))]
+    misfits = [
+        f"{path}: scales.{name}: {why}"
+        for name, placement in profile.scales.items()
+        if (why := profile.misfit(placement))
+    ]
     if misfits:
         raise ProfileError("\n".join(misfits))
     return profile
@@ -172,6 +176,6 @@ def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
     Args:
         notes: by field, what was looked at; shown beside the value.
     """
-    found = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
+    values = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
     head = "# A cluster, as `retain init` found it.  Change anything; `retain init` never overwrites this file."
-    return "\n".join([head, "", *commented(Profile, found, notes)])
+    return "\n".join([head, "", *commented(Profile, values, notes)])

@@ -270,4 +270,6 @@ def assignment_of(config: str) -> dict[str, Any]:
     import yaml
 
     given = yaml.safe_load(config)
-    return json.loads(json.dumps({name: one["value"] for name, one in given.items() if name != "wandb_version"}))
+    return json.loads(
+        json.dumps({name: parameter["value"] for name, parameter in given.items() if name != "wandb_version"})
+    )

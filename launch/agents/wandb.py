@@ -29,7 +29,7 @@ def sweep_config(sweep: Sweep, method: Method, runs: int | None) -> dict[str, An
         "intermediate": {"values": list(sweep.intermediates)},
         "seed": {"values": list(sweep.seeds)},
     }
-    fixed = [str(one["values"][0]) for one in parameters.values() if len(one["values"]) == 1]
+    fixed = [str(axis["values"][0]) for axis in parameters.values() if len(axis["values"]) == 1]
     for axis, values in sweep.search.items():
         parameters[axis] = {"values": list(values)} if method == "grid" else between(values)
     config = {

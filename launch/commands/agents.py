@@ -183,7 +183,7 @@ def _submit(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) ->
     if missing <= 0:
         return 0
     # One W&B sweep serves all scales: a job takes what the largest needs.
-    placement = max(placements(plan, profile).values(), key=lambda one: one.ranks)
+    placement = max(placements(plan, profile).values(), key=lambda each: each.ranks)
     minutes, sender = profile.time_limit_min, Sender(plan, mirror, profile, take_snapshot(plan.sweep.store.resolve()))
     array = sender.write(name, "", placement, minutes, [()] * missing)
     _template(chosen, sender.bundle((), placement)).save(array.bundle(TEMPLATE))

@@ -117,8 +117,8 @@ def watch(chosen: Watch) -> int:
             plan = as_it_stands(submitter.plan, store)
             statuses = status.survey(plan, store, settled, queue_of(store.root, screen))
             live.update(status.table(statuses, plan.sweep.name, everything=False))
-            if not any(one.state in ("running", "queued", "waiting", "interrupted") for one in statuses):
-                return 0 if all(one.state in status.SETTLED for one in statuses) else 1
+            if not any(progress.state in ("running", "queued", "waiting", "interrupted") for progress in statuses):
+                return 0 if all(progress.state in status.SETTLED for progress in statuses) else 1
             time.sleep(chosen.every_s)
 
 
@@ -190,7 +190,9 @@ def why(chosen: Why) -> int:
     plan, store = _plan_and_store(chosen)
     stage, screen = stage_of(plan.stages, chosen.stage), console()
     now = next(
-        one for one in status.survey(plan, store, queued=queue_of(store.root, screen)) if one.stage.key == stage.key
+        progress
+        for progress in status.survey(plan, store, queued=queue_of(store.root, screen))
+        if progress.stage.key == stage.key
     )
     if chosen.json:
         print_json({**now.facts, "story": [{"time": when, "what": line} for when, line in story(stage, store)]})
@@ -271,7 +273,7 @@ def retry(chosen: Retry) -> int:
 
     plan, store = _plan_and_store(chosen)
     named = [stage_of(plan.stages, key) for key in chosen.stage]
-    stages = named or [one.stage for one in status.survey(plan, store) if one.state == "failed"]
+    stages = named or [progress.stage for progress in status.survey(plan, store) if progress.state == "failed"]
     again = [stage for stage in stages if let_again(store.entry(stage.key))]
     for stage in again:
         print(f"again    {stage.key}  {stage.label}")
@@ -295,17 +297,19 @@ def prune(chosen: Prune) -> int:
     from launch.story import prune as delete
 
     plan, store = _plan_and_store(chosen)
-    found = prunable(plan, store)
-    for entry, folder, size in found:
+    prunables = prunable(plan, store)
+    for entry, folder, size in prunables:
         if not chosen.dry:
             delete(entry, folder)
         if not chosen.json:
             print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
     if chosen.json:
         facts = {"deleted": not chosen.dry}
-        print_json([{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in found])
+        print_json(
+            [{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in prunables]
+        )
     else:
-        print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
+        print(f"{sum(size for *_, size in prunables) / 2**30:.2f} GiB in {len(prunables)} folders")
     return 0
 
 

@@ -84,16 +84,18 @@ def doctor(chosen: Doctor) -> int:
 
     screen = console()
     findings = []
-    for one in examine(chosen.store):
-        findings.append(one)
+    for finding in examine(chosen.store):
+        findings.append(finding)
         if not chosen.json:
-            colour = COLOURS[one.verdict]
-            screen.print(f"[{colour}]{one.verdict:<8}[/] {one.subject:<11} {plain(one.found)}", soft_wrap=True)
-            if one.advice:
-                screen.print(f"{'':<20} → {plain(one.advice)}", soft_wrap=True)
+            colour = COLOURS[finding.verdict]
+            screen.print(
+                f"[{colour}]{finding.verdict:<8}[/] {finding.subject:<11} {plain(finding.found)}", soft_wrap=True
+            )
+            if finding.advice:
+                screen.print(f"{'':<20} → {plain(finding.advice)}", soft_wrap=True)
     if chosen.json:
         print_json(findings)
-    return int(any(one.verdict == "problem" for one in findings))
+    return int(any(finding.verdict == "problem" for finding in findings))
 
 
 @dataclass
@@ -180,7 +182,7 @@ def plan(chosen: Plan) -> int:
     profile = load_profile(chosen.cluster) if chosen.cluster else None
     if chosen.json and chosen.budget is None:
         if profile is not None:
-            print_json([one.facts for one in forecast(plan, mirror, profile)])
+            print_json([on_cluster.facts for on_cluster in forecast(plan, mirror, profile)])
         else:
             done = {stage.key: store.entry(stage.key).done for stage in plan.stages}
             print_json(
@@ -207,8 +209,8 @@ def _budget(chosen: Plan, plan: planning.Plan, prediction: Prediction) -> int:
     if chosen.json:
         print_json(
             [
-                {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours}
-                for one in bought
+                {"cell": choice.cell.label, "stages": choice.cell.stages, "bits": choice.bits, "hours": choice.hours}
+                for choice in bought
             ]
         )
         return 0

@@ -83,14 +83,14 @@ def cells(plan: Plan) -> list[Cell]:
         )
     measured = [stage for stage in plan.stages if stage.kind != "intermediate"]
     without = {_pair(stage): stage.key for stage in measured if stage.intermediate == NONE}
-    found = []
+    paired = []
     for stage in measured:
         plain = without.get(_pair(stage))
         if stage.intermediate != NONE and plain is not None:
             needs = tuple(key for key in (stage.parent, plain, stage.key) if key)
             targets = tuple(evaluation.task for evaluation in stage.evaluate)
-            found.append(Cell(stage.scale.name, stage.intermediate, targets, stage.seed, needs))
-    return found
+            paired.append(Cell(stage.scale.name, stage.intermediate, targets, stage.seed, needs))
+    return paired
 
 
 def _pair(stage: Stage) -> tuple:
@@ -100,7 +100,7 @@ def _pair(stage: Stage) -> tuple:
 
 
 def in_order(
-    found: Sequence[Cell], sizes: Mapping[str, int], hours: Mapping[str, float], budget: float = math.inf
+    all_cells: Sequence[Cell], sizes: Mapping[str, int], hours: Mapping[str, float], budget: float = math.inf
 ) -> list[Chosen]:
     """The missing cells, the one that is worth most first, as far as the budget goes.
 
@@ -117,10 +117,10 @@ def in_order(
     """
     if not budget > 0:
         raise ValueError(f"A budget of {budget:g} hours buys nothing: it has to be above 0.")
-    knowledge = _Knowledge(found, sizes)
-    cost = _Cost(found, hours)
-    missing = np.zeros(len(found), dtype=bool)
-    for place, cell in enumerate(found):
+    knowledge = _Knowledge(all_cells, sizes)
+    cost = _Cost(all_cells, hours)
+    missing = np.zeros(len(all_cells), dtype=bool)
+    for place, cell in enumerate(all_cells):
         missing[place] = any(key in hours for key in cell.stages)
         if not missing[place]:
             knowledge.learn(place)
@@ -132,8 +132,8 @@ def in_order(
         best = open_[np.argmax(bits[open_] / np.maximum(cost.of_cell[open_], 1e-9))]
         price = float(cost.of_cell[best])
         spent += price
-        chosen.append(Chosen(found[best], float(bits[best]), price, spent))
-        cost.pay(found[best])
+        chosen.append(Chosen(all_cells[best], float(bits[best]), price, spent))
+        cost.pay(all_cells[best])
         knowledge.learn(int(best))
         missing[best] = False
     return chosen
@@ -142,13 +142,13 @@ def in_order(
 class _Knowledge:
     """The covariance of each line's (α, β), as it stands."""
 
-    def __init__(self, found: Sequence[Cell], sizes: Mapping[str, int]) -> None:
-        lines = {line: place for place, line in enumerate(dict.fromkeys(cell.line for cell in found))}
-        x = np.log10([sizes[cell.scale] for cell in found])
+    def __init__(self, all_cells: Sequence[Cell], sizes: Mapping[str, int]) -> None:
+        lines = {line: place for place, line in enumerate(dict.fromkeys(cell.line for cell in all_cells))}
+        x = np.log10([sizes[cell.scale] for cell in all_cells])
         x -= (x.min() + x.max()) / 2 if len(x) else 0.0
-        self._features = np.stack([np.ones(len(found)), x], axis=1)
+        self._features = np.stack([np.ones(len(all_cells)), x], axis=1)
         self._asked = 1 if x.any() else 0  # at one scale there is no slope, only a level
-        self._line = np.array([lines[cell.line] for cell in found], dtype=int)
+        self._line = np.array([lines[cell.line] for cell in all_cells], dtype=int)
         self._covariance = np.tile(np.diag([LEVEL**2, SLOPE**2]), (len(lines), 1, 1))
 
     def bits(self) -> np.ndarray:
@@ -169,13 +169,13 @@ class _Knowledge:
 class _Cost:
     """Hours that each cell still takes."""
 
-    def __init__(self, found: Sequence[Cell], hours: Mapping[str, float]) -> None:
+    def __init__(self, all_cells: Sequence[Cell], hours: Mapping[str, float]) -> None:
         self._hours = dict(hours)
         self._users: dict[str, list[int]] = {}
-        for place, cell in enumerate(found):
+        for place, cell in enumerate(all_cells):
             for key in cell.stages:
                 self._users.setdefault(key, []).append(place)
-        self.of_cell = np.array([sum(hours.get(key, 0.0) for key in cell.stages) for cell in found])
+        self.of_cell = np.array([sum(hours.get(key, 0.0) for key in cell.stages) for cell in all_cells])
 
     def pay(self, cell: Cell) -> None:
         """Its stages are there for all."""
@@ -198,20 +198,20 @@ def show(
     for column in ("scale", "cells", "done", "bought", "left", f"{unit}-hours"):
         table.add_column(column, justify="left" if column == "scale" else "right", overflow="fold")
     for scale in dict.fromkeys(cell.scale for cell in cells):
-        own = [cell for cell in cells if cell.scale == scale]
-        done = sum(not any(key in hours for key in cell.stages) for cell in own)
-        ours = [one for one in bought if one.cell.scale == scale]
-        left = len(own) - done - len(ours)
-        spent = f"{sum(one.hours for one in ours):,.1f}"
-        table.add_row(scale, str(len(own)), str(done), str(len(ours)), str(left), spent)
+        of_scale = [cell for cell in cells if cell.scale == scale]
+        done = sum(not any(key in hours for key in cell.stages) for cell in of_scale)
+        ours = [choice for choice in bought if choice.cell.scale == scale]
+        left = len(of_scale) - done - len(ours)
+        spent = f"{sum(choice.hours for choice in ours):,.1f}"
+        table.add_row(scale, str(len(of_scale)), str(done), str(len(ours)), str(left), spent)
     console.print(table)
     shown = bought if everything else bought[:FIRST_CELLS]
     order = Table(title="in this order", title_justify="left", title_style="bold")
     for column in ("", "cell", "bits", f"{unit}-hours", "so far"):
         order.add_column(column, justify="left" if column == "cell" else "right", overflow="fold")
-    for place, one in enumerate(shown, start=1):
-        label = escape(one.cell.label)
-        order.add_row(str(place), label, f"{one.bits:.2f}", f"{one.hours:.2f}", f"{one.total_hours:,.2f}")
+    for place, choice in enumerate(shown, start=1):
+        label = escape(choice.cell.label)
+        order.add_row(str(place), label, f"{choice.bits:.2f}", f"{choice.hours:.2f}", f"{choice.total_hours:,.2f}")
     if shown:
         console.print(order)
     if len(shown) < len(bought):

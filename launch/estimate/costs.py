@@ -106,18 +106,18 @@ def work_of(stage: Stage, plan: Plan, mirror: Mirror) -> Work:
         return lengths[-1]
 
     if stage.train:
-        for one in stage.train:
-            if one.task == MLM:
+        for trained in stage.train:
+            if trained.task == MLM:
                 continue
-            task, recipe = TASKS[one.task], one.recipe
+            task, recipe = TASKS[trained.task], trained.recipe
             examples = sum(
                 rows(files, language, recipe.max_examples)
-                for files, languages in training_files(task, one.languages)
+                for files, languages in training_files(task, trained.languages)
                 for language in languages
             )
-            own = recipe.total_steps(examples) if examples else 0
-            steps += own
-            training += own * recipe.batch_size * tokens(task.name, recipe.max_length)
+            task_steps = recipe.total_steps(examples) if examples else 0
+            steps += task_steps
+            training += task_steps * recipe.batch_size * tokens(task.name, recipe.max_length)
         if stage.mixing is not None and steps:
             whole = steps / (1 - stage.mixing.mlm_share * (MLM in stage.trained))
             capped = min(whole, stage.mixing.max_steps or whole)

@@ -99,8 +99,8 @@ class Attempt:
         """The node of the rank that failed first, by its position (None where none did), and what its log tells."""
         if not any(self._unfinished()):
             return None, Finding(Cause.COMPLETED, "every stage has its result", 0)
-        told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
-        late = state is None and deadline is not None and time.time() > deadline - told
+        warned_s = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
+        late = state is None and deadline is not None and time.time() > deadline - warned_s
         if state is None and status == REQUEUE:
             cause, why = (Cause.TIMEOUT, "time limit") if late else (Cause.PREEMPTED, "signal")
             return None, Finding(cause, f"told to stop ({why}), and saved", 0)

@@ -123,13 +123,21 @@ def list_repository(name: str, kind: Kind, revision: str | None) -> Repository:
     with _in_words(name, kind, revision):
         info: Any = HfApi().repo_info(name, repo_type=kind, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
     files = {
-        one.rfilename: RemoteFile(
-            name, kind, info.sha, one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None, one.blob_id
+        sibling.rfilename: RemoteFile(
+            name,
+            kind,
+            info.sha,
+            sibling.rfilename,
+            sibling.size or 0,
+            sibling.lfs.sha256 if sibling.lfs else None,
+            sibling.blob_id,
         )
-        for one in info.siblings or ()
+        for sibling in info.siblings or ()
     }
     card = info.card_data.to_dict() if info.card_data else {}
-    return Repository(name, info.sha, files, [one for one in card.get("configs") or [] if isinstance(one, dict)])
+    return Repository(
+        name, info.sha, files, [config for config in card.get("configs") or [] if isinstance(config, dict)]
+    )
 
 
 def download(remote: RemoteFile, target: Path, advance: Callable[[int], object]) -> None:

@@ -57,20 +57,20 @@ def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) ->
     """
     for name, (files, languages) in sorted(needed.items()):
         translated, held, published = name.endswith("/translated"), 0, 0
-        for path, (part, one) in {
-            mirror.path(part, one): (part, one) for part in files.parts for one in languages
+        for path, (part, language) in {
+            mirror.path(part, language): (part, language) for part in files.parts for language in languages
         }.items():
             original = TASKS[name.split("/")[0]].train
             if translated and original is not None:
                 whole: int | None = mirror.count(original, ENGLISH) or None
             else:
-                whole = published_rows(part.dataset, _config(mirror, part, one), path.stem)
+                whole = published_rows(part.dataset, _config(mirror, part, language), path.stem)
             if whole is not None:
                 with suppress(OSError, pa.ArrowInvalid):  # told elsewhere
                     rows = pq.read_metadata(path).num_rows
                     held, published = held + rows, published + whole
                     if rows > whole:
-                        told = "of which it is a translation" if translated else "that are published"
-                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {told}: other data"
+                        compared = "of which it is a translation" if translated else "that are published"
+                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {compared}: other data"
         if held < published:
             yield f"{name}: {held:,} of {published:,} rows: a subset"

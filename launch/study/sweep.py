@@ -155,8 +155,8 @@ class Sweep(Frozen):
         meant: dict[tuple, str] = {}
         for name in names:
             try:
-                found = parse_intermediate(name)
-                same = meant.setdefault((tuple(found.tasks.items()), found.mlm), name)
+                intermediate = parse_intermediate(name)
+                same = meant.setdefault((tuple(intermediate.tasks.items()), intermediate.mlm), name)
                 if same != name:
                     problems.append(f"{same!r} and {name!r} are the same intermediate")
             except UnknownName as error:

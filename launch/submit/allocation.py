@@ -89,11 +89,12 @@ class Allocation:
         Raises:
             ProfileError: a stage asks for more than there is.
         """
-        for scale, one in placements.items():
-            if one.nodes > self.nodes or one.ranks_per_node > self.tasks_per_node:
+        for scale, placement in placements.items():
+            if placement.nodes > self.nodes or placement.ranks_per_node > self.tasks_per_node:
                 raise ProfileError(
-                    f"{scale} needs {one.nodes} node(s) with {one.ranks_per_node} task(s) each; this allocation has "
-                    f"{self.nodes} with {self.tasks_per_node}. Give sbatch a larger --nodes or --ntasks-per-node"
+                    f"{scale} needs {placement.nodes} node(s) with {placement.ranks_per_node} task(s) each; this "
+                    f"allocation has {self.nodes} with {self.tasks_per_node}. Give sbatch a larger --nodes or "
+                    "--ntasks-per-node"
                 )
 
 
@@ -135,11 +136,11 @@ class Steps:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._stop)
         self.waiting = [step for array in self._arrays() for step in self._written_down(array)]
-        told = False
+        signalled = False
         while self.running or (self.waiting and not self.stopping):
             self._reap()
-            if self.stopping and not told:
-                told = True
+            if self.stopping and not signalled:
+                signalled = True
                 for step in self.running:
                     step.send_signal(signal.SIGUSR2)  # srun hands it on to its tasks
             if not self.stopping:
@@ -159,7 +160,9 @@ class Steps:
     def _arrays(self) -> list[Array]:
         """What is missing, parents first; what has failed is left to a person, as `retain submit` does."""
         left_out = (*status.SETTLED, "running", "failed", "blocked")
-        missing = {one.stage.key for one in status.survey(self.plan, self.store) if one.state not in left_out}
+        missing = {
+            progress.stage.key for progress in status.survey(self.plan, self.store) if progress.state not in left_out
+        }
         seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
         return make_arrays(self.plan, {key: seconds[key] for key in missing}, {}, BUNDLE_S, len(missing) + 1)
 

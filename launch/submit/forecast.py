@@ -152,26 +152,28 @@ def forecast(plan: Plan, mirror: Mirror, profile: Profile) -> list[Forecast]:
     """
     store = Store(plan.sweep.store)
     placed = place(plan, profile)
-    prediction = predict(plan, store, mirror, speed_of(profile), {name: one.placement for name, one in placed.items()})
-    found = []
-    for name, one in placed.items():
+    prediction = predict(
+        plan, store, mirror, speed_of(profile), {name: where.placement for name, where in placed.items()}
+    )
+    forecasts = []
+    for name, where in placed.items():
         stages = [stage for stage in plan.stages if stage.scale.name == name]
         todo = {stage.key: prediction.seconds[stage.key] for stage in stages if stage.key in prediction.seconds}
         hours = [
-            sum(prediction.intervals_s[key][place] for key in todo) * one.placement.ranks / 3600 for place in range(3)
+            sum(prediction.intervals_s[key][place] for key in todo) * where.placement.ranks / 3600 for place in range(3)
         ]
         arrays = tuple(make_arrays(plan, todo, {}, profile.job_min * 60.0, profile.max_array_size - 1))
-        found.append(
+        forecasts.append(
             Forecast(
                 scale=name,
-                placed=one,
+                placed=where,
                 gpu_hours=(hours[0], hours[1], hours[2]),
                 disk_bytes=_disk(plan, name, stages, arrays),
                 arrays=arrays,
                 longest_s=_longest(arrays, todo),
             )
         )
-    return found
+    return forecasts
 
 
 def _disk(plan: Plan, scale: str, stages: list[Stage], arrays: tuple[Array, ...]) -> int:
@@ -184,8 +186,8 @@ def _longest(arrays: tuple[Array, ...], seconds: dict[str, float]) -> float:
     """The longest chain of jobs, if nothing ever waits for a GPU."""
 
     def of(array: Array, index: int) -> float:
-        own = sum(seconds[stage.key] for stage in array.bundles[index])
-        return own + (of(array.after, index) if isinstance(array.after, Array) else 0.0)
+        own_s = sum(seconds[stage.key] for stage in array.bundles[index])
+        return own_s + (of(array.after, index) if isinstance(array.after, Array) else 0.0)
 
     return max((of(array, index) for array in arrays for index in range(len(array.bundles))), default=0.0)
 
@@ -196,7 +198,7 @@ def show_on_cluster(plan: Plan, mirror: Mirror, profile: Profile, console: Conso
     Raises:
         ProfileError: something cannot fit, naming the limit.
     """
-    found = forecast(plan, mirror, profile)
+    forecasts = forecast(plan, mirror, profile)
     refusals: dict[str, str] = {}
     table = Table(
         title=f"on {profile.cluster}, partition {profile.partition}", title_justify="left", title_style="bold"
@@ -208,18 +210,18 @@ def show_on_cluster(plan: Plan, mirror: Mirror, profile: Profile, console: Conso
             overflow="fold",
             no_wrap=column in ("scale", "GPU-h"),
         )
-    for one in found:
-        low, middle, high = one.gpu_hours
-        peak = bytes_of(one.placed.peak_bytes) if one.placed.peak_bytes else "not known"
+    for scale_forecast in forecasts:
+        low, middle, high = scale_forecast.gpu_hours
+        peak = bytes_of(scale_forecast.placed.peak_bytes) if scale_forecast.placed.peak_bytes else "not known"
         table.add_row(
-            one.scale,
-            _placed(one.placed.placement),
+            scale_forecast.scale,
+            _placed(scale_forecast.placed.placement),
             peak,
             f"{_hours(middle)}\n{_hours(low)}–{_hours(high)}",
-            bytes_of(one.disk_bytes),
-            str(one.jobs),
-            duration(one.longest_s),
-            _start(one, plan, mirror, profile, refusals),
+            bytes_of(scale_forecast.disk_bytes),
+            str(scale_forecast.jobs),
+            duration(scale_forecast.longest_s),
+            _start(scale_forecast, plan, mirror, profile, refusals),
         )
     console.print(table)
     console.print(
@@ -228,9 +230,9 @@ def show_on_cluster(plan: Plan, mirror: Mirror, profile: Profile, console: Conso
     )
     for reason, scale in refusals.items():
         console.print(f"{scale}  {reason}", soft_wrap=True, style="yellow", markup=False)
-    for one in found:
-        console.print(f"{one.scale}  {one.placed.placement.why}", soft_wrap=True, markup=False)
-        for reason in one.placed.why:
+    for scale_forecast in forecasts:
+        console.print(f"{scale_forecast.scale}  {scale_forecast.placed.placement.why}", soft_wrap=True, markup=False)
+        for reason in scale_forecast.placed.why:
             console.print(f"    not less: {reason}", soft_wrap=True, style="dim", markup=False)
 
 
@@ -244,17 +246,17 @@ def _placed(placement: Placement) -> str:
     return f"{nodes}{placement.ranks_per_node} GPU, ZeRO-{placement.zero_stage}{extras}"
 
 
-def _start(one: Forecast, plan: Plan, mirror: Mirror, profile: Profile, refusals: dict[str, str]) -> str:
+def _start(scale_forecast: Forecast, plan: Plan, mirror: Mirror, profile: Profile, refusals: dict[str, str]) -> str:
     """When SLURM would start the first of the jobs that wait for nothing; its refusals are kept for below the table."""
-    free = next((array for array in one.arrays if array.after is None), None)
+    free = next((array for array in scale_forecast.arrays if array.after is None), None)
     if free is None:
         return "all done"
-    submitter = Submitter(plan, mirror, profile, {one.scale: one.placed.placement}, NO_CHECKOUT)
+    submitter = Submitter(plan, mirror, profile, {scale_forecast.scale: scale_forecast.placed.placement}, NO_CHECKOUT)
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.sh"
         script.write_text(submitter.sender.script(submitter.job(free, Path(folder), {})), encoding="utf-8")
         try:
             return start_estimate(script) or "not said"
         except SlurmError as error:
-            refusals.setdefault(str(error).replace(str(script), "script"), one.scale)
+            refusals.setdefault(str(error).replace(str(script), "script"), scale_forecast.scale)
             return "see below"

@@ -97,15 +97,15 @@ class Submitter:
         """Arrays of what is neither done nor under way, and what a person should know of the rest."""
         todo: dict[str, Stage] = {}
         notes: list[str] = []
-        for one in status.survey(self.plan, self.store, queued=queued):
-            stage = one.stage
-            if one.state in status.SETTLED or self.plan.place_of(stage.key) in queued:
+        for progress in status.survey(self.plan, self.store, queued=queued):
+            stage = progress.stage
+            if progress.state in status.SETTLED or self.plan.place_of(stage.key) in queued:
                 continue
-            if one.state == "failed":
+            if progress.state == "failed":
                 notes.append(
-                    f"{stage.key}  {stage.label} failed and is not sent again before `retain retry`: {one.detail}"
+                    f"{stage.key}  {stage.label} failed and is not sent again before `retain retry`: {progress.detail}"
                 )
-            elif one.state == "running":
+            elif progress.state == "running":
                 notes.append(f"{stage.key}  {stage.label} is being run outside this queue")
             elif self._can_start(stage, todo, queued):
                 todo[stage.key] = stage
@@ -188,7 +188,7 @@ def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
     """Pending elements of this sweep that hold only stages which are no longer in it: id → what they would train."""
     wanted = {plan.place_of(stage.key) for stage in plan.stages}
     pending = {job.name: job for job in jobs}
-    found: dict[str, str] = {}
+    held: dict[str, str] = {}
     for folder in array_folders(store):
         if folder.name not in pending or folder.record.sweep != plan.sweep.name:
             continue
@@ -198,8 +198,8 @@ def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
                 continue
             if not wanted.intersection(folder.record.elements[index]):
                 bundle = Bundle.load(folder.bundle(index))
-                found[job.job_id] = ", ".join(stage.label for stage in bundle.stages)
-    return found
+                held[job.job_id] = ", ".join(stage.label for stage in bundle.stages)
+    return held
 
 
 def _let_go(queued: dict[str, QueuedJob]) -> list[str]:

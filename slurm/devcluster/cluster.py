@@ -305,5 +305,5 @@ def has_namespaces() -> bool:
 
 def _listens(address: str | tuple[str, int]) -> bool:
     """Whether somebody accepts connections at a Unix socket's path or a (host, port)."""
-    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as one:
-        return not one.connect_ex(address)
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+        return not client.connect_ex(address)

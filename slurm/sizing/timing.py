@@ -56,11 +56,11 @@ def calibrate(pairs: Sequence[tuple[float, float]]) -> Calibration:
 
 def left_out_errors(ratios: Sequence[float]) -> list[float]:
     """|predicted / measured − 1| of each pair, its prediction corrected by the median ratio of all the others."""
-    found = []
+    errors = []
     for place, ratio in enumerate(ratios):
         others = [*ratios[:place], *ratios[place + 1 :]]
-        found.append(abs(statistics.median(others) / ratio - 1))
-    return found
+        errors.append(abs(statistics.median(others) / ratio - 1))
+    return errors
 
 
 # -- hours ---------------------------------------------------------------------------------------------------------
