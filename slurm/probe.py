@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from slurm.commands import SlurmError, ask
 from slurm.profile import Profile, ProfileError
@@ -96,7 +97,7 @@ def meant(kind: str | None, features: Iterable[str]) -> tuple[Gpu, ...]:
     left = set(named(kind)) if kind else set()
     if kind and not left:
         return ()
-    for feature in sorted(features, key=lambda feature_: not named(feature_)):  # a memory says nothing before the model
+    for feature in sorted(features, key=lambda words: not named(words)):  # a memory says nothing before the model
         named_gpus = set(named(feature)) or {gpu for gpu in left if gpu.words[1] in GPU_MEMORY.findall(feature)}
         left = left & named_gpus or left or named_gpus
     return tuple(sorted(left, key=lambda gpu: gpu.memory_bytes))
@@ -134,43 +135,33 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
     settings = _settings(ask(["scontrol", "show", "config"]))
     ranks = max(1, chosen.gpus)
     association = _association(settings)
-    limit = chosen.time_limit_min or LONGEST_MIN
-    gpu, why_gpu = _gpu(chosen) if chosen.gpus else (None, "sinfo: none")
+    account = association.get("account")
     others = "; ".join(str(other) for other in offered if other is not chosen)
     by_gres = "cons_tres" not in settings.get("SelectType", "")
-    profile = Profile(
-        cluster=settings.get("ClusterName", "cluster"),
-        partition=chosen.name,
-        account=association.get("account"),
-        nodes=chosen.nodes,
-        gpus_per_node=chosen.gpus,
-        gpu=gpu,
-        gpu_request="gres" if by_gres else "gpus-per-node",
-        gpu_type=chosen.gpu_type,
-        cpus_per_rank=max(1, chosen.cpus // ranks),
-        memory_per_rank_gib=_share_gib(chosen.memory_mib, ranks),
-        time_limit_min=limit,
-        max_array_size=int(settings.get("MaxArraySize", 1001)),
-        max_submitted=association.get("submitted"),
-        scratch=settings.get("TmpFS", "/tmp"),
-    )
-    notes = {
-        "cluster": "scontrol show config",
-        "partition": f"sinfo; others here: {others}" if others else "sinfo: the only one",
-        "account": "sacctmgr" if association.get("account") else "sacctmgr: your default, or none is needed",
-        "qos": _qualities(association.get("qos", ())),
-        "nodes": "sinfo",
-        "gpus_per_node": "sinfo",
-        "gpu": why_gpu,
-        "gpu_request": f"scontrol show config: {settings.get('SelectType', 'unknown')}",
-        "cpus_per_rank": f"sinfo: {chosen.cpus} CPUs a node",
-        "memory_per_rank_gib": f"sinfo: {chosen.memory_mib} MiB a node",
-        "time_limit_min": "sinfo" if chosen.time_limit_min else "the partition has no limit: a week",
-        "max_array_size": "scontrol show config",
-        "max_submitted": "sacctmgr" if association.get("submitted") else "sacctmgr: no limit found",
-        "scratch": "scontrol show config: TmpFS",
+    config = "scontrol show config"
+    submitted = association.get("submitted")
+    looked_up: dict[str, tuple[Any, str]] = {
+        "cluster": (settings.get("ClusterName", "cluster"), config),
+        "partition": (chosen.name, f"sinfo; others here: {others}" if others else "sinfo: the only one"),
+        "account": (account, "sacctmgr" if account else "sacctmgr: your default, or none is needed"),
+        "qos": (None, _qualities(association.get("qos", ()))),
+        "nodes": (chosen.nodes, "sinfo"),
+        "gpus_per_node": (chosen.gpus, "sinfo"),
+        "gpu": _gpu(chosen) if chosen.gpus else (None, "sinfo: none"),
+        "gpu_request": ("gres" if by_gres else "gpus-per-node", f"{config}: {settings.get('SelectType', 'unknown')}"),
+        "gpu_type": (chosen.gpu_type, ""),
+        "cpus_per_rank": (max(1, chosen.cpus // ranks), f"sinfo: {chosen.cpus} CPUs a node"),
+        "memory_per_rank_gib": (_share_gib(chosen.memory_mib, ranks), f"sinfo: {chosen.memory_mib} MiB a node"),
+        "time_limit_min": (
+            chosen.time_limit_min or LONGEST_MIN,
+            "sinfo" if chosen.time_limit_min else "the partition has no limit: a week",
+        ),
+        "max_array_size": (int(settings.get("MaxArraySize", 1001)), config),
+        "max_submitted": (submitted, "sacctmgr" if submitted else "sacctmgr: no limit found"),
+        "scratch": (settings.get("TmpFS", "/tmp"), f"{config}: TmpFS"),
     }
-    return profile, notes
+    profile = Profile(**{name: value for name, (value, _) in looked_up.items()})
+    return profile, {name: note for name, (_, note) in looked_up.items() if note}
 
 
 def _choose(offered: list[Partition], wanted: str | None) -> Partition:

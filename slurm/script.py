@@ -94,7 +94,7 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
     logs = f"{_as_it_is(job.folder)}/log/%a.txt"
     running = f"%{profile.max_running}" if profile.max_running else ""
     memory = profile.memory_per_rank_gib
-    wanted = {
+    options = {
         "job_name": job.name,
         "partition": profile.partition,
         "account": profile.account,
@@ -110,7 +110,6 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
         "comment": job.comment or None,
         "signal_delay_s": profile.signal_before_end_s,
         "setup": list(profile.setup) or None,
-        "wckey": None,
         "use_srun": False,  # `launch.job.batch` calls srun: signals reach its tasks, and it sees how they ended
         "additional_parameters": {
             "array": ranges(job.indices) + running,
@@ -122,7 +121,8 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
             **({"mail-user": profile.mail, "mail-type": ",".join(job.mails)} if profile.mail and job.mails else {}),
         },
     }
-    return {name: value for name, value in wanted.items() if value is not None or name == "wckey"}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"wckey": None, **given}  # submitit would send one of its own
 
 
 def _as_it_is(path: Path) -> str:

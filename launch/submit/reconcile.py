@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from launch.estimate.placement import speed_of
 from launch.job.bundle import Bundle
 from launch.job.records import array_folders, array_name, element_of, in_queue
 from launch.lock import turn
+from launch.status import StageStatus
 from launch.study.plan import Plan
 from launch.submit.arrays import Array, mails_of, make_arrays, within
 from launch.submit.send import Sender
@@ -95,34 +96,16 @@ class Submitter:
 
     def missing(self, queued: dict[str, QueuedJob]) -> tuple[list[Array], list[str]]:
         """Arrays of what is neither done nor under way, and what a person should know of the rest."""
-        todo: dict[str, Stage] = {}
-        notes: list[str] = []
-        for progress in status.survey(self.plan, self.store, queued=queued):
-            stage = progress.stage
-            if progress.state in status.SETTLED or self.plan.place_of(stage.key) in queued:
-                continue
-            if progress.state == "failed":
-                notes.append(
-                    f"{stage.key}  {stage.label} failed and is not sent again before `retain retry`: {progress.detail}"
-                )
-            elif progress.state == "running":
-                notes.append(f"{stage.key}  {stage.label} is being run outside this queue")
-            elif self._can_start(stage, todo, queued):
-                todo[stage.key] = stage
-        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
+        plan, statuses = self.plan, status.survey(self.plan, self.store, queued=queued)
+        seconds = predict(plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
+        sent = {stage.key: seconds[stage.key] for stage in to_send(plan, statuses, queued)}
         elements = {
-            stage.key: queued[place].job_id
-            for stage in self.plan.stages
-            if (place := self.plan.place_of(stage.key)) in queued
+            stage.key: queued[place].job_id for stage in plan.stages if (place := plan.place_of(stage.key)) in queued
         }
         most = self.profile.max_array_size - 1  # the largest index is one less
-        return make_arrays(
-            self.plan, {key: seconds[key] for key in todo}, elements, self.profile.job_min * 60.0, most
-        ), notes
-
-    def _can_start(self, stage: Stage, todo: dict[str, Stage], queued: dict[str, QueuedJob]) -> bool:
-        parent = stage.parent
-        return parent is None or parent in todo or self.plan.place_of(parent) in queued or self.store.entry(parent).done
+        arrays = make_arrays(plan, sent, elements, self.profile.job_min * 60.0, most)
+        notes = (_note(progress, plan.place_of(progress.stage.key) in queued) for progress in statuses)
+        return arrays, list(filter(None, notes))
 
     def _room(self, jobs: list[QueuedJob]) -> int | None:
         if self.profile.max_submitted is None:
@@ -184,6 +167,32 @@ class Submitter:
             yield folder.name, self.sender.script(job)
 
 
+def to_send(plan: Plan, statuses: Iterable[StageStatus], queued: Container[str]) -> list[Stage]:
+    """Stages that nothing holds and whose parent is done, in the queue, or sent with them; parents first.
+
+    Args:
+        queued: keys of the stages that jobs in the queue were submitted for.
+    """
+    states = {progress.stage.key: progress.state for progress in statuses}
+    sent: dict[str, Stage] = {}
+    for stage in plan.stages:
+        parent = stage.parent
+        ready = parent is None or parent in sent or states[parent] in status.SETTLED or plan.place_of(parent) in queued
+        if states[stage.key] in ("waiting", "interrupted") and ready:
+            sent[stage.key] = stage
+    return list(sent.values())
+
+
+def _note(progress: StageStatus, in_queue: bool) -> str | None:
+    """What a person should know of a stage that is not sent."""
+    what = f"{progress.stage.key}  {progress.stage.label}"
+    if progress.state == "failed":
+        return f"{what} failed and is not sent again before `retain retry`: {progress.detail}"
+    if progress.state == "running" and not in_queue:
+        return f"{what} is being run outside this queue"
+    return None
+
+
 def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
     """Pending elements of this sweep that hold only stages which are no longer in it: id → what they would train."""
     wanted = {plan.place_of(stage.key) for stage in plan.stages}
@@ -196,7 +205,8 @@ def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
             index = element_of(job.job_id)
             if job.name != folder.name or job.state != "PENDING" or index is None:
                 continue
-            if not wanted.intersection(folder.record.elements[index]):
+            keys = folder.record.elements[index]  # none of an agent's job
+            if keys and not wanted.intersection(keys):
                 bundle = Bundle.load(folder.bundle(index))
                 held[job.job_id] = ", ".join(stage.label for stage in bundle.stages)
     return held
