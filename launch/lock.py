@@ -1,4 +1,4 @@
-"""One process at a time fills a mirror, or submits from a store: a second one says who is at it, and waits."""
+"""A lock on a shared folder: one process at a time fills a mirror, or submits from a store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ POLL_S = 1.0
 
 
 @contextmanager
-def turn(folder: Path, command: str, say: Callable[[str], None]) -> Iterator[Claim]:
-    """Hold the claims of a folder while inside; a dead process's is taken over, as a stage's is.
+def exclusive(folder: Path, command: str, say: Callable[[str], None]) -> Iterator[Claim]:
+    """Hold the lock while inside; wait for a living holder, and take the lock of a dead one over.
 
     Args:
-        folder: where the claims lie; the newest stays as a record of who came last.
+        folder: of the lock's claim files; the newest stays as a record of who came last.
         command: what this process does, e.g. `retain fetch`.
-        say: told once who is waited for.
+        say: called once with the name of the holder that is waited for.
 
     Raises:
         OSError, StoreError: the folder cannot be written.

@@ -16,7 +16,7 @@ from trainers.stage import Stage
 from trainers.store import EventLog, StageEntry, Store
 from trainers.store.files import read_json_lines, writing
 
-TOLD_EVENTS = ("step", "measured")
+FREQUENT_EVENTS = ("step", "measured")
 """Of these a story tells only the last of each attempt: there are thousands."""
 LOOK_EVERY_S = 0.5
 """For what a log has grown by."""
@@ -55,7 +55,7 @@ def _events(entry: StageEntry) -> Iterator[tuple[float, str]]:
     """The stage's own log; of steps and measurements only how far each attempt came."""
     last: dict[str, Any] | None = None
     for event in read_json_lines(entry.folder / "events.jsonl"):
-        if event.get("event") in TOLD_EVENTS:
+        if event.get("event") in FREQUENT_EVENTS:
             last = event if event["event"] == "step" else last
             continue
         if last is not None:
@@ -142,7 +142,7 @@ def lines_of(log: Path, most: int, ended: Callable[[], bool]) -> Iterator[str]:
         yield file.begun
 
 
-def let_again(entry: StageEntry) -> bool:
+def allow_retry(entry: StageEntry) -> bool:
     """Let a failed stage be run again, or one whose encoder was pruned; whether there was anything to do."""
     if entry.done and not _pruned(entry):
         return False

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from launch.commands.common import Common, StageKey, checked_plan, console, load, plain, planned, print_json, stage_of
+from launch.commands.common import (
+    Common,
+    StageKey,
+    checked_plan,
+    console,
+    load,
+    plain,
+    planned,
+    print_json,
+    show_live,
+    stage_of,
+)
 
 if TYPE_CHECKING:
     from launch.submit.reconcile import Submitter
@@ -97,8 +108,6 @@ class Watch(Sending):
 
 
 def watch(chosen: Watch) -> int:
-    from rich.live import Live
-
     from launch import status
     from launch.estimate.placement import placements
     from launch.story import queue_of
@@ -108,18 +117,16 @@ def watch(chosen: Watch) -> int:
     submitter = _submitter(chosen)
     store = submitter.store
     settled: dict[str, status.StageStatus] = {}
-    with Live(console=screen) as live:
-        while True:
-            plan = as_it_stands(submitter.plan, store)
-            submitter = replace(submitter, plan=plan, placements=placements(plan, submitter.profile))
-            for line in _submit(chosen, submitter):
-                live.console.print(plain(line), soft_wrap=True)
-            plan = as_it_stands(submitter.plan, store)
-            statuses = status.survey(plan, store, settled, queue_of(store.root, screen))
-            live.update(status.table(statuses, plan.sweep.name, everything=False))
-            if not any(progress.state in ("running", "queued", "waiting", "interrupted") for progress in statuses):
-                return 0 if all(progress.state in status.SETTLED for progress in statuses) else 1
-            time.sleep(chosen.every_s)
+
+    def submit_and_look() -> list[status.StageStatus]:
+        plan = as_it_stands(submitter.plan, store)
+        for line in _submit(chosen, replace(submitter, plan=plan, placements=placements(plan, submitter.profile))):
+            screen.print(plain(line), soft_wrap=True)
+        return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
+
+    unfinished = ("running", "queued", "waiting", "interrupted")
+    statuses = show_live(screen, submitter.plan.sweep.name, submit_and_look, unfinished, chosen.every_s)
+    return 0 if all(progress.state in status.SETTLED for progress in statuses) else 1
 
 
 def _submitter(chosen: Sending) -> Submitter:
@@ -269,12 +276,12 @@ class Retry(Common):
 
 def retry(chosen: Retry) -> int:
     from launch import status
-    from launch.story import let_again
+    from launch.story import allow_retry
 
     plan, store = _plan_and_store(chosen)
     named = [stage_of(plan.stages, key) for key in chosen.stage]
     stages = named or [progress.stage for progress in status.survey(plan, store) if progress.state == "failed"]
-    again = [stage for stage in stages if let_again(store.entry(stage.key))]
+    again = [stage for stage in stages if allow_retry(store.entry(stage.key))]
     for stage in again:
         print(f"again    {stage.key}  {stage.label}")
     if not again:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch.commands.cluster import Submit
-from launch.commands.common import Common, checked_plan, console, load, plain, planned, print_json, stage_of
+from launch.commands.common import Common, checked_plan, console, load, plain, planned, print_json, show_live, stage_of
 
 if TYPE_CHECKING:
     from launch.status import StageStatus
@@ -97,8 +97,6 @@ class Status(Common):
 
 
 def status(chosen: Status) -> int:
-    import time
-
     from launch import status
     from launch.story import queue_of
     from launch.study.retries import as_it_stands
@@ -111,18 +109,11 @@ def status(chosen: Status) -> int:
     def look() -> list[status.StageStatus]:
         return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
 
-    statuses = look()
     if chosen.json:
-        print_json([progress.facts for progress in statuses])
+        print_json([progress.facts for progress in look()])
         return 0
     if not chosen.watch:
-        screen.print(status.table(statuses, sweep.name))
+        screen.print(status.table(look(), sweep.name))
         return 0
-    from rich.live import Live
-
-    with Live(status.table(statuses, sweep.name, everything=False), console=screen) as live:
-        while any(progress.state in ("running", "queued", "waiting") for progress in statuses):
-            time.sleep(1)
-            statuses = look()
-            live.update(status.table(statuses, sweep.name, everything=False))
+    show_live(screen, sweep.name, look, unfinished=("running", "queued", "waiting"), every_s=1)
     return 0

@@ -1,4 +1,4 @@
-"""`retain wandb sync`: W&B is given what it lacks of a sweep, told from the store; and its report, by `dashboard`."""
+"""`retain wandb sync` sends W&B what it lacks of a sweep, from the store; `dashboard` writes the sweep's W&B report."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Attempt:
         return decision
 
     def _stage_judged(self, cause: Cause) -> Stage | None:
-        """The unfinished stage that the end is about; None where nothing is left, or others are at it.
+        """The unfinished stage that this end counts for; None where all are finished, or other jobs hold the rest.
 
         One whose own log names the cause: a single rank goes on with other stages when one has failed.  Else the last
         that was begun, or the first in turn where the job ended before it began any.

@@ -17,7 +17,7 @@ from launch.estimate.costs import predict
 from launch.estimate.placement import speed_of
 from launch.job.bundle import Bundle
 from launch.job.records import array_folders, array_name, element_of, in_queue
-from launch.lock import turn
+from launch.lock import exclusive
 from launch.status import StageStatus
 from launch.study.plan import Plan
 from launch.submit.arrays import Array, mails_of, make_arrays, within
@@ -76,11 +76,11 @@ class Submitter:
         """
         with writing(self.store.root):
             (self.store.root / "slurm").mkdir(parents=True, exist_ok=True)
-        with turn(self.store.root / "slurm" / "submitting", "retain submit", print):
+        with exclusive(self.store.root / "slurm" / "submitting", "retain submit", print):
             jobs = queue()
             queued = in_queue(self.store.root, jobs)
             missing, notes = self.missing(queued)
-            notes += _let_go(queued)
+            notes += _release_held(queued)
             arrays = within(missing, self._room(jobs))
             ids: dict[Array, str] = {}
             for array in arrays:
@@ -212,7 +212,7 @@ def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
     return held
 
 
-def _let_go(queued: dict[str, QueuedJob]) -> list[str]:
+def _release_held(queued: dict[str, QueuedJob]) -> list[str]:
     """Release this user's jobs that a node could not start: SLURM itself would hold them for ever."""
     me = getpass.getuser()
     held = sorted({job.job_id for job in queued.values() if job.launch_failed and job.user == me})
