@@ -151,13 +151,9 @@ def _end(last: Mapping[str, dict[str, Any]]) -> str:
     return str(last["ended"]["outcome"]) if "ended" in last else "killed"
 
 
-def counts(statuses: list[StageStatus]) -> Counter[str]:
-    return Counter(status.state for status in statuses)
-
-
 def summary_line(statuses: list[StageStatus]) -> str:
     """E.g. `81 stages: 40 completed, 2 running, 39 waiting`."""
-    by_state = counts(statuses)
+    by_state = Counter(status.state for status in statuses)
     return f"{len(statuses)} stages: " + ", ".join(f"{by_state[state]} {state}" for state in STATES if by_state[state])
 
 

@@ -66,8 +66,6 @@ class QueuedJob:
     state: str
     reason: str
     """Why it waits, or the nodes it runs on."""
-    start: str
-    """When it started or will start, as far as SLURM says."""
 
     @property
     def living(self) -> bool:
@@ -129,7 +127,7 @@ def queue(name_prefix: str = "") -> list[QueuedJob]:
     Raises:
         SlurmError: slurmctld cannot be reached.  (slurmdbd is not asked.)
     """
-    columns = ("%i", "%j", "%u", "%T", "%R", "%S")
+    columns = ("%i", "%j", "%u", "%T", "%R")
     answer = ask(["squeue", "--noheader", "--array", "--states=all", "--format", SEPARATOR.join(columns)])
     rows = (line.split(SEPARATOR) for line in answer.splitlines())
     jobs = (QueuedJob(*(field.strip() for field in row)) for row in rows if len(row) == len(columns))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import graphlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -45,10 +44,6 @@ class Plan:
     @property
     def trainings(self) -> int:
         return sum(bool(stage.train) for stage in self.stages)
-
-    def counts(self) -> Counter[tuple[str, str]]:
-        """Stages by (scale, kind)."""
-        return Counter((stage.scale.name, stage.kind) for stage in self.stages)
 
 
 def mirror_of(sweep: Sweep) -> Mirror:

@@ -72,11 +72,6 @@ class Decision(_Frozen):
     """What the next job multiplies its planned micro-batch by."""
 
     @property
-    def free(self) -> bool:
-        """Whether the attempt is not held against the work."""
-        return self.action == "requeue"
-
-    @property
     def failed(self) -> bool:
         """Whether the work has failed: what a person cancelled may simply be sent again."""
         return self.action == "stop" and self.cause not in (Cause.COMPLETED, Cause.CANCELLED)

@@ -68,14 +68,3 @@ def named(name: str) -> tuple[Gpu, ...]:
         return re.search(rf"(?<![a-z0-9]){model}{memory}(?!\d)", text) is not None
 
     return tuple(gpu for gpu in GPUS.values() if means(gpu))
-
-
-def gpu(name: str) -> Gpu:
-    """The GPU of this name.
-
-    Raises:
-        ValueError: it is none of `GPUS`.
-    """
-    if name not in GPUS:
-        raise ValueError(f"no GPU {name!r} is known; known are {', '.join(GPUS)}: name one, or give its numbers")
-    return GPUS[name]
