@@ -81,10 +81,8 @@ def processors() -> Iterator[Finding]:
 
     cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().available / GIB
     offered = f"{cores} cores, {memory:.0f} GiB of memory free"
-    if slow := _problem("A matrix product", lambda: check_cpu(Floors())):
-        yield Finding("processor", "problem", f"{offered}; {slow}", "ask for more cores, or for another node")
-    else:
-        yield Finding("processor", "fine", offered)
+    slow = _problem("A matrix product", lambda: check_cpu(Floors()))
+    yield _judged("processor", offered, slow, "ask for more cores, or for another node")
 
 
 def gpus() -> Iterator[Finding]:
@@ -100,10 +98,8 @@ def gpus() -> Iterator[Finding]:
     for gpu in range(count):
         facts = torch.cuda.get_device_properties(gpu)
         described = f"{facts.name}, {facts.total_memory / GIB:.0f} GiB, compute capability {facts.major}.{facts.minor}"
-        if problem := _problem(f"GPU {gpu}", partial(check_gpu, count, gpu, Floors())):
-            yield Finding(f"GPU {gpu}", "problem", f"{described}; {problem}", "take another, or see who uses it")
-        else:
-            yield Finding(f"GPU {gpu}", "fine", described)
+        problem = _problem(f"GPU {gpu}", partial(check_gpu, count, gpu, Floors()))
+        yield _judged(f"GPU {gpu}", described, problem, "take another, or see who uses it")
     if count and torch.distributed.is_nccl_available():
         yield Finding("NCCL", "fine", ".".join(map(str, torch.cuda.nccl.version())))
     elif count:
@@ -126,6 +122,11 @@ def disks(store: Path) -> Iterator[Finding]:
             yield Finding(subject, "problem", problem, advice)
         else:
             yield Finding(subject, "fine", f"{place}, {shutil.disk_usage(place).free / GIB:.0f} GiB free")
+
+
+def _judged(subject: str, what: str, problem: str | None, advice: str) -> Finding:
+    """What was looked at, fine or with its problem."""
+    return Finding(subject, "problem", f"{what}; {problem}", advice) if problem else Finding(subject, "fine", what)
 
 
 def _problem(name: str, check: Callable[[], Problem | None]) -> str | None:

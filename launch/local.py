@@ -129,26 +129,23 @@ class Log:
             elapsed_s: since the run began.
         """
         at = f"[{elapsed_s:5.0f} s]"
-        ended = [
-            progress
-            for progress in statuses
-            if progress.state in (*status.SETTLED, "failed") and progress.stage.key not in self._told
-        ]
-        for progress in ended:
-            if progress.state == "failed":
-                self._told.add(progress.stage.key)
-                print(f"{at} failed     {progress.stage.label}  {progress.detail}", flush=True)
-        ended = [progress for progress in ended if progress.state != "failed"]
+        untold = [progress for progress in statuses if progress.stage.key not in self._told]
+        for failed in (progress for progress in untold if progress.state == "failed"):
+            self._told.add(failed.stage.key)
+            print(f"{at} failed     {failed.stage.label}  {failed.detail}", flush=True)
+        settled = [progress for progress in untold if progress.state in status.SETTLED]
         quiet_s = elapsed_s - self._last
-        if quiet_s >= QUIET_S and not ended:
-            ended = [progress for progress in statuses if progress.state == "running"]
-        elif not ended or quiet_s < LINE_EVERY_S:
+        if settled and quiet_s >= LINE_EVERY_S:
+            shown = settled
+        elif not settled and quiet_s >= QUIET_S:
+            shown = [progress for progress in statuses if progress.state == "running"]
+        else:
             return
         self._last = elapsed_s
-        self._told.update(progress.stage.key for progress in ended if progress.state in status.SETTLED)
-        news = f"  {ended[-1].state}  {ended[-1].stage.label}  {ended[-1].detail}" if ended else ""
-        others = f"  and {len(ended) - 1} more" if ended[1:] else ""
-        print(f"{at} {outlook.words}{news}{others}", flush=True)
+        self._told.update(progress.stage.key for progress in settled)
+        newest = f"  {shown[-1].state}  {shown[-1].stage.label}  {shown[-1].detail}" if shown else ""
+        others = f"  and {len(shown) - 1} more" if shown[1:] else ""
+        print(f"{at} {outlook.words}{newest}{others}", flush=True)
 
 
 def _bar(outlook: Outlook) -> Table:
