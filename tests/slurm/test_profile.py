@@ -116,3 +116,12 @@ def test_a_file_of_an_earlier_init_is_read_and_its_webhook_is_told_to_be_gone(tm
     assert read(tmp_path, {**SOUND, "webhook_file": None}) == Profile(**SOUND)
     with pytest.raises(ProfileError, match="webhook_file: is gone"):
         read(tmp_path, {**SOUND, "webhook_file": "~/hook"})
+
+
+ADDRESSES = ["-oQ/tmp", "me", "a@b,c@d", "a@b\nBcc: c@d", "-x@y", "a b@c", "a@-b", "", "<a@b>", "a@b\n"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_what_is_no_plain_address_is_refused(tmp_path, address):
+    with pytest.raises(ProfileError, match="mail"):
+        read(tmp_path, {**SOUND, "mail": address})
