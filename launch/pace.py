@@ -13,7 +13,7 @@ from launch.estimate.costs import Prediction, group_of
 from launch.status import SETTLED, StageStatus
 
 LARGEST_SHARE = 0.99
-"""Told while anything is left."""
+"""Shown at the most while anything is left."""
 PRIOR_SHARE = 0.1
 """What the run has measured counts as much as the prediction when so much of its work is done."""
 TRAINED = 0.95
@@ -40,7 +40,7 @@ class Outlook:
 
 
 class Pace:
-    """Looks at one run again and again; the share that it tells never falls."""
+    """How far one run is.  `look` is called again and again; the share that it returns never falls."""
 
     def __init__(self, predicted: Prediction, processes: int) -> None:
         """

@@ -1,4 +1,4 @@
-"""What is made of the end of one attempt: its cause from every rank's log, and what to do, written down."""
+"""The verdict on the end of an attempt: its cause, from the logs of all ranks, and what to do, both written down."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEDULERS_TICK_S = 90.0
 
 
 class Attempt:
-    """One attempt at one element, from before its ranks start."""
+    """One attempt at one element of an array: made before its ranks start, asked for a verdict when they have ended."""
 
     def __init__(self, folder: ArrayFolder, index: int | str) -> None:
         self.folder, self.index = folder, index
@@ -37,12 +37,12 @@ class Attempt:
 
     @property
     def stages(self) -> list[Stage]:
-        """The element's stages as they stand by now."""
+        """The element's stages, with the retries of those that have diverged so far."""
         return stages_in(self.bundle, self.store, self.store.outcome)
 
     @property
     def micro_batch_factor(self) -> float:
-        """What earlier ends of its unfinished stages make of the planned micro-batch."""
+        """What the planned micro-batch is multiplied by, since earlier jobs with these stages ran out of memory."""
         newest = (newest_verdict(entry) for _, entry in self._unfinished())
         return min((verdict.decision.micro_batch_factor for verdict in newest if verdict), default=1.0)
 
