@@ -118,7 +118,7 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
             "requeue": True,
             "kill-on-invalid-dep": "yes",
             **_gpus(placement, profile),
-            **({"mail-user": profile.mail, "mail-type": ",".join(job.mails)} if profile.mail and job.mails else {}),
+            **_mail(job, profile),
         },
     }
     given = {name: value for name, value in options.items() if value is not None}
@@ -128,6 +128,12 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
 def _as_it_is(path: Path) -> str:
     """SLURM takes a % in the names of logs for the begin of a symbol: %j is the job's id."""
     return str(path).replace("%", "%%")
+
+
+def _mail(job: ArrayJob, profile: Profile) -> dict[str, str]:
+    if not (profile.mail and job.mails):
+        return {}
+    return {"mail-user": profile.mail, "mail-type": ",".join(job.mails)}
 
 
 def _gpus(placement: Placement, profile: Profile) -> dict[str, str]:
