@@ -35,6 +35,12 @@ class HubUnreachable(HubError):
     """The hub does not answer at all."""
 
 
+def sha256_of(path: Path) -> str:
+    """Checksum of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """One file of a repository at one commit."""
@@ -52,8 +58,7 @@ class RemoteFile:
     def matches(self, path: Path) -> bool:
         """Whether a local file has this content."""
         if self.sha256:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+            return sha256_of(path) == self.sha256
         content = path.read_bytes()
         return self.blob in (None, hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
 
