@@ -27,16 +27,16 @@ def exclusive(folder: Path, command: str, say: Callable[[str], None]) -> Iterato
         OSError, StoreError: the folder cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    told = False
+    waiting = False
     while True:
         try:
             held = claim(folder, f"{command} by {getpass.getuser()}, pid {os.getpid()}")
             break
         except StageInUse:
             holder = living_holder(folder)
-            if holder and not told:
+            if holder and not waiting:
                 say(f"waiting  for {holder['job']} on {holder['host']}")
-                told = True
+                waiting = True
             time.sleep(POLL_S)
     try:
         for path in folder.iterdir():

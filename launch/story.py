@@ -168,7 +168,7 @@ def prunable(plan: Plan, store: Store) -> list[tuple[StageEntry, Path, int]]:
     for stage in (*plan.stages, *_known(store)):
         if stage.parent and not store.entry(stage.key).done:
             needed.add(stage.parent)
-    found: list[tuple[StageEntry, Path, int]] = []
+    prunables: list[tuple[StageEntry, Path, int]] = []
     for stage in plan.stages:
         entry = store.entry(stage.key)
         if not entry.done:
@@ -176,8 +176,8 @@ def prunable(plan: Plan, store: Store) -> list[tuple[StageEntry, Path, int]]:
         folders = [entry.checkpoints]
         if stage.kind == "intermediate" and stage.key not in needed:
             folders.append(entry.encoder)
-        found += [(entry, folder, _size(folder)) for folder in folders if folder.is_dir()]
-    return found
+        prunables += [(entry, folder, _size(folder)) for folder in folders if folder.is_dir()]
+    return prunables
 
 
 def prune(entry: StageEntry, folder: Path) -> None:

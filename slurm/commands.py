@@ -111,10 +111,10 @@ def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, both: bool = False
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"`{shown} …` did not answer within {timeout_s:.0f} s", unsure=True) from error
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
+        error_output = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
         # Ended by a signal, SIGPIPE where slurmctld hung up: nobody knows how far it came.
-        unsure = done.returncode < 0 or any(words in said.lower() for words in LOST_ANSWERS)
-        raise SlurmError(f"`{shown} …` failed with {done.returncode}: {said}", unsure=unsure)
+        unsure = done.returncode < 0 or any(words in error_output.lower() for words in LOST_ANSWERS)
+        raise SlurmError(f"`{shown} …` failed with {done.returncode}: {error_output}", unsure=unsure)
     return done.stdout + done.stderr if both else done.stdout
 
 
@@ -140,8 +140,8 @@ def start_estimate(script: Path) -> str | None:
     Raises:
         SlurmError: it would refuse the job.
     """
-    said = ask(["sbatch", "--test-only", str(script)], both=True)
-    start = re.search(r"to start at (\S+)", said)
+    answer = ask(["sbatch", "--test-only", str(script)], both=True)
+    start = re.search(r"to start at (\S+)", answer)
     return start.group(1) if start else None
 
 
@@ -151,8 +151,8 @@ def cancel(job_ids: Iterable[str]) -> None:
     Raises:
         SlurmError: SLURM refuses, e.g. another user's jobs.
     """
-    for some in _in_lists(job_ids):
-        ask(["scancel", "--quiet", *some])
+    for ids in _in_lists(job_ids):
+        ask(["scancel", "--quiet", *ids])
 
 
 def release(job_ids: Iterable[str]) -> None:
@@ -161,8 +161,8 @@ def release(job_ids: Iterable[str]) -> None:
     Raises:
         SlurmError: SLURM refuses, e.g. another user's jobs.
     """
-    for some in _in_lists(job_ids):
-        ask(["scontrol", "release", ",".join(some)])
+    for ids in _in_lists(job_ids):
+        ask(["scontrol", "release", ",".join(ids)])
 
 
 def requeue(job_id: str, exclude: Iterable[str] = ()) -> None:

@@ -109,14 +109,14 @@ def _gpu(chosen: Partition) -> tuple[str | None, str]:
     rows = [line.split("|") for line in answer.splitlines()]
     alike = [features.split(",") for kind, features in rows if gres(kind) == (chosen.gpus, chosen.gpu_type)]
     possible = {gpu.name: gpu for features in alike for gpu in meant(chosen.gpu_type, features)}
-    known, said = ", ".join(GPUS), f"sinfo: {chosen.gpu_type or 'features of the nodes'}"
+    known, source = ", ".join(GPUS), f"sinfo: {chosen.gpu_type or 'features of the nodes'}"
     if len(possible) == 1:
-        return next(iter(possible)), said
+        return next(iter(possible)), source
     if possible:
         smallest = min(possible.values(), key=lambda gpu: gpu.memory_bytes)
-        return smallest.name, f"{said}, which may be {' or '.join(possible)}: write which; this is the smallest"
+        return smallest.name, f"{source}, which may be {' or '.join(possible)}: write which; this is the smallest"
     if chosen.gpu_type:
-        return chosen.gpu_type, f"{said}; write the nearest of {known}, and its memory below"
+        return chosen.gpu_type, f"{source}; write the nearest of {known}, and its memory below"
     return None, f"SLURM has no name for it; write one of {known}, or every stage gets one GPU"
 
 

@@ -65,7 +65,7 @@ def _open(folder: AgentsFolder, trial: Trial) -> Any:
 
     return wandb.init(
         id=trial.run,
-        group=folder.agents.sweep.name,
+        group=folder.study.sweep.name,
         job_type="trial",
         config={**trial.assignment, "stages": [stage.key for stage in trial.stages]},
         resume="allow",
@@ -109,9 +109,9 @@ def _measured(entry: StageEntry, axis: str) -> Iterator[list[dict[str, Any]]]:
 def _report(shown: Any, result: TrialResult) -> None:
     from launch.agents.trials import OBJECTIVE
 
-    told = {"outcome": result.outcome, "evidence": result.evidence, OBJECTIVE: result.objective}
-    shown.log({name: value for name, value in told.items() if name == OBJECTIVE and value is not None})
-    shown.summary.update({name: value for name, value in told.items() if value not in (None, "")})
+    facts = {"outcome": result.outcome, "evidence": result.evidence, OBJECTIVE: result.objective}
+    shown.log({name: value for name, value in facts.items() if name == OBJECTIVE and value is not None})
+    shown.summary.update({name: value for name, value in facts.items() if value not in (None, "")})
     shown.finish(exit_code=0 if result.outcome == "completed" else 1)
 
 

@@ -68,7 +68,7 @@ def agents(chosen: Agents) -> int:
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"sweep    {folder.agents.address}", flush=True)
+    print(f"sweep    {folder.study.address}", flush=True)
     if chosen.on == "slurm":
         print(f"queue    {_submit(chosen, plan, mirror, folder)} agents sent, {chosen.count} in all", flush=True)
         if chosen.broker:
@@ -105,7 +105,7 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
         WandbError: W&B refuses it or cannot be asked.
     """
     from analysis.records.wandb_api import connect
-    from launch.agents.trials import Agents, AgentsFolder
+    from launch.agents.trials import AgentsFolder, Study
     from launch.agents.wandb import register, sweep_config
     from trainers.stage import digest
 
@@ -117,7 +117,7 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
         entity = sweep.tracking.entity or connect().default_entity
         resolved = {"store": sweep.store.resolve(), "mirror": sweep.mirror.resolve() if sweep.mirror else None}
         folder.write(
-            Agents(
+            Study(
                 sweep=sweep.model_copy(update=resolved),
                 entity=entity,
                 project=sweep.tracking.project,

@@ -314,6 +314,6 @@ class _Fetch:
             raise HubError(f"{job.name}: {error}") from None
         self.ledger.record(job.repository, job.split.path, job.remotes, rows)
         published = published_rows(job.split.dataset, job.split.config, job.split.split)
-        told = f" ({published:,} are published)" if published not in (None, rows) else ""
-        self._say(f"fetched  {job.name}  {rows:,} rows{told}, {job.bytes / 1e6:,.1f} MB")
+        expected = f" ({published:,} are published)" if published not in (None, rows) else ""
+        self._say(f"fetched  {job.name}  {rows:,} rows{expected}, {job.bytes / 1e6:,.1f} MB")
         return 1

@@ -83,20 +83,20 @@ class Repository:
             HubError: some of the shards are missing.
         """
         for pattern in _patterns(self.configs, config, split):
-            if found := sorted(path for path in self.files if path.endswith(".parquet") and fnmatch(path, pattern)):
-                return self._whole(found)
+            if paths := sorted(path for path in self.files if path.endswith(".parquet") and fnmatch(path, pattern)):
+                return self._whole(paths)
         folders = [config, *(("data", "") if config == "default" else ())]
         for folder in folders:
             start = re.escape(f"{folder}/{split}" if folder else split)
             shape = re.compile(rf"{start}(-\d+-of-\d+(-[0-9a-f]+)?|/\d{{4}})?\.parquet")
-            if found := sorted(path for path in self.files if shape.fullmatch(path)):
-                return self._whole(found)
+            if paths := sorted(path for path in self.files if shape.fullmatch(path)):
+                return self._whole(paths)
         return ()
 
     def _whole(self, paths: list[str]) -> tuple[RemoteFile, ...]:
-        told = re.search(r"-of-(\d+)", paths[0])
-        if told and int(told[1]) != len(paths):
-            raise HubError(f"{self.name}: {paths[0]} tells of {int(told[1])} shards, but {len(paths)} are there")
+        count = re.search(r"-of-(\d+)", paths[0])
+        if count and int(count[1]) != len(paths):
+            raise HubError(f"{self.name}: {paths[0]} tells of {int(count[1])} shards, but {len(paths)} are there")
         return tuple(self.files[path] for path in paths)
 
     def partial(self, config: str, split: str) -> bool:

@@ -38,8 +38,8 @@ def ask(given: Mapping[str, Any], screen: Console) -> dict[str, Any]:
     answers = dict(given)
     for name, question in QUESTIONS.items():
         while name not in answers:
-            said = Prompt.ask(question, default=" ".join(map(str, FIRST[name])), console=screen)
-            words = tuple(said.replace(",", " ").split())
+            answer = Prompt.ask(question, default=" ".join(map(str, FIRST[name])), console=screen)
+            words = tuple(answer.replace(",", " ").split())
             try:
                 starter(FIRST | answers | {name: words})
             except SweepError as error:

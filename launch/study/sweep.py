@@ -230,8 +230,10 @@ def _axis_problems(axis: str, values: tuple[Any, ...]) -> list[str]:
     try:
         sound = sound_values(axis, values)
     except ValidationError as error:
-        found = [(problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()]
-        return [f"{axis}: {message} (found {value!r})" for message, value in found]
+        invalid = [
+            (problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()
+        ]
+        return [f"{axis}: {message} (found {value!r})" for message, value in invalid]
     repeated = [value for value, count in Counter(sound).items() if count > 1]
     return [f"{axis}: {', '.join(map(str, repeated))} is named more than once"] if repeated else []
 

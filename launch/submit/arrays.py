@@ -69,8 +69,8 @@ def make_arrays(
         waves = {parent.key: _waves(children.pop(parent.key, []), seconds, job_s, most_waves) for parent in parents}
         # Arrays that wait for this one cover its first elements: those with most bundles come first.
         parents.sort(key=lambda parent: -len(waves[parent.key]))
-        for some in _runs(parents, most_elements):
-            arrays += _family(scale, some, waves, seconds)
+        for parents_of_array in _slices(parents, most_elements):
+            arrays += _family(scale, parents_of_array, waves, seconds)
         free: list[tuple[Stage, ...]] = []
         for parent, group in children.items():
             bundles = _cut(group, seconds, job_s)
@@ -78,7 +78,7 @@ def make_arrays(
                 arrays.append(_array(scale, bundles, seconds, queued[parent]))
             else:
                 free += bundles
-        arrays += [_array(scale, tuple(some), seconds) for some in _runs(free, most_elements)]
+        arrays += [_array(scale, tuple(bundles), seconds) for bundles in _slices(free, most_elements)]
     return arrays
 
 
@@ -119,7 +119,7 @@ def _cut(stages: list[Stage], seconds: Mapping[str, float], job_s: float) -> Bun
     return tuple(tuple(bundle) for bundle in bundles)
 
 
-def _runs(items: list, length: int) -> list[list]:
+def _slices(items: list, length: int) -> list[list]:
     return [items[start : start + length] for start in range(0, len(items), length)]
 
 

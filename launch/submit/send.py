@@ -68,7 +68,7 @@ class Sender:
             StoreError: the store cannot be written.
         """
         keys = tuple(tuple(stage.key for stage in stages) for stages in elements)
-        folder = new_folder(self.store, name, [key for some in keys for key in some])
+        folder = new_folder(self.store, name, [key for of_element in keys for key in of_element])
         folder.write(
             ArrayRecord(
                 sweep=self.plan.sweep.name,
