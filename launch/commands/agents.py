@@ -184,10 +184,19 @@ def _submit(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) ->
         return 0
     # One W&B sweep serves all scales: a job takes what the largest needs.
     placement = max(placements(plan, profile).values(), key=lambda each: each.ranks)
-    minutes, sender = profile.time_limit_min, Sender(plan, mirror, profile, take_snapshot(plan.sweep.store.resolve()))
-    array = sender.write(name, "", placement, minutes, [()] * missing)
+    sender = Sender(plan, mirror, profile, take_snapshot(plan.sweep.store.resolve()))
+    array = sender.folder(name, [])
+    job = sender.job(
+        array.folder,
+        missing,
+        "launch.agents.agent",
+        str(folder.folder),
+        str(array.folder),
+        placement=placement,
+        minutes=profile.time_limit_min,
+        comment=f"retain {plan.sweep.name} agents",
+    )
+    sender.write(array, "", placement, job.minutes, [()] * missing)
     _template(chosen, sender.bundle((), placement)).save(array.bundle(TEMPLATE))
-    words = "launch.agents.agent", str(folder.folder), str(array.folder)
-    comment = f"retain {plan.sweep.name} agents"
-    sender.send(sender.job(array.folder, missing, *words, placement=placement, minutes=minutes, comment=comment))
+    sender.send(job)
     return missing

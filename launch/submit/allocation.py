@@ -169,7 +169,8 @@ class Steps:
     def _written_down(self, array: Array) -> Iterator[Step]:
         """The array's bundles as files of the store, where `retain why` and `retain tail` find them."""
         minutes, placement = math.ceil(array.seconds / 60), self.placements[array.scale]
-        folder = self._sender.write(self.plan.sweep.name, array.scale, placement, minutes, array.bundles)
+        folder = self._sender.folder(self.plan.sweep.name, array.bundles)
+        self._sender.write(folder, array.scale, placement, minutes, array.bundles)
         for index, stages in enumerate(array.bundles):
             yield Step(folder, index, stages)
 

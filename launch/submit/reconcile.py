@@ -119,9 +119,10 @@ class Submitter:
 
     def _send(self, array: Array, ids: dict[Array, str], mails: tuple[str, ...]) -> str:
         """Write everything down, then call sbatch."""
-        placement, name = self.placements[array.scale], self.plan.sweep.name
-        folder = self.sender.write(name, array.scale, placement, self._minutes(array), array.bundles)
-        return self.sender.send(replace(self.job(array, folder.folder, ids), mails=mails))
+        folder = self.sender.folder(self.plan.sweep.name, array.bundles)
+        job = replace(self.job(array, folder.folder, ids), mails=mails)
+        self.sender.write(folder, array.scale, job.placement, job.minutes, array.bundles)
+        return self.sender.send(job)
 
     def job(self, array: Array, folder: Path, ids: dict[Array, str]) -> ArrayJob:
         """What sbatch is asked for one array."""

@@ -59,16 +59,27 @@ class Sender:
         """Nodes of the partition beyond those that one element needs."""
         return self.profile.nodes - placement.nodes
 
-    def write(
-        self, name: str, scale: str, placement: Placement, minutes: int, elements: Sequence[tuple[Stage, ...]]
-    ) -> ArrayFolder:
-        """A new folder with the record of an array, and a bundle for each element that has stages.
+    def folder(self, name: str, elements: Sequence[tuple[Stage, ...]]) -> ArrayFolder:
+        """A new folder for an array, which is known by the folder's name.
 
         Raises:
             StoreError: the store cannot be written.
         """
-        keys = tuple(tuple(stage.key for stage in stages) for stages in elements)
-        folder = new_folder(self.store, name, [key for of_element in keys for key in of_element])
+        return new_folder(self.store, name, [stage.key for stages in elements for stage in stages])
+
+    def write(
+        self,
+        folder: ArrayFolder,
+        scale: str,
+        placement: Placement,
+        minutes: int,
+        elements: Sequence[tuple[Stage, ...]],
+    ) -> None:
+        """Write the record of an array, and a bundle for each element that has stages.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
         folder.write(
             ArrayRecord(
                 sweep=self.plan.sweep.name,
@@ -80,13 +91,12 @@ class Sender:
                 minutes=minutes,
                 signal_before_end_s=self.profile.signal_before_end_s,
                 code=self.code.facts,
-                elements=keys,
+                elements=tuple(tuple(stage.key for stage in stages) for stages in elements),
             )
         )
         for index, stages in enumerate(elements):
             if stages:
                 self.bundle(stages, placement).save(folder.bundle(index))
-        return folder
 
     def job(self, folder: Path, count: int, module: str, *words: str, **options: Any) -> ArrayJob:
         """What sbatch is asked for an array of `count` elements, each of which runs `python -m module words`.

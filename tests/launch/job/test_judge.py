@@ -98,7 +98,8 @@ class Cluster:
 
     def send(self, *stages: Stage) -> Sent:
         """What `retain submit` writes down, without sbatch."""
-        folder = self.submitter.sender.write("small", stages[0].scale.name, Placement(), 12, [stages])
+        folder = self.submitter.sender.folder("small", [stages])
+        self.submitter.sender.write(folder, stages[0].scale.name, Placement(), 12, [stages])
         return Sent(self.submitter, folder, self.monkeypatch)
 
     def script(self, stage: Stage) -> str:
