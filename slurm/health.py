@@ -99,13 +99,13 @@ def in_time(limit_s: float, checks: Mapping[str, tuple[Cause, Callable[[], Probl
 
     Their threads are daemons: one that hangs in a system call does not keep the process from ending.
     """
-    found: dict[str, Problem | None] = {}
+    answered: dict[str, Problem | None] = {}
 
     def run(name: str, cause: Cause, check: Callable[[], Problem | None]) -> None:
         try:
-            found[name] = check()
+            answered[name] = check()
         except Exception as error:
-            found[name] = Problem(cause, f"{name} failed: {type(error).__name__}: {error}")
+            answered[name] = Problem(cause, f"{name} failed: {type(error).__name__}: {error}")
 
     threads = {
         name: threading.Thread(target=run, args=(name, *check), name=name, daemon=True)
@@ -116,7 +116,7 @@ def in_time(limit_s: float, checks: Mapping[str, tuple[Cause, Callable[[], Probl
         thread.start()
     for thread in threads.values():
         thread.join(max(0.0, deadline - time.monotonic()))
-    answers = dict(found)  # a late answer comes too late
+    answers = dict(answered)  # a late answer comes too late
     hung = {name: Problem(cause, f"{name} has not ended in {limit_s:g} s.") for name, (cause, _) in checks.items()}
     return [problem for name in checks if (problem := answers.get(name, hung[name])) is not None]
 

@@ -6,12 +6,14 @@ The file's comments are this module's field docstrings, so they cannot drift apa
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from slurm.sizing.memory import Placement
 from slurm.yaml_comments import commented
 
 
@@ -33,46 +35,14 @@ def one_line(text: str) -> str:
 Line = Annotated[str, AfterValidator(one_line)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,@:+&|*()\[\]-]*$")]
 """What SLURM takes as a name: nothing that a shell or sbatch would read as something else."""
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9][A-Za-z0-9.-]*$")]
+"""One plain mail address."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Placement(_Settings):
-    """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
-
-    nodes: int = Field(default=1, ge=1)
-    """Nodes that one stage spans."""
-    ranks_per_node: int = Field(default=1, ge=1)
-    """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
-    zero_stage: int = Field(default=0, ge=0, le=3)
-    """DeepSpeed ZeRO stage."""
-    offload: bool = False
-    """Adam runs on the host, from the host's memory; needs ZeRO-3."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them."""
-    graphs: bool = True
-    """On one GPU, replay short micro-batches as CUDA graphs; they need the memory of a micro-batch a second time."""
-    micro_batch_tokens: int | None = Field(default=None, gt=0)
-    """Padded tokens per micro-batch and rank; None is the sweep's own."""
-    why: str = "set by hand"
-    """What `retain plan` says about it."""
-
-    @model_validator(mode="after")
-    def _can_be_done(self) -> Placement:
-        if self.offload and self.zero_stage != 3:
-            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
-        return self
-
-    @property
-    def ranks(self) -> int:
-        """World size."""
-        return self.nodes * self.ranks_per_node
-
-
-class Profile(_Settings):
+class Profile(BaseModel):
     """One cluster, as a user of it needs to know it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     cluster: str
     """Its name (scontrol show config: ClusterName)."""
@@ -118,10 +88,8 @@ class Profile(_Settings):
     """Shell lines at the start of each job, e.g. `module load cuda`; they run as they stand here."""
     scratch: Line = "/tmp"
     """Node-local folder for caches; environment variables are filled in on the node."""
-    mail: str | None = None
-    """Told when a sweep starts, first fails and is over; never of every job."""
-    webhook_file: Path | None = None
-    """A file of yours with the URL of a webhook (Slack, Mattermost …) that is told the same; the URL is a secret."""
+    mail: Address | None = None
+    """SLURM mails this address when what was submitted starts, when an array has failed, and when the last one ends."""
     scales: dict[str, Placement] = Field(default_factory=dict)
     """Placements by scale that replace what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
 
@@ -154,26 +122,52 @@ def load_profile(path: Path) -> Profile:
         raise ProfileError(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ProfileError(f"{path}: holds no `key: value` lines; `retain init` writes a sound one")
+    if content.pop("webhook_file", None) is not None:  # `retain init` used to write it as null
+        raise ProfileError(f"{path}: webhook_file: is gone; SLURM itself mails the address that stands as mail:")
     try:
         profile = Profile(**content)
     except ValidationError as error:
-        raise ProfileError("\n".join(f"{path}: {_sentence(problem)}" for problem in error.errors())) from error
-    misfits = [f"{path}: scales.{name}: {why}" for name, one in profile.scales.items() if (why := profile.misfit(one))]
+        raise ProfileError("\n".join(f"{path}: {problem}" for problem in sentences(error, Profile))) from error
+    misfits = [
+        f"{path}: scales.{name}: {why}"
+        for name, placement in profile.scales.items()
+        if (why := profile.misfit(placement))
+    ]
     if misfits:
         raise ProfileError("\n".join(misfits))
     return profile
 
 
-def _sentence(problem: Any) -> str:
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`did you mean …?`, or the valid names where none is near."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(name), valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
+
+
+def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """What is wrong with the fields of a model, a sentence each, with the nearest name for one that is unknown."""
+    return [_sentence(problem, _field_names(model)) for problem in error.errors()]
+
+
+def _sentence(problem: Any, valid: Iterable[str]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        valid = [*Profile.model_fields, *Placement.model_fields]
-        close = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1)
-        return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"{where}: unknown key; {nearest(problem['loc'][-1], valid)}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
+
+
+def _field_names(model: type[BaseModel]) -> list[str]:
+    """The model's own, and those of its sections, also where they stand by name."""
+    names = list(model.model_fields)
+    for field in model.model_fields.values():
+        for section in (field.annotation, *get_args(field.annotation)):
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                names += _field_names(section)
+    return names
 
 
 def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
@@ -182,6 +176,6 @@ def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
     Args:
         notes: by field, what was looked at; shown beside the value.
     """
-    found = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
+    values = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
     head = "# A cluster, as `retain init` found it.  Change anything; `retain init` never overwrites this file."
-    return "\n".join([head, "", *commented(Profile, found, notes)])
+    return "\n".join([head, "", *commented(Profile, values, notes)])

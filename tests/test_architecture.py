@@ -20,7 +20,7 @@ PACKAGE_ARROWS = {
 ORDER = {
     "launch": "lock doctor study verdicts mirror estimate dashboard status job pace local story "
     "agents submit commands cli",
-    "slurm": "commands yaml_comments failures sizing profile probe job script health notify devcluster",
+    "slurm": "commands yaml_comments failures sizing profile probe job script health devcluster",
     "trainers": "collector stage store tasks sandbox tokens families data network training measure assembly run",
     "analysis": "inference records measures pieces study effects power reading benchmark report",
 }

@@ -23,8 +23,8 @@ from bench.gpu.checks import check
 from bench.gpu.measure import CHECKS, EAGER, NO_GPU, STEPS, Job, Workload
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
 from bench.peers import PEERS, SHARDED, train
-from launch.estimate.sizes import model_size
-from slurm.sizing.memory import Sharding, peak
+from launch.estimate.costs import model_size
+from slurm.sizing.memory import Placement, peak
 from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
@@ -223,12 +223,12 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, A
                     "micro_batches": len(pieces),
                 }
             )
-    sharding = Sharding(
+    placement = Placement(
         micro_batch_tokens=largest,
         activation_checkpointing=job.activation_checkpointing,
         graphs=engine.model.graphs is not None,
     )
-    predicted = peak(model_size(Shape(**job.shape)), sharding).allocated
+    predicted = peak(model_size(Shape(**job.shape)), placement).allocated
     measured = torch.cuda.max_memory_allocated() if gpu else None
     memory = {
         "peak_bytes": measured,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from launch.job.bundle import Bundle
     from launch.study.plan import Plan
     from launch.study.sweep import Sweep
-    from slurm.profile import Placement, Profile
     from trainers.data.mirror import Mirror
 
 
@@ -71,7 +68,7 @@ def agents(chosen: Agents) -> int:
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"sweep    {folder.agents.address}", flush=True)
+    print(f"sweep    {folder.study.address}", flush=True)
     if chosen.on == "slurm":
         print(f"queue    {_submit(chosen, plan, mirror, folder)} agents sent, {chosen.count} in all", flush=True)
         if chosen.broker:
@@ -108,7 +105,7 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
         WandbError: W&B refuses it or cannot be asked.
     """
     from analysis.records.wandb_api import connect
-    from launch.agents.trials import Agents, AgentsFolder
+    from launch.agents.trials import AgentsFolder, Study
     from launch.agents.wandb import register, sweep_config
     from trainers.stage import digest
 
@@ -120,7 +117,7 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
         entity = sweep.tracking.entity or connect().default_entity
         resolved = {"store": sweep.store.resolve(), "mirror": sweep.mirror.resolve() if sweep.mirror else None}
         folder.write(
-            Agents(
+            Study(
                 sweep=sweep.model_copy(update=resolved),
                 entity=entity,
                 project=sweep.tracking.project,
@@ -132,25 +129,18 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
     return folder
 
 
-def _template(chosen: Agents, plan: Plan, mirror: Mirror, profile: Profile | None, at: Placement | None) -> Bundle:
-    """All that an agent needs to know but what to train."""
-    from launch.job.bundle import bundle_of
-    from launch.submit.reconcile import execution_at
-
-    execution, where = plan.sweep.execution, {}
-    if profile is not None and at is not None:
-        execution = execution_at(execution, at)
-        where = {"scratch": profile.scratch, "gpus_per_node": at.ranks_per_node if profile.gpus_per_node else 0}
-    bundle = bundle_of(plan, mirror, (), execution, **where)
+def _template(chosen: Agents, bundle: Bundle) -> Bundle:
+    """All that an agent needs to know but what to train; where it has no network, W&B's client would wait for one."""
     if not chosen.broker:
         return bundle
-    # Where there is no network, W&B's client would wait for one.
     return bundle.model_copy(update={"tracking": bundle.tracking.model_copy(update={"mode": "offline"})})
 
 
 def _here(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
     """Agents as processes of this machine; Ctrl-C lets each save, and the same command goes on from there."""
-    _template(chosen, plan, mirror, None, None).save(folder.template)
+    from launch.job.bundle import bundle_of
+
+    _template(chosen, bundle_of(plan, mirror, (), plan.sweep.execution)).save(folder.template)
     processes = [
         subprocess.Popen(
             [sys.executable, "-P", "-m", "launch.agents.agent", str(folder.folder), f"local-{number}"],
@@ -181,56 +171,32 @@ def _submit(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) ->
     """Send an array of as many agents as are not yet in the queue; their number."""
     from launch.agents.trials import TEMPLATE
     from launch.estimate.placement import placements
-    from launch.job.records import PREFIX, ArrayRecord, new_folder
+    from launch.job.records import PREFIX
+    from launch.submit.send import Sender
     from launch.submit.snapshot import take_snapshot
     from slurm.commands import queue
     from slurm.profile import load_profile
-    from slurm.script import ArrayExecutor, ArrayJob
 
-    profile, sweep = load_profile(chosen.cluster), plan.sweep
-    name = f"agents-{folder.folder.name}"
+    profile, name = load_profile(chosen.cluster), f"agents-{folder.folder.name}"
     living = sum(job.living and job.name.startswith(f"{PREFIX}{name}-") for job in queue())
     missing = chosen.count - living
     if missing <= 0:
         return 0
     # One W&B sweep serves all scales: a job takes what the largest needs.
-    placement = max(placements(plan, profile).values(), key=lambda one: one.ranks)
-    code = take_snapshot(sweep.store.resolve())
-    array = new_folder(sweep.store.resolve(), name, [folder.folder.name])
-    array.write(
-        ArrayRecord(
-            sweep=sweep.name,
-            scale="",
-            user=getpass.getuser(),
-            placement=placement,
-            cpus_per_rank=profile.cpus_per_rank,
-            spare_nodes=profile.nodes - placement.nodes,
-            minutes=profile.time_limit_min,
-            signal_before_end_s=profile.signal_before_end_s,
-            code=code.facts,
-            elements=((),) * missing,
-        )
-    )
-    _template(chosen, plan, mirror, profile, placement).save(array.bundle(TEMPLATE))
-    python = os.pathsep.join(filter(None, (str(code.folder or ""), os.environ.get("PYTHONPATH"))))
-    environment = ("env", f"PYTHONPATH={python}") if code.folder else ()
-    job = ArrayJob(
-        name=array.name,
-        folder=array.folder,
-        command=(
-            *environment,
-            sys.executable,
-            "-P",
-            "-u",
-            "-m",
-            "launch.agents.agent",
-            str(folder.folder),
-            str(array.folder),
-        ),
-        indices=tuple(range(missing)),
+    placement = max(placements(plan, profile).values(), key=lambda each: each.ranks)
+    sender = Sender(plan, mirror, profile, take_snapshot(plan.sweep.store.resolve()))
+    array = sender.folder(name, [])
+    job = sender.job(
+        array.folder,
+        missing,
+        "launch.agents.agent",
+        str(folder.folder),
+        str(array.folder),
         placement=placement,
         minutes=profile.time_limit_min,
-        comment=f"retain {sweep.name} agents",
+        comment=f"retain {plan.sweep.name} agents",
     )
-    ArrayExecutor(job, profile).send()
+    sender.write(array, "", placement, job.minutes, [()] * missing)
+    _template(chosen, sender.bundle((), placement)).save(array.bundle(TEMPLATE))
+    sender.send(job)
     return missing

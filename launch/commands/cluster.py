@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from launch.commands.common import Common, StageKey, checked_plan, console, load, plain, planned, print_json, stage_of
+from launch.commands.common import (
+    Common,
+    StageKey,
+    checked_plan,
+    console,
+    load,
+    plain,
+    planned,
+    print_json,
+    show_live,
+    stage_of,
+)
 
 if TYPE_CHECKING:
     from launch.submit.reconcile import Submitter
@@ -97,8 +108,6 @@ class Watch(Sending):
 
 
 def watch(chosen: Watch) -> int:
-    from rich.live import Live
-
     from launch import status
     from launch.estimate.placement import placements
     from launch.story import queue_of
@@ -108,18 +117,16 @@ def watch(chosen: Watch) -> int:
     submitter = _submitter(chosen)
     store = submitter.store
     settled: dict[str, status.StageStatus] = {}
-    with Live(console=screen) as live:
-        while True:
-            plan = as_it_stands(submitter.plan, store)
-            submitter = replace(submitter, plan=plan, placements=placements(plan, submitter.profile))
-            for line in _submit(chosen, submitter):
-                live.console.print(plain(line), soft_wrap=True)
-            plan = as_it_stands(submitter.plan, store)
-            statuses = status.survey(plan, store, settled, queue_of(store.root, screen))
-            live.update(status.table(statuses, plan.sweep.name, everything=False))
-            if not any(one.state in ("running", "queued", "waiting", "interrupted") for one in statuses):
-                return 0 if all(one.state in status.SETTLED for one in statuses) else 1
-            time.sleep(chosen.every_s)
+
+    def submit_and_look() -> list[status.StageStatus]:
+        plan = as_it_stands(submitter.plan, store)
+        for line in _submit(chosen, replace(submitter, plan=plan, placements=placements(plan, submitter.profile))):
+            screen.print(plain(line), soft_wrap=True)
+        return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
+
+    unfinished = ("running", "queued", "waiting", "interrupted")
+    statuses = show_live(screen, submitter.plan.sweep.name, submit_and_look, unfinished, chosen.every_s)
+    return 0 if all(progress.state in status.SETTLED for progress in statuses) else 1
 
 
 def _submitter(chosen: Sending) -> Submitter:
@@ -190,7 +197,9 @@ def why(chosen: Why) -> int:
     plan, store = _plan_and_store(chosen)
     stage, screen = stage_of(plan.stages, chosen.stage), console()
     now = next(
-        one for one in status.survey(plan, store, queued=queue_of(store.root, screen)) if one.stage.key == stage.key
+        progress
+        for progress in status.survey(plan, store, queued=queue_of(store.root, screen))
+        if progress.stage.key == stage.key
     )
     if chosen.json:
         print_json({**now.facts, "story": [{"time": when, "what": line} for when, line in story(stage, store)]})
@@ -267,12 +276,12 @@ class Retry(Common):
 
 def retry(chosen: Retry) -> int:
     from launch import status
-    from launch.story import let_again
+    from launch.story import allow_retry
 
     plan, store = _plan_and_store(chosen)
     named = [stage_of(plan.stages, key) for key in chosen.stage]
-    stages = named or [one.stage for one in status.survey(plan, store) if one.state == "failed"]
-    again = [stage for stage in stages if let_again(store.entry(stage.key))]
+    stages = named or [progress.stage for progress in status.survey(plan, store) if progress.state == "failed"]
+    again = [stage for stage in stages if allow_retry(store.entry(stage.key))]
     for stage in again:
         print(f"again    {stage.key}  {stage.label}")
     if not again:
@@ -295,17 +304,19 @@ def prune(chosen: Prune) -> int:
     from launch.story import prune as delete
 
     plan, store = _plan_and_store(chosen)
-    found = prunable(plan, store)
-    for entry, folder, size in found:
+    prunables = prunable(plan, store)
+    for entry, folder, size in prunables:
         if not chosen.dry:
             delete(entry, folder)
         if not chosen.json:
             print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
     if chosen.json:
         facts = {"deleted": not chosen.dry}
-        print_json([{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in found])
+        print_json(
+            [{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in prunables]
+        )
     else:
-        print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
+        print(f"{sum(size for *_, size in prunables) / 2**30:.2f} GiB in {len(prunables)} folders")
     return 0
 
 

@@ -139,12 +139,12 @@ def power(chosen: Power) -> int:
 
     from analysis.power import MOST_SEEDS, outlooks
 
-    found = outlooks(_study(chosen), chosen.delta, chosen.power)
+    comparisons = outlooks(_study(chosen), chosen.delta, chosen.power)
     if chosen.json:
-        print_json(found)
+        print_json(comparisons)
         return 0
     screen = console()
-    if not found:
+    if not comparisons:
         screen.print("Scales cannot be compared: fewer than two have begun.")
         return 0
     table = Table(title=f"seeds to see a difference of {chosen.delta:g} with power {chosen.power:.0%}")
@@ -159,21 +159,24 @@ def power(chosen: Power) -> int:
         "visible",
     ):
         table.add_column(column, justify="left" if column in ("measure", "scales") else "right")
-    for one in found:
-        scales = f"{one.smaller} → {one.larger}"
-        if one.not_enough:
-            table.add_row(one.measure, scales, f"not enough: {one.not_enough}", *[""] * 5)
+    for comparison in comparisons:
+        scales = f"{comparison.smaller} → {comparison.larger}"
+        if comparison.not_enough:
+            table.add_row(comparison.measure, scales, f"not enough: {comparison.not_enough}", *[""] * 5)
             continue
-        seeds = [f"{count:.0f}" if math.isfinite(count) else f"> {MOST_SEEDS}" for count in (one.needed, one.cautious)]
+        seeds = [
+            f"{count:.0f}" if math.isfinite(count) else f"> {MOST_SEEDS}"
+            for count in (comparison.needed, comparison.cautious)
+        ]
         table.add_row(
-            one.measure,
+            comparison.measure,
             scales,
-            str(one.trainings),
-            str(one.seeds),
-            f"{one.by_seed:.3f}",
-            f"{one.by_examples:.3f}",
+            str(comparison.trainings),
+            str(comparison.seeds),
+            f"{comparison.by_seed:.3f}",
+            f"{comparison.by_examples:.3f}",
             " to ".join(dict.fromkeys(seeds)),
-            f"{one.visible:.3f}",
+            f"{comparison.visible:.3f}",
         )
     screen.print(table)
     screen.print(

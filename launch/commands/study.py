@@ -13,9 +13,8 @@ import tyro
 from launch.commands.common import Common, console, load, load_only, plain, planned, print_json
 
 if TYPE_CHECKING:
+    from launch.estimate.costs import Prediction
     from launch.study import plan as planning
-    from trainers.data.mirror import Mirror
-    from trainers.store import Store
 
 COLOURS = {"fine": "green", "note": "yellow", "problem": "bold red"}
 
@@ -85,16 +84,18 @@ def doctor(chosen: Doctor) -> int:
 
     screen = console()
     findings = []
-    for one in examine(chosen.store):
-        findings.append(one)
+    for finding in examine(chosen.store):
+        findings.append(finding)
         if not chosen.json:
-            colour = COLOURS[one.verdict]
-            screen.print(f"[{colour}]{one.verdict:<8}[/] {one.subject:<11} {plain(one.found)}", soft_wrap=True)
-            if one.advice:
-                screen.print(f"{'':<20} → {plain(one.advice)}", soft_wrap=True)
+            colour = COLOURS[finding.verdict]
+            screen.print(
+                f"[{colour}]{finding.verdict:<8}[/] {finding.subject:<11} {plain(finding.found)}", soft_wrap=True
+            )
+            if finding.advice:
+                screen.print(f"{'':<20} → {plain(finding.advice)}", soft_wrap=True)
     if chosen.json:
         print_json(findings)
-    return int(any(one.verdict == "problem" for one in findings))
+    return int(any(finding.verdict == "problem" for finding in findings))
 
 
 @dataclass
@@ -169,61 +170,50 @@ class Plan(Common):
 
 
 def plan(chosen: Plan) -> int:
-    from launch.estimate import overview
     from launch.estimate.costs import predict
+    from launch.estimate.placement import speed_of
+    from launch.submit.forecast import forecast, show_on_cluster, show_plan
+    from slurm.profile import load_profile
+    from slurm.sizing.timing import CPU_CORE
     from trainers.store import Store
 
     sweep, mirror = load(chosen)
-    plan, store = planned(sweep), Store(sweep.store)
+    plan, store, screen = planned(sweep), Store(sweep.store), console()
+    profile = load_profile(chosen.cluster) if chosen.cluster else None
+    if chosen.json and chosen.budget is None:
+        if profile is not None:
+            print_json([on_cluster.facts for on_cluster in forecast(plan, mirror, profile)])
+        else:
+            done = {stage.key: store.entry(stage.key).done for stage in plan.stages}
+            print_json(
+                [{"key": stage.key, "done": done[stage.key], **stage.model_dump(mode="json")} for stage in plan.stages]
+            )
+        return 0
+    prediction = predict(plan, store, mirror, speed_of(profile) if profile else CPU_CORE)
     if chosen.budget is not None:
-        return _budget(chosen, plan, store, mirror)
-    if chosen.json and chosen.cluster is None:
-        print_json(
-            [
-                {"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
-                for stage in plan.stages
-            ]
-        )
-        return 0
-    screen = console()
-    if chosen.cluster is None:
-        overview.show(plan, store, predict(plan, store, mirror), screen, chosen.stages)
-        return 0
-    from launch.submit import forecast
-    from slurm.profile import load_profile
-
-    profile = load_profile(chosen.cluster)
-    if chosen.json:
-        print_json([one.facts for one in forecast.forecast(plan, mirror, profile)])
-        return 0
-    overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
-    forecast.show(plan, mirror, profile, screen)
+        return _budget(chosen, plan, prediction)
+    show_plan(plan, store, prediction, screen, chosen.stages, on="GPU" if profile else "process")
+    if profile is not None:
+        show_on_cluster(plan, mirror, profile, screen)
     return 0
 
 
-def _budget(chosen: Plan, plan: planning.Plan, store: Store, mirror: Mirror) -> int:
-    from launch.estimate import budget, overview
-    from launch.estimate.costs import predict
-    from launch.submit import forecast
-    from slurm.profile import load_profile
+def _budget(chosen: Plan, plan: planning.Plan, prediction: Prediction) -> int:
+    from launch.estimate import budget
 
     assert chosen.budget is not None
-    if chosen.cluster is None:
-        prediction = predict(plan, store, mirror)
-    else:
-        prediction = forecast.on_one_gpu(plan, store, mirror, load_profile(chosen.cluster))
     hours = {key: seconds / 3600 for key, seconds in prediction.seconds.items()}
     sizes = {name: scale.shape.non_embedding_parameters for name, scale in plan.scales.items()}
-    found = budget.cells(plan)
-    bought = budget.in_order(found, sizes, hours, chosen.budget)
+    cells = budget.cells(plan)
+    bought = budget.in_order(cells, sizes, hours, chosen.budget)
     if chosen.json:
         print_json(
             [
-                {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours}
-                for one in bought
+                {"cell": choice.cell.label, "stages": choice.cell.stages, "bits": choice.bits, "hours": choice.hours}
+                for choice in bought
             ]
         )
         return 0
-    unit = "CPU" if chosen.cluster is None else "GPU"
-    overview.show_budget(found, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
+    unit = "GPU" if chosen.cluster else "CPU"
+    budget.show(cells, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
     return 0

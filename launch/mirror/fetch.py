@@ -25,7 +25,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from launch.lock import turn
+from launch.lock import exclusive
 from launch.mirror.hub import (
     CONVERTED,
     HubError,
@@ -85,7 +85,7 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
     splits, encoders = needed_splits(sweep), needed_encoders(sweep)
     try:
         say = partial(console.print, soft_wrap=True, markup=False)
-        with turn(sweep.mirror / CLAIMS, "retain fetch", say) as claim:
+        with exclusive(sweep.mirror / CLAIMS, "retain fetch", say) as claim:
             ledger = Ledger.read(sweep.mirror)  # as whoever had the turn before has left it
             return _Fetch(sweep.mirror, ledger, claim, console, again, revisions or {}).all_of(splits, encoders)
     except OSError as error:
@@ -314,6 +314,6 @@ class _Fetch:
             raise HubError(f"{job.name}: {error}") from None
         self.ledger.record(job.repository, job.split.path, job.remotes, rows)
         published = published_rows(job.split.dataset, job.split.config, job.split.split)
-        told = f" ({published:,} are published)" if published not in (None, rows) else ""
-        self._say(f"fetched  {job.name}  {rows:,} rows{told}, {job.bytes / 1e6:,.1f} MB")
+        expected = f" ({published:,} are published)" if published not in (None, rows) else ""
+        self._say(f"fetched  {job.name}  {rows:,} rows{expected}, {job.bytes / 1e6:,.1f} MB")
         return 1

@@ -67,18 +67,18 @@ class Split:
 def needed_splits(sweep: Sweep) -> list[Split]:
     """Every split that some stage reads; the same for all scales, seeds and points, and whatever the mirror holds."""
     empty = sweep.store / "no-mirror"
-    one = {"scales": SANDBOX[:1], "seeds": sweep.seeds[:1], "search": {}}
-    alone = sweep.model_copy(update={**one, "mirror": empty})
+    smallest = {"scales": SANDBOX[:1], "seeds": sweep.seeds[:1], "search": {}}
+    alone = sweep.model_copy(update={**smallest, "mirror": empty})
     mirror = Mirror(empty)
-    found: dict[Split, None] = {}
+    splits: dict[Split, None] = {}
     for stage in make_plan(alone).stages:
         for files, languages in needed_files(stage.train, stage.evaluate, stage.probes).values():
             for part in files.all_files:
                 for language in languages:
                     path = mirror.path(part, language)
                     config = path.parent.relative_to(empty / part.dataset).as_posix()
-                    found[Split(part.dataset, "" if config == "." else config, path.stem)] = None
-    return sorted(found, key=lambda split: split.path)
+                    splits[Split(part.dataset, "" if config == "." else config, path.stem)] = None
+    return sorted(splits, key=lambda split: split.path)
 
 
 def needed_encoders(sweep: Sweep) -> list[str]:

@@ -116,7 +116,9 @@ def length_problems(plan: Plan) -> Iterator[str]:
     """Sequences that do not fit an encoder, and windows that leave no room."""
     for stage in plan.stages:
         usable = plan.scales[stage.scale.name].shape.positions - 2  # XLM-R counts from padding_idx + 1 = 2
-        read: list[tuple[str, Recipe | Evaluation | Probe]] = [(one.task, one) for one in stage.evaluate]
+        read: list[tuple[str, Recipe | Evaluation | Probe]] = [
+            (evaluation.task, evaluation) for evaluation in stage.evaluate
+        ]
         read += [(training.task, training.recipe) for training in stage.train]
         read += [(probe.task, probe) for probe in stage.probes]
         for task, lengths in read:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.prompt import Prompt
 
-from launch.study.sweep import Sweep, SweepError, sentences
+from launch.study.sweep import Sweep, SweepError
+from slurm.profile import sentences
 from slurm.yaml_comments import commented
 from trainers.sandbox.language.lexicon import LANGUAGES
 from trainers.stage.scales import SANDBOX
@@ -37,8 +38,8 @@ def ask(given: Mapping[str, Any], screen: Console) -> dict[str, Any]:
     answers = dict(given)
     for name, question in QUESTIONS.items():
         while name not in answers:
-            said = Prompt.ask(question, default=" ".join(map(str, FIRST[name])), console=screen)
-            words = tuple(said.replace(",", " ").split())
+            answer = Prompt.ask(question, default=" ".join(map(str, FIRST[name])), console=screen)
+            words = tuple(answer.replace(",", " ").split())
             try:
                 starter(FIRST | answers | {name: words})
             except SweepError as error:
@@ -67,7 +68,7 @@ def starter(given: Mapping[str, Any]) -> Sweep:
     try:
         return Sweep(**fields)
     except ValidationError as error:
-        raise SweepError("\n".join(sentences(error))) from error
+        raise SweepError("\n".join(sentences(error, Sweep))) from error
 
 
 def _is_sandbox(scales: tuple[str, ...]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from launch.study.search import LARGEST_GRID, PLACES, parts, sound_values
-from slurm.profile import one_line
+from slurm.profile import nearest, one_line, sentences
 from trainers.stage import Execution, Frozen, Mixing, Recipe
 from trainers.stage.recipes import BOOKS, recipe_for
 from trainers.stage.scales import KNOWN, SANDBOX
@@ -25,13 +24,6 @@ from trainers.tasks.intermediates import names as intermediate_names
 
 class SweepError(ValueError):
     """Problems of a sweep, all of them, one a line."""
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """`did you mean …?`, or the valid names where none is near."""
-    valid = list(valid)
-    close = difflib.get_close_matches(str(name), valid, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
 
 
 PROBE_HALF_WIDTH = 0.04
@@ -163,8 +155,8 @@ class Sweep(Frozen):
         meant: dict[tuple, str] = {}
         for name in names:
             try:
-                found = parse_intermediate(name)
-                same = meant.setdefault((tuple(found.tasks.items()), found.mlm), name)
+                intermediate = parse_intermediate(name)
+                same = meant.setdefault((tuple(intermediate.tasks.items()), intermediate.mlm), name)
                 if same != name:
                     problems.append(f"{same!r} and {name!r} are the same intermediate")
             except UnknownName as error:
@@ -206,7 +198,7 @@ class Sweep(Frozen):
             try:
                 recipe_for("sandbox", "target", "mnli", {"*": fields})
             except ValidationError as error:
-                problems += [f"{key}.{_sentence(problem, Recipe.model_fields)}" for problem in error.errors()]
+                problems += [f"{key}.{problem}" for problem in sentences(error, Recipe)]
         if problems:
             raise ValueError("; ".join(problems))
         return overrides
@@ -238,8 +230,10 @@ def _axis_problems(axis: str, values: tuple[Any, ...]) -> list[str]:
     try:
         sound = sound_values(axis, values)
     except ValidationError as error:
-        found = [(problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()]
-        return [f"{axis}: {message} (found {value!r})" for message, value in found]
+        invalid = [
+            (problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()
+        ]
+        return [f"{axis}: {message} (found {value!r})" for message, value in invalid]
     repeated = [value for value, count in Counter(sound).items() if count > 1]
     return [f"{axis}: {', '.join(map(str, repeated))} is named more than once"] if repeated else []
 
@@ -252,30 +246,6 @@ def _known(
     if wrong:
         raise ValueError("; ".join(f"{name!r} is not {what}: {nearest(name, valid)}" for name in wrong))
     return names
-
-
-def _field_names(model: type[Frozen]) -> list[str]:
-    names = list(model.model_fields)
-    for field in model.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
-            names += _field_names(field.annotation)
-    return names
-
-
-def _sentence(problem: Any, valid: Iterable[str]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), valid)}"
-    if problem["type"] == "missing":
-        return f"{where}: is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
-
-
-def sentences(error: ValidationError) -> list[str]:
-    """What is wrong with the fields of a sweep, a sentence each."""
-    valid = _field_names(Sweep)
-    return [_sentence(problem, valid) for problem in error.errors()]
 
 
 def load_sweep(path: Path, **changes: Any) -> Sweep:
@@ -302,4 +272,4 @@ def load_sweep(path: Path, **changes: Any) -> Sweep:
     except TypeError as error:
         raise SweepError(f"{path}: keys must be words: {error}") from error
     except ValidationError as error:
-        raise SweepError("\n".join(f"{path}: {problem}" for problem in sentences(error))) from error
+        raise SweepError("\n".join(f"{path}: {problem}" for problem in sentences(error, Sweep))) from error

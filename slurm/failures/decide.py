@@ -15,8 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from slurm.failures.causes import Cause
-from slurm.failures.evidence import clean, excerpt
+from slurm.failures.causes import Cause, clean, excerpt
 
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)]
 """A node's name; it goes into SLURM's `--exclude`."""
@@ -71,11 +70,6 @@ class Decision(_Frozen):
     """All nodes that the next job must not run on."""
     micro_batch_factor: float = 1.0
     """What the next job multiplies its planned micro-batch by."""
-
-    @property
-    def free(self) -> bool:
-        """Whether the attempt is not held against the work."""
-        return self.action == "requeue"
 
     @property
     def failed(self) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from launch.job.records import in_queue
-from launch.story import let_again
+from launch.story import allow_retry
 from launch.submit.snapshot import Snapshot
 from slurm.commands import cancel, queue
 from slurm.profile import load_profile
@@ -236,7 +236,7 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sandbox, t
     assert "retain retry" in again.notes[0]
     why = retain("why", one.file, one.key(FIRST))
     assert "bad_data" in why.stdout, why.stdout
-    assert let_again(one.store.entry(one.key(FIRST)))
+    assert allow_retry(one.store.entry(one.key(FIRST)))
     assert one.submit().stages == 2
     assert set(one.wait().values()) <= {"completed", "diverged"}
 

@@ -8,14 +8,14 @@ import yaml
 from launch.commands import cluster
 from launch.commands.cluster import Submit
 from launch.commands.common import load
+from launch.estimate.costs import model_size
 from launch.estimate.placement import gpu_of, place, placements
-from launch.estimate.sizes import model_size
+from launch.job.bundle import execution_at
 from launch.study.plan import Plan, make_plan
 from launch.submit.forecast import forecast
-from launch.submit.reconcile import execution_at
-from slurm.profile import Placement, Profile, ProfileError
+from slurm.profile import Profile, ProfileError
 from slurm.sizing.gpus import GIB, GPUS
-from slurm.sizing.memory import Sharding, peak
+from slurm.sizing.memory import Placement, peak
 from tests.launch.study.test_plan import grid
 from trainers.stage import Execution
 from trainers.store import EventLog, Store
@@ -34,7 +34,7 @@ def teach(plan: Plan, held: float) -> None:
     log.write("attempt", world_size=1, execution=Execution().model_dump(mode="json"))
     log.close()
     size = model_size(plan.scales[stage.scale.name].shape, 1000)
-    predicted = peak(size, Sharding(1, precision="bf16", micro_batch_tokens=1024, graphs=True)).allocated
+    predicted = peak(size, Placement(micro_batch_tokens=1024)).allocated
     facts = {"device": "cuda", "precision": "bf16", "micro_batch_tokens": 1024, "vocabulary": 1000}
     result = {"outcome": "completed", "evidence": None, "seconds": {"train": 1.0}, **facts}
     write_json(entry.folder / "result.json", {**result, "peak_memory_bytes": int(held * predicted)})
