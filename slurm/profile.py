@@ -40,24 +40,24 @@ class _Settings(BaseModel):
 
 
 class Placement(_Settings):
-    """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
+    """How many GPUs one stage of a scale uses, and how it is sharded over them."""
 
     nodes: int = Field(default=1, ge=1)
     """Nodes that one stage spans."""
     ranks_per_node: int = Field(default=1, ge=1)
-    """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
+    """One rank per GPU; on a cluster without GPUs, one per group of `cpus_per_rank` cores."""
     zero_stage: int = Field(default=0, ge=0, le=3)
     """DeepSpeed ZeRO stage."""
     offload: bool = False
-    """Adam runs on the host, from the host's memory; needs ZeRO-3."""
+    """Run Adam on the host, in host memory; needs ZeRO-3."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
     graphs: bool = True
-    """On one GPU, replay short micro-batches as CUDA graphs; they need the memory of a micro-batch a second time."""
+    """On one GPU, replay short micro-batches as CUDA graphs; this needs the memory of a micro-batch twice."""
     micro_batch_tokens: int | None = Field(default=None, gt=0)
-    """Padded tokens per micro-batch and rank; None is the sweep's own."""
+    """Padded tokens per micro-batch and rank; None is the sweep's number."""
     why: str = "set by hand"
-    """What `retain plan` says about it."""
+    """The reason that `retain plan` shows."""
 
     @model_validator(mode="after")
     def _can_be_done(self) -> Placement:
@@ -72,58 +72,58 @@ class Placement(_Settings):
 
 
 class Profile(_Settings):
-    """One cluster, as a user of it needs to know it."""
+    """What `retain` needs to know about one partition of a cluster."""
 
     cluster: str
     """Its name (scontrol show config: ClusterName)."""
     partition: Word
     """Where jobs go."""
     account: Word | None = None
-    """Whom they are charged to; null is your default."""
+    """Account that jobs are charged to; null is your default."""
     qos: Word | None = None
     """Quality of service; null is your default."""
     constraint: Word | None = None
     """Node features to ask for, e.g. a100_80."""
     exclude: Word | None = None
-    """Nodes to keep away from, e.g. node[3,7]."""
+    """Nodes not to use, e.g. node[3,7]."""
     nodes: int = Field(ge=1)
-    """Nodes of the partition; one stage never spans more."""
+    """Number of nodes in the partition; one stage never spans more."""
     gpus_per_node: int = Field(ge=0)
-    """0 is a cluster of CPUs."""
+    """GPUs per node; 0 is a cluster of CPUs."""
     gpu: str | None = None
-    """What a GPU is called in the table of known ones (retain plan lists them); null where it is not known."""
+    """Name of the GPU, e.g. A100-80 (an error of retain plan lists all known names); null if it is not known."""
     gpu_memory_gib: float | None = Field(default=None, gt=0)
-    """Memory of one GPU; SLURM does not know it.  null takes it from the table."""
+    """Memory of one GPU, which SLURM does not know; null takes it from the table."""
     gpu_request: Literal["gpus-per-node", "gres"] = "gpus-per-node"
-    """How GPUs are asked for here: --gpus-per-node needs select/cons_tres, older clusters take --gres."""
+    """How to request GPUs: --gpus-per-node needs select/cons_tres, older clusters take --gres."""
     gpu_type: Word | None = None
-    """Type in the request (gpu:TYPE:2); null asks for any."""
+    """GPU type in the request (gpu:TYPE:2); null requests any."""
     cpus_per_rank: int = Field(ge=1)
-    """Cores for each rank: a node's share for one GPU."""
+    """CPU cores for each rank: a node's share per GPU."""
     memory_per_rank_gib: float | None = Field(default=None, gt=0)
-    """Host memory for each rank: a node's share for one GPU; null leaves the cluster's default."""
+    """Host memory for each rank: a node's share per GPU; null is the cluster's default."""
     time_limit_min: int = Field(ge=1)
     """Longest job, in minutes."""
     job_min: int = Field(default=240, ge=1)
-    """Stages are bundled into jobs of about so many minutes: short jobs find gaps, long ones save start-ups."""
+    """Stages are bundled into jobs of about this many minutes.  Short jobs start sooner, long ones save start-ups."""
     max_array_size: int = Field(default=1001, ge=1)
-    """MaxArraySize: elements of one array."""
+    """Largest number of elements of one job array (SLURM's MaxArraySize)."""
     max_submitted: int | None = Field(default=None, ge=1)
     """Jobs that you may have in the queue at once; null is no limit."""
     max_running: int | None = Field(default=None, ge=1)
     """Elements of one array that may run at once; null is no limit."""
     signal_before_end_s: int = Field(default=120, ge=1)
-    """A job is told so many seconds before its time limit: enough to finish a step and write a checkpoint."""
+    """Seconds before its time limit at which a job is told: enough to finish a step and write a checkpoint."""
     setup: tuple[Line, ...] = ()
-    """Shell lines at the start of each job, e.g. `module load cuda`; they run as they stand here."""
+    """Shell lines to run at the start of each job, e.g. `module load cuda`; they run exactly as written."""
     scratch: Line = "/tmp"
-    """Node-local folder for caches; environment variables are filled in on the node."""
+    """Node-local folder for caches; environment variables are expanded on the node."""
     mail: str | None = None
-    """Told when a sweep starts, first fails and is over; never of every job."""
+    """Mail address for news: when a sweep starts, first fails and ends, never for each job."""
     webhook_file: Path | None = None
-    """A file of yours with the URL of a webhook (Slack, Mattermost …) that is told the same; the URL is a secret."""
+    """File with the URL of a webhook (Slack, Mattermost …) for the same news; the URL is a secret."""
     scales: dict[str, Placement] = Field(default_factory=dict)
-    """Placements by scale that replace what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
+    """Placements by scale, instead of what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
 
     def misfit(self, placement: Placement) -> str | None:
         """Why a placement cannot be had here, naming the limit; None where it can."""

@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class Agents(Common):
-    """Let a W&B sweep hand out the work: jobs that run the real `wandb agent`, each trial made stages of the store.
+    """Let a W&B sweep hand out the work: jobs run the real `wandb agent`, and each trial becomes stages in the store.
 
-    Over the sweep's arms and the points of its `search:`.  Repeat it after anything: the same W&B sweep goes on.
+    The W&B sweep is over the arms and the points of `search:`.  Repeat the command to continue the same W&B sweep.
     """
 
     count: int = 1
-    """Agents, each a job with one trial at a time; those that live already count."""
+    """Number of agents, including those already alive; each is a job and runs one trial at a time."""
     on: Literal["local", "slurm"] = "local"
-    """This machine, or the cluster of `--cluster`."""
+    """Run agents on this machine, or on the cluster of `--cluster`."""
     method: Literal["grid", "random", "bayes"] = "grid"
-    """A grid tries the values of `search:`; the others draw between the smallest and the largest of each axis."""
+    """grid tries every value of `search:`; the others draw between the smallest and the largest value of each axis."""
     runs: int | None = None
-    """Trials in all; needed by random and bayes, which have no end of their own."""
+    """Total number of trials; random and bayes need it, because they do not end by themselves."""
     scale: str | None = None
-    """Only this one of the sweep's scales; None is all."""
+    """Only this scale of the sweep; None is all."""
     intermediate: str | None = None
-    """Only this one of the sweep's intermediates; None is all."""
+    """Only this intermediate of the sweep; None is all."""
     seed: int | None = None
-    """Only this one of the sweep's seeds; None is all.  `--method bayes` wants one arm: of several it would draw the
-    best one ever more often, and not look for the best point of each."""
+    """Only this seed of the sweep; None is all.  `--method bayes` needs a single arm: with several, it would draw the
+    best arm more and more often, and not look for the best point of each."""
     broker: bool = False
-    """Jobs have no network: ask W&B from here, as long as this command runs."""
+    """For jobs without a network: this command asks W&B for them, and must keep running."""
     cluster: Path = Path("cluster.yaml")
     """The cluster file (see `retain init`)."""
 
