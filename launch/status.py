@@ -113,10 +113,10 @@ def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool)
     if why := failure(last):
         return StageStatus(stage, "failed", why)
     if "retry" in last:
-        return StageStatus(stage, "waiting", "let run again")
+        return StageStatus(stage, "waiting", "to be retried")
     if not last:
         return StageStatus(stage, "waiting")
-    return StageStatus(stage, "interrupted", f"{_end(last)} at {step}; goes on when run again", number)
+    return StageStatus(stage, "interrupted", f"{_end(last)} at {step}; resumes when run again", number)
 
 
 def since_last_attempt(entry: StageEntry) -> dict[str, dict[str, Any]]:

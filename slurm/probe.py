@@ -113,10 +113,10 @@ def _gpu(chosen: Partition) -> tuple[str | None, str]:
         return next(iter(found)), said
     if found:
         smallest = min(found.values(), key=lambda gpu: gpu.memory_bytes)
-        return smallest.name, f"{said}, which may be {' or '.join(found)}: write which; this is the smallest"
+        return smallest.name, f"{said}, which may be {' or '.join(found)}: write which one it is; this is the smallest"
     if chosen.gpu_type:
         return chosen.gpu_type, f"{said}; write the nearest of {known}, and its memory below"
-    return None, f"SLURM has no name for it; write one of {known}, or every stage gets one GPU"
+    return None, f"SLURM does not name it; write one of {known}, or every stage gets one GPU"
 
 
 def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
@@ -163,8 +163,8 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
         "gpus_per_node": "sinfo",
         "gpu": why_gpu,
         "gpu_request": f"scontrol show config: {settings.get('SelectType', 'unknown')}",
-        "cpus_per_rank": f"sinfo: {chosen.cpus} CPUs a node",
-        "memory_per_rank_gib": f"sinfo: {chosen.memory_mib} MiB a node",
+        "cpus_per_rank": f"sinfo: {chosen.cpus} CPUs per node",
+        "memory_per_rank_gib": f"sinfo: {chosen.memory_mib} MiB per node",
         "time_limit_min": "sinfo" if chosen.time_limit_min else "the partition has no limit: a week",
         "max_array_size": "scontrol show config",
         "max_submitted": "sacctmgr" if association.get("submitted") else "sacctmgr: no limit found",
@@ -231,11 +231,11 @@ def _qualities(yours: Collection[str]) -> str:
             ["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxWall,MaxTRESPU,MaxSubmitPU"]
         )
     except SlurmError:
-        return f"sacctmgr: you may name {', '.join(yours)}"
+        return f"sacctmgr: you may use {', '.join(yours)}"
     shown = dict.fromkeys(yours, "")
     for line in answer.splitlines():
         name, longest, resources, jobs = line.split("|")
         limits = ", ".join(filter(None, (longest, resources.replace(",", " "), jobs and f"{jobs} jobs submitted")))
         if name in shown and limits:
             shown[name] = f" ({limits})"
-    return f"sacctmgr: you may name {', '.join(name + limits for name, limits in shown.items())}"
+    return f"sacctmgr: you may use {', '.join(name + limits for name, limits in shown.items())}"

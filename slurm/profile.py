@@ -130,7 +130,7 @@ class Profile(_Settings):
         most = self.gpus_per_node or None
         if most and placement.ranks_per_node > most:
             return (
-                f"{placement.ranks_per_node} ranks a node ask for more GPUs than the {most} that a node of "
+                f"{placement.ranks_per_node} ranks per node need more GPUs than the {most} that a node of "
                 f"partition {self.partition} has"
             )
         if placement.nodes > self.nodes:
@@ -147,13 +147,13 @@ def load_profile(path: Path) -> Profile:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ProfileError(f"{path}: is not there; `retain init` writes it on the cluster") from error
+        raise ProfileError(f"{path}: does not exist; `retain init` writes it on the cluster") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise ProfileError(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ProfileError(f"{path}: holds no `key: value` lines; `retain init` writes a sound one")
+        raise ProfileError(f"{path}: has no `key: value` lines; `retain init` writes a correct file")
     try:
         profile = Profile(**content)
     except ValidationError as error:

@@ -56,13 +56,13 @@ def agents(chosen: Agents) -> int:
     from launch.study.sweep import SweepError
 
     if chosen.method != "grid" and not chosen.runs:
-        raise SweepError(f"--method {chosen.method} has no end of its own: say how many trials with --runs")
+        raise SweepError(f"--method {chosen.method} does not end by itself: give the number of trials with --runs")
     sweep, mirror = load(chosen)
     sweep = narrowed(sweep, chosen)
     if chosen.method == "bayes" and (several := [name for name, values in arms_of(sweep).items() if len(values) > 1]):
         raise SweepError(
             f"--method bayes searches one arm, and this sweep has several {' and '.join(several)}: it would draw the "
-            "best of them ever more often, and not look for the best point of each. Give one with --scale, "
+            "best arm more and more often, and not look for the best point of each. Choose one arm with --scale, "
             "--intermediate and --seed, and repeat the command for each arm."
         )
     plan = checked_plan(sweep, mirror)
@@ -97,7 +97,7 @@ def narrowed(sweep: Sweep, chosen: Agents) -> Sweep:
     asked = {name: value for name, value in wanted.items() if value is not None}
     for name, value in asked.items():
         if value not in (there := arms_of(sweep)[name]):
-            raise SweepError(f"{value} is none of the sweep's {name}: {', '.join(map(str, there))}")
+            raise SweepError(f"{value} is not among the sweep's {name}: {', '.join(map(str, there))}")
     return sweep.model_copy(update={name: (value,) for name, value in asked.items()})
 
 
@@ -149,7 +149,7 @@ def _template(chosen: Agents, plan: Plan, mirror: Mirror, profile: Profile | Non
 
 
 def _here(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
-    """Agents as processes of this machine; Ctrl-C lets each save, and the same command goes on from there."""
+    """Agents as processes of this machine; Ctrl-C lets each save, and the same command resumes."""
     _template(chosen, plan, mirror, None, None).save(folder.template)
     processes = [
         subprocess.Popen(

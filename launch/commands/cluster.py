@@ -40,7 +40,7 @@ def init(chosen: Init) -> int:
         with chosen.out.open("x", encoding="utf-8") as file:
             file.write(commented_yaml(profile, notes))
     except FileExistsError as error:
-        raise ProfileError(f"{chosen.out}: is there already and is not overwritten; name another file") from error
+        raise ProfileError(f"{chosen.out}: exists and is not overwritten; give another file name") from error
     except OSError as error:
         raise ProfileError(f"{chosen.out}: cannot be written: {error.strerror}") from error
     print(f"wrote    {chosen.out}: partition {profile.partition} of {profile.cluster}; read it before you submit")
@@ -73,7 +73,7 @@ def submit(chosen: Submit) -> int:
     from launch.study.sweep import SweepError
 
     if chosen.json and not chosen.print:
-        raise SweepError("--json is for the scripts that --print shows: give both, or neither")
+        raise SweepError("--json needs --print, whose scripts it shows as JSON: give both, or neither")
     screen = console()
     submitter = _submitter(chosen)
     if chosen.json:
@@ -224,7 +224,7 @@ def tail(chosen: Tail) -> int:
     stage = stage_of(plan.stages, chosen.stage)
     log = newest_log(stage.key, store.root)
     if log is None:
-        print(f"{stage.label} has printed nothing: no job with it has begun", file=sys.stderr)
+        print(f"{stage.label} has no output yet: none of its jobs has started", file=sys.stderr)
         return 1
     for line in lines_of(log, chosen.lines, lambda: not chosen.follow or store.entry(stage.key).done):
         if chosen.json:
@@ -276,7 +276,7 @@ def retry(chosen: Retry) -> int:
     for stage in again:
         print(f"again    {stage.key}  {stage.label}")
     if not again:
-        print("nothing to retry: no such stage failed")
+        print("nothing to retry: no such stage has failed")
     return 0
 
 

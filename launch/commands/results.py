@@ -52,7 +52,7 @@ def report(chosen: Report) -> int:
     plan = planned(sweep)
     made_from = _made_from(chosen, plan)
     if made_from is not None and made_from.written:
-        print(f"report  {made_from.page}  (as it was: nothing that it is made from has changed)")
+        print(f"report  {made_from.page}  (unchanged: the data behind it have not changed)")
         return 0
     from analysis.records.wandb_api import WandbError
     from analysis.report.report import write_report
@@ -103,7 +103,7 @@ def _watch(chosen: Report) -> NoReturn:
     from trainers.store import Store
 
     if chosen.reproduce is not None or chosen.source != "store":
-        raise SweepError("--watch follows the store as it grows: leave out --reproduce and --from")
+        raise SweepError("--watch follows the store while it grows: do not give --reproduce or --from with it")
     sweep, _ = load(chosen)
     plan, store, out = make_plan(sweep), Store(sweep.store), chosen.out or sweep.store / "report"
     server, last = ReportServer(out, chosen.port), None

@@ -50,7 +50,7 @@ def new(chosen: New) -> int:
     given["name"] = chosen.out.stem
     screen = console()
     if chosen.out.exists():
-        raise SweepError(f"{chosen.out}: is there already and is not overwritten; name another file")
+        raise SweepError(f"{chosen.out}: exists and is not overwritten; give another file name")
     if chosen.ask and sys.stdin.isatty():
         given = starter.ask(given, screen)
     sweep = starter.starter(given)

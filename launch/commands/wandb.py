@@ -95,7 +95,7 @@ def _sync(stages: list[Stage], store: Store, api: Any, place: Place) -> int:
         sent += 1
     screen.print(f"{sent} stages sent to {place.entity}/{place.project}, {there} already there", soft_wrap=True)
     if running:
-        screen.print(f"{running} are being worked on: sync again when they have ended", style="yellow")
+        screen.print(f"{running} are still running: sync again when they have ended", style="yellow")
     return 0
 
 

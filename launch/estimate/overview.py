@@ -69,7 +69,7 @@ def show(
 
 def _learned_time(clock: Clock) -> str:
     if not clock.pairs:
-        return "a first guess; it learns from the first finished stage"
+        return "a first guess; finished stages will correct it"
     error = f"; half of them within ±{clock.error:.0%}" if clock.error is not None else ""
     return f"learned from {clock.pairs} finished {'stage' if clock.pairs == 1 else 'stages'}{error}"
 
@@ -132,7 +132,7 @@ def show_budget(
         console.print(order)
     if len(shown) < len(bought):
         console.print(
-            f"… and {len(bought) - len(shown)} more: --stages lists all, --json with the keys of their stages"
+            f"… and {len(bought) - len(shown)} more: --stages lists all, --json also the keys of their stages"
         )
     if not bought:
-        console.print("nothing: every cell is done, or the cheapest takes more")
+        console.print("nothing: every cell is done, or even the cheapest takes longer")

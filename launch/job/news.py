@@ -54,7 +54,7 @@ def tell(store: Store, sweep: str) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        return [f"nobody was told: {error}"]
+        return [f"no news could be sent: {error}"]
     after = Counter(_states(news, store).values())
     change = changes({}, after)
     if change is None or not _first(folder / f"{sweep}.told" / re.sub(r"\W+", "-", change.partition(":")[0])):

@@ -91,7 +91,7 @@ class Repository:
     def _whole(self, paths: list[str]) -> tuple[RemoteFile, ...]:
         told = re.search(r"-of-(\d+)", paths[0])
         if told and int(told[1]) != len(paths):
-            raise HubError(f"{self.name}: {paths[0]} tells of {int(told[1])} shards, but {len(paths)} are there")
+            raise HubError(f"{self.name}: {paths[0]} announces {int(told[1])} shards, but {len(paths)} are there")
         return tuple(self.files[path] for path in paths)
 
     def partial(self, config: str, split: str) -> bool:

@@ -155,6 +155,6 @@ def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) ->
                     held, published = held + rows, published + whole
                     if rows > whole:
                         told = "of which it is a translation" if translated else "that are published"
-                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {told}: other data"
+                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {told}: this is other data"
         if held < published:
             yield f"{name}: {held:,} of {published:,} rows: a subset"

@@ -218,8 +218,8 @@ class Sweep(Frozen):
         sizes = [len(values) for values in search.values()]
         if (count := math.prod(sizes)) > LARGEST_GRID:
             problems.append(
-                f"{' × '.join(map(str, sizes))} = {count:,} points, and each is a sweep of its own; "
-                f"a grid may have {LARGEST_GRID} at the most"
+                f"{' × '.join(map(str, sizes))} = {count:,} points, and each point is a whole sweep; "
+                f"a grid may have at most {LARGEST_GRID}"
             )
         if problems:
             raise ValueError("; ".join(problems))
@@ -234,7 +234,7 @@ def _axis_problems(axis: str, values: tuple[Any, ...]) -> list[str]:
     if field not in Recipe.model_fields:
         return [f"{axis}: {field!r} is not a field of the recipe: {nearest(field, Recipe.model_fields)}"]
     if len(values) < 2:
-        return [f"{axis}: holds {len(values)} value(s), a search takes two or more; one belongs under `overrides:`"]
+        return [f"{axis}: holds {len(values)} value(s), a search needs two or more; put one under `overrides:`"]
     try:
         sound = sound_values(axis, values)
     except ValidationError as error:

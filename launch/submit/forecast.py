@@ -146,8 +146,8 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
         )
     console.print(table)
     console.print(
-        "memory: the peak of a GPU; GPU-h: hours of what is to do, and between which they lie; disk of encoders and "
-        "checkpoints; longest chain of jobs; start as SLURM says"
+        "memory: peak of one GPU; GPU-h: hours of what is to do, with their range; disk: encoders and checkpoints; "
+        "longest: the longest chain of jobs; start: SLURM's estimate"
     )
     for reason, scale in refusals.items():
         console.print(f"{scale}  {reason}", soft_wrap=True, style="yellow", markup=False)

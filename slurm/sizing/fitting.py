@@ -119,10 +119,10 @@ def least_sharding(
         assert host_bytes is not None
         limit = (
             f"the hosts are too small: {sharding} on {_place(gpu, sharding)} needs {_gb(parts.host)} for each rank, "
-            f"{_gb(host_bytes)} are there; ask for more host memory a rank, or allow more GPUs"
+            f"{_gb(host_bytes)} are there; request more host memory per rank, or allow more GPUs"
         )
     else:
-        unknown = ", or say what memory the host has for each rank: Adam may run there" if host_bytes is None else ""
+        unknown = ", or give the host memory for each rank: then Adam may run there" if host_bytes is None else ""
         limit = (
             f"nothing fits into up to {max_gpus}×{gpu.name}: the least, {sharding} on {_place(gpu, sharding)}, needs "
             f"{_gb(need)} per GPU and {_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{unknown}"
@@ -174,7 +174,7 @@ def _reason(gpu: Gpu, sharding: Sharding, parts: MemoryParts, correction: float,
     plain = f"ZeRO-{sharding.zero_stage}{' with offload' if sharding.offload else ''} on {_place(gpu, sharding)}"
     if need <= gpu.memory_bytes:
         assert host_bytes is not None
-        return f"{plain} needs {_gb(parts.host)} of host memory a rank, {_gb(host_bytes)} are there"
+        return f"{plain} needs {_gb(parts.host)} of host memory per rank, {_gb(host_bytes)} are there"
     if correction * parts.handed_over > gpu.memory_bytes:
         whole = _gb(correction * parts.handed_over)
         return f"{plain} needs {whole} for the whole network before it is sharded, {_gb(gpu.memory_bytes)} are there"

@@ -110,4 +110,4 @@ def flaws_of_gold(sides: list[pa.Table], gold: pa.Table) -> list[str]:
     if not 0 < english < len(known):
         return [f"{english} of {len(known)} ids begin with en-; expected sentences of both sides"]
     absent = [one for column in GOLD_COLUMNS for one in gold[column].to_pylist() if one not in known]
-    return [f"{len(absent)} gold ids are of no sentence, e.g. {one!r}: are they another split's?" for one in absent[:1]]
+    return [f"{len(absent)} gold ids have no sentence, e.g. {one!r}; are they of another split?" for one in absent[:1]]

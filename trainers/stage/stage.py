@@ -37,7 +37,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 def _share_or_number(value: float) -> float:
     if value > 1 and not value.is_integer():
-        raise ValueError("up to 1 it is a share of the steps, above it a number of them, which is whole")
+        raise ValueError("a value up to 1 is a share of the steps, a larger one is their number and must be whole")
     return value
 
 
@@ -184,7 +184,7 @@ class Stage(Frozen):
         if found != SCHEMA_VERSION:
             raise ValueError(
                 f"it is of version {found}, and this program reads version {SCHEMA_VERSION}: "
-                "read it with the program that wrote it, or run the sweep anew"
+                "read it with the program that wrote it, or run the sweep again"
             )
         return content
 
