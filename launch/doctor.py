@@ -166,7 +166,7 @@ def wandb_key() -> Finding:
         return Finding("W&B key", "problem", f"{file} cannot be read: {type(error).__name__}", "repair or remove it")
     if known:
         return Finding("W&B key", "fine", f"in {file}")
-    advice = "run `wandb login` for `tracking: {mode: online}` or `retain wandb sync`; offline tracking needs no key"
+    advice = "run `wandb login` for `tracking: {mode: online}` or `retain wandb sync`; offline needs no key"
     return Finding("W&B key", "note", "none", advice)
 
 

@@ -154,7 +154,7 @@ def show(plan: Plan, mirror: Mirror, profile: Profile, console: Console) -> None
     for one in found:
         console.print(f"{one.scale}  {one.placed.placement.why}", soft_wrap=True, markup=False)
         for reason in one.placed.why:
-            console.print(f"    not less: {reason}", soft_wrap=True, style="dim", markup=False)
+            console.print(f"    rejected: {reason}", soft_wrap=True, style="dim", markup=False)
 
 
 def _hours(hours: float) -> str:
