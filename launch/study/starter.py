@@ -80,7 +80,7 @@ def text(sweep: Sweep, command: str) -> str:
     chosen = [name for name in values if name in sweep.model_fields_set]
     left = [name for name in values if name not in chosen]
     lines = [
-        "# How does scale change what is retained?  All fields of a sweep; those that are comments hold as they stand.",
+        "# How does scale change what is retained?  All fields of a sweep; a field in a comment shows its default.",
         f"#   {command}",
         "",
         *commented(Sweep, {name: values[name] for name in chosen}),
