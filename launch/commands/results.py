@@ -177,8 +177,8 @@ def power(chosen: Power) -> int:
         )
     screen.print(table)
     screen.print(
-        "over seeds: standard deviation of the difference; over examples: its standard error, for any number; "
-        "needed: from that deviation, to its upper 80 % limit; visible: what the seeds so far would show",
+        "over seeds: standard deviation of the difference; over examples: its standard error, however many seeds; "
+        "needed: seeds by that deviation, and by its upper 80 % limit; visible: what the seeds so far would show",
         soft_wrap=True,
     )
     return 0

@@ -146,7 +146,7 @@ class _Fetch:
             missing = [path for path in missing if not (self.root / path).is_file()]
             if missing:
                 self.problems.append(
-                    f"{source} is not on the hub, bring it yourself: {how}. {self.root} lacks {', '.join(missing)}"
+                    f"{source} is not on the hub, supply it yourself: {how}. {self.root} lacks {', '.join(missing)}"
                 )
 
     def _jobs(self, splits: list[Split], encoders: list[str], progress: Progress) -> list[Job]:

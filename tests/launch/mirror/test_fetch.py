@@ -195,7 +195,7 @@ def test_all_that_cannot_be_fetched_is_told_at_once_and_the_rest_is_there(fetch,
     assert "google/xtreme: access is granted on request only" in told
     assert "lab/absent: the hub has no such model" in told
     for source in ("ccgbank", "bucc2018", "text"):
-        assert f"{source} is not on the hub, bring it yourself" in told
+        assert f"{source} is not on the hub, supply it yourself" in told
     assert "bucc2018/de-en/test.gold.parquet" in told
     assert (tmp_path / "mirror" / MNLI).exists()
     assert (tmp_path / "mirror" / ENCODER / "model.safetensors").exists()
