@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from analysis.report.figures import plotting
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from analysis.report.figures import plotting
 from bench.gpu.model import config_of, random_encoder
 from bench.measured import measured
 from bench.submit import study
