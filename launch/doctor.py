@@ -94,12 +94,12 @@ def gpus() -> Iterator[Finding]:
         advice = "install torch's CUDA build (constraints.txt names the version)"
         yield Finding("GPU", "problem", f"torch {torch.__version__} is built without CUDA", advice)
     elif not count:
-        yield Finding("GPU", "note", "none here", "all is well on a login node; `retain run` uses the processor")
+        yield Finding("GPU", "note", "none here", "fine on a login node; `retain run` uses the CPU")
     for gpu in range(count):
         facts = torch.cuda.get_device_properties(gpu)
         described = f"{facts.name}, {facts.total_memory / GIB:.0f} GiB, compute capability {facts.major}.{facts.minor}"
         problem = _problem(f"GPU {gpu}", partial(check_gpu, count, gpu, Floors()))
-        yield _judged(f"GPU {gpu}", described, problem, "take another, or see who uses it")
+        yield _judged(f"GPU {gpu}", described, problem, "take another GPU, or see who uses this one")
     if count and torch.distributed.is_nccl_available():
         yield Finding("NCCL", "fine", ".".join(map(str, torch.cuda.nccl.version())))
     elif count:
@@ -137,21 +137,21 @@ def _problem(name: str, check: Callable[[], Problem | None]) -> str | None:
 def scheduler() -> Iterator[Finding]:
     """SLURM's commands, its controller and its accounting."""
     if not shutil.which("sbatch"):
-        advice = "`retain run` needs none; for `retain submit` go to a login node"
+        advice = "`retain run` needs no SLURM; for `retain submit` go to a login node"
         yield Finding("SLURM", "note", "no sbatch on the PATH", advice)
         return
     try:
         slurm_version = ask(["sbatch", "--version"]).strip()
         yield Finding("SLURM", "fine", f"{slurm_version}, {len(queue())} jobs in the queue")
     except SlurmError as error:
-        advice = "`retain run` needs none; on a cluster ask its operators whether slurmctld is up"
+        advice = "`retain run` needs no SLURM; on a cluster ask its operators whether slurmctld is up"
         yield Finding("SLURM", "problem", str(error), advice)
         return
     try:
         ask(["sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=Cluster"])
         yield Finding("accounting", "fine", "slurmdbd answers")
     except SlurmError as error:
-        yield Finding("accounting", "note", str(error), "nothing needs it; limits cannot be probed by `retain init`")
+        yield Finding("accounting", "note", str(error), "nothing needs it, but `retain init` cannot find your limits")
 
 
 def wandb_key() -> Finding:
@@ -164,10 +164,10 @@ def wandb_key() -> Finding:
     except FileNotFoundError:
         known = None
     except (OSError, netrc.NetrcParseError) as error:
-        return Finding("W&B key", "problem", f"{file} cannot be read: {type(error).__name__}", "mend it, or remove it")
+        return Finding("W&B key", "problem", f"{file} cannot be read: {type(error).__name__}", "repair or remove it")
     if known:
         return Finding("W&B key", "fine", f"in {file}")
-    advice = "`wandb login`, for `tracking: {mode: online}` and `retain wandb sync`; offline needs none"
+    advice = "run `wandb login` for `tracking: {mode: online}` or `retain wandb sync`; offline needs no key"
     return Finding("W&B key", "note", "none", advice)
 
 
@@ -183,7 +183,7 @@ def wandb_server() -> Finding:
         pass  # it is there and answers
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        advice = "track offline (the default), then `retain wandb sync` where there is a network"
+        advice = "track offline (the default), then run `retain wandb sync` where there is a network"
         return Finding("W&B server", "note", f"{url} cannot be reached: {reason}", advice)
     return Finding("W&B server", "fine", f"{url} answers")
 

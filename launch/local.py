@@ -72,7 +72,7 @@ def this_machine() -> Machine:
 def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.StageStatus]:
     """Run what is missing, in processes of their own, and show it; safe to repeat after anything.
 
-    Ctrl-C asks the processes to save and stop; the same command goes on from there.
+    Ctrl-C asks the processes to save and stop; the same command resumes.
     """
     store = Store(plan.sweep.store.resolve())
     machine = this_machine()
@@ -182,4 +182,4 @@ def _watch(jobs: list, plan: Plan, store: Store, pace: Pace, console: Console) -
             live.stop()
     for job in jobs:
         if job.exception() is not None:
-            console.print(f"a job ended badly; see {job.paths.stderr}", style="red")
+            console.print(f"a job failed; see {job.paths.stderr}", style="red")

@@ -103,7 +103,7 @@ def _status(
     why = failure(last)
     interrupted = ""
     if last and not why and "retry" not in last:
-        interrupted = f"{_end(last)} at {step}; goes on when run again"
+        interrupted = f"{_end(last)} at {step}; resumes when run again"
     if job is not None:
         return StageStatus(stage, "queued", _place(job, interrupted))
     if why:
@@ -112,7 +112,7 @@ def _status(
         return StageStatus(stage, "interrupted", interrupted, number)
     if parent is not None and parent.state in ("failed", "blocked"):
         return StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")
-    return StageStatus(stage, "waiting", "let run again" if "retry" in last else "")
+    return StageStatus(stage, "waiting", "to be retried" if "retry" in last else "")
 
 
 def _place(job: QueuedJob, interrupted: str) -> str:

@@ -32,7 +32,7 @@ def queue_of(store: Path, console: Any) -> dict[str, QueuedJob] | None:
     try:
         return in_queue(store, queue())
     except SlurmError as error:
-        console.print(f"the queue cannot be asked, so this is the store alone: {error}", style="yellow", markup=False)
+        console.print(f"the queue cannot be asked, so this shows only the store: {error}", style="yellow", markup=False)
         return None
 
 

@@ -114,10 +114,13 @@ def _gpu(chosen: Partition) -> tuple[str | None, str]:
         return next(iter(possible)), source
     if possible:
         smallest = min(possible.values(), key=lambda gpu: gpu.memory_bytes)
-        return smallest.name, f"{source}, which may be {' or '.join(possible)}: write which; this is the smallest"
+        return (
+            smallest.name,
+            f"{source}, which may be {' or '.join(possible)}: write which one it is; this is the smallest",
+        )
     if chosen.gpu_type:
         return chosen.gpu_type, f"{source}; write the nearest of {known}, and its memory below"
-    return None, f"SLURM has no name for it; write one of {known}, or every stage gets one GPU"
+    return None, f"SLURM does not name it; write one of {known}, or every stage gets one GPU"
 
 
 def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
@@ -229,11 +232,11 @@ def _qualities(yours: Collection[str]) -> str:
             ["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxWall,MaxTRESPU,MaxSubmitPU"]
         )
     except SlurmError:
-        return f"sacctmgr: you may name {', '.join(yours)}"
+        return f"sacctmgr: you may use {', '.join(yours)}"
     shown = dict.fromkeys(yours, "")
     for line in answer.splitlines():
         name, longest, resources, jobs = line.split("|")
         limits = ", ".join(filter(None, (longest, resources.replace(",", " "), jobs and f"{jobs} jobs submitted")))
         if name in shown and limits:
             shown[name] = f" ({limits})"
-    return f"sacctmgr: you may name {', '.join(name + limits for name, limits in shown.items())}"
+    return f"sacctmgr: you may use {', '.join(name + limits for name, limits in shown.items())}"

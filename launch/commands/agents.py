@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class Agents(Common):
-    """Let a W&B sweep hand out the work: jobs that run the real `wandb agent`, each trial made stages of the store.
+    """Let a W&B sweep hand out the work: jobs run the real `wandb agent`, and each trial becomes stages in the store.
 
-    Over the sweep's arms and the points of its `search:`.  Repeat it after anything: the same W&B sweep goes on.
+    The W&B sweep is over the arms and the points of `search:`.  Repeat the command to continue the same W&B sweep.
     """
 
     count: int = 1
-    """Agents, each a job with one trial at a time; those that live already count."""
+    """Number of agents, including those already alive; each is a job and runs one trial at a time."""
     on: Literal["local", "slurm"] = "local"
-    """This machine, or the cluster of `--cluster`."""
+    """Run agents on this machine, or on the cluster of `--cluster`."""
     method: Literal["grid", "random", "bayes"] = "grid"
-    """A grid tries the values of `search:`; the others draw between the smallest and the largest of each axis."""
+    """grid tries every value of `search:`; the others draw between the smallest and the largest value of each axis."""
     runs: int | None = None
-    """Trials in all; needed by random and bayes, which have no end of their own."""
+    """Total number of trials; random and bayes need it, because they do not end by themselves."""
     scale: str | None = None
-    """Only this one of the sweep's scales; None is all."""
+    """Only this scale of the sweep; None is all."""
     intermediate: str | None = None
-    """Only this one of the sweep's intermediates; None is all."""
+    """Only this intermediate of the sweep; None is all."""
     seed: int | None = None
-    """Only this one of the sweep's seeds; None is all.  `--method bayes` wants one arm: of several it would draw the
-    best one ever more often, and not look for the best point of each."""
+    """Only this seed of the sweep; None is all.  `--method bayes` needs a single arm: with several, it would draw the
+    best arm more and more often, and not look for the best point of each."""
     broker: bool = False
-    """Jobs have no network: ask W&B from here, as long as this command runs."""
+    """For jobs without a network: this command asks W&B for them, and must keep running."""
     cluster: Path = Path("cluster.yaml")
     """The cluster file (see `retain init`)."""
 
@@ -53,13 +53,13 @@ def agents(chosen: Agents) -> int:
     from launch.study.sweep import SweepError
 
     if chosen.method != "grid" and not chosen.runs:
-        raise SweepError(f"--method {chosen.method} has no end of its own: say how many trials with --runs")
+        raise SweepError(f"--method {chosen.method} does not end by itself: give the number of trials with --runs")
     sweep, mirror = load(chosen)
     sweep = narrowed(sweep, chosen)
     if chosen.method == "bayes" and (several := [name for name, values in arms_of(sweep).items() if len(values) > 1]):
         raise SweepError(
             f"--method bayes searches one arm, and this sweep has several {' and '.join(several)}: it would draw the "
-            "best of them ever more often, and not look for the best point of each. Give one with --scale, "
+            "best arm more and more often, and not look for the best point of each. Choose one arm with --scale, "
             "--intermediate and --seed, and repeat the command for each arm."
         )
     plan = checked_plan(sweep, mirror)
@@ -94,7 +94,7 @@ def narrowed(sweep: Sweep, chosen: Agents) -> Sweep:
     asked = {name: value for name, value in wanted.items() if value is not None}
     for name, value in asked.items():
         if value not in (there := arms_of(sweep)[name]):
-            raise SweepError(f"{value} is none of the sweep's {name}: {', '.join(map(str, there))}")
+            raise SweepError(f"{value} is not among the sweep's {name}: {', '.join(map(str, there))}")
     return sweep.model_copy(update={name: (value,) for name, value in asked.items()})
 
 
@@ -137,7 +137,7 @@ def _template(chosen: Agents, bundle: Bundle) -> Bundle:
 
 
 def _here(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
-    """Agents as processes of this machine; Ctrl-C lets each save, and the same command goes on from there."""
+    """Agents as processes of this machine; Ctrl-C lets each save, and the same command resumes."""
     from launch.job.bundle import bundle_of
 
     _template(chosen, bundle_of(plan, mirror, (), plan.sweep.execution)).save(folder.template)

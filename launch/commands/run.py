@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run(Common):
-    """Run what is missing on this machine, as many bundles side by side as it holds."""
+    """Run what is missing on this machine, with as many stages at once as fit."""
 
     steps: bool = False
-    """Inside a SLURM allocation: run bundles as its steps, on all of its nodes (see slurm/sweep.sbatch)."""
+    """Inside a SLURM allocation: run bundles as job steps on all of its nodes (see slurm/sweep.sbatch)."""
     cluster: Path | None = None
-    """By it steps are placed as `retain submit` would place them; None is cluster.yaml, or one task each without it."""
+    """With `--steps`: place stages by this file, as `retain submit` would.  None is cluster.yaml; if that does not
+    exist, each stage takes one task."""
 
 
 def run(chosen: Run) -> int:
@@ -62,7 +63,7 @@ def run_steps(chosen: Run, plan: Plan, mirror: Mirror) -> list[StageStatus]:
 
 @dataclass
 class Debug(Common):
-    """Run one stage in this process; breakpoints work."""
+    """Run one stage in this process, so that breakpoints work."""
 
     stage: str = ""
     """Key of the stage, or its first digits (see `retain plan --stages`)."""
@@ -88,10 +89,10 @@ def debug(chosen: Debug) -> int:
 
 @dataclass
 class Status(Common):
-    """Show what ran, runs, waits, failed and why."""
+    """Show which stages are done, running, waiting or failed, and why."""
 
     watch: bool = False
-    """Refresh until every stage has ended."""
+    """Update the view until every stage has ended."""
     json: bool = False
     """Print the states as JSON."""
 

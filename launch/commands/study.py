@@ -21,24 +21,24 @@ COLOURS = {"fine": "green", "note": "yellow", "problem": "bold red"}
 
 @dataclass
 class New:
-    """Write a first sweep file with every field explained; in a terminal it asks for what no option gives."""
+    """Write a first sweep file and explain every field in it; in a terminal, ask for what no option gives."""
 
     out: Annotated[Path, tyro.conf.Positional] = Path("sweep.yaml")
-    """Where to write it; an existing file is never overwritten.  The sweep is named after it."""
+    """The file to write, which also names the sweep; an existing file is never overwritten."""
     scales: tuple[str, ...] = ()
     """Encoders: base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, hub ids or folders."""
     intermediates: tuple[str, ...] = ()
-    """What phase 2 trains on, `none` for the baseline."""
+    """What phase 2 trains on; `none` is the baseline."""
     targets: tuple[str, ...] = ()
     """XTREME tasks."""
     seeds: tuple[int, ...] = ()
-    """Shared by all arms; three or more for statistics."""
+    """Seeds, the same for all arms; statistics need three or more."""
     mirror: Path | None = None
-    """Folder of the data sets; the sandbox's encoders need none."""
+    """Folder of the data sets; the sandbox encoders need none."""
     store: Path | None = None
     """Folder of the results; None is `runs/<name>`."""
     ask: bool = True
-    """In a terminal, ask for what no option gives."""
+    """Ask for what no option gives, if this is a terminal."""
 
 
 def new(chosen: New) -> int:
@@ -49,7 +49,7 @@ def new(chosen: New) -> int:
     given["name"] = chosen.out.stem
     screen = console()
     if chosen.out.exists():
-        raise SweepError(f"{chosen.out}: is there already and is not overwritten; name another file")
+        raise SweepError(f"{chosen.out}: exists and is not overwritten; give another file name")
     if chosen.ask and sys.stdin.isatty():
         given = starter.ask(given, screen)
     sweep = starter.starter(given)
@@ -68,13 +68,13 @@ def new(chosen: New) -> int:
 
 @dataclass
 class Doctor:
-    """Look at this machine as a sweep needs it: packages, GPUs, disks, SLURM, W&B; and say what to do.
+    """Check what a sweep needs on this machine: packages, GPUs, disks, SLURM, W&B; and say what to do.
 
-    Exit status 1 where something stands in the way.
+    Exit status 1 if there is a problem.
     """
 
     store: Path = Path("runs")
-    """The folder of results, or where it is to be."""
+    """The folder of results; it need not exist yet."""
     json: bool = False
     """Print the findings as JSON."""
 
@@ -100,7 +100,7 @@ def doctor(chosen: Doctor) -> int:
 
 @dataclass
 class Check(Common):
-    """Show every problem of the sweep, its data and its encoders, before anything runs."""
+    """List every problem of the sweep, its data and its encoders, before anything runs."""
 
     json: bool = False
     """Print the findings as JSON."""
@@ -130,14 +130,14 @@ def check(chosen: Check) -> int:
 
 @dataclass
 class Fetch(Common):
-    """Bring the data sets and encoders that the sweep reads from the hub into its mirror, on a machine with a network.
+    """Download the data sets and encoders that the sweep needs from the hub into its mirror (needs a network).
 
-    Repeat it after anything: what is there is checked and not fetched again.  Repositories are pinned to the commit of
-    their first fetch (`<mirror>/fetched.json`).  Exit status 1 where something could not be brought.
+    You can always repeat it: files that are there are checked and not fetched again.  Repositories are pinned to the
+    commit of their first fetch (`<mirror>/fetched.json`).  Exit status 1 if something could not be fetched.
     """
 
     again: bool = False
-    """Replace files that have changed since they were fetched, or that this command did not bring."""
+    """Replace files that have changed since they were fetched, or that this command did not fetch."""
     revision: tuple[str, ...] = ()
     """Read a repository at this commit, tag, branch or pull request: `<hub id>=<revision>`, e.g. `a/b=refs/pr/1`."""
 
@@ -157,16 +157,16 @@ def fetch(chosen: Fetch) -> int:
 
 @dataclass
 class Plan(Common):
-    """Show the deduplicated graph: what is done, what is to do, how long and how large."""
+    """Show the stages of the sweep: what is done, what is to do, and the time and disk it will take."""
 
     stages: bool = False
     """List every stage with its key."""
     json: bool = False
-    """Print the stages as JSON; with a cluster file, what each scale takes there."""
+    """Print the stages as JSON; with a cluster file, also what each scale takes there."""
     cluster: Path | None = None
-    """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
+    """A cluster file (see `retain init`): show how each scale is sharded there and why, its cost and its start."""
     budget: float | None = None
-    """Hours of one GPU (without a cluster file: of one CPU core) to spend: what to run first, and what they buy."""
+    """Hours of one GPU (without a cluster file: of one CPU core): show what to run first, and what it tells you."""
 
 
 def plan(chosen: Plan) -> int:

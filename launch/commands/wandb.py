@@ -25,21 +25,21 @@ class WandbAction:
     """The word after `retain wandb`."""
 
     action: Annotated[Literal["sync", "dashboard"], tyro.conf.Positional]
-    """sync: send what W&B lacks.  dashboard: write the sweep's W&B report, or write it anew."""
+    """sync: send what W&B lacks.  dashboard: write or update the sweep's W&B report."""
 
 
 @dataclass
 class Wandb(Common, WandbAction):
-    """Give W&B what it lacks of a sweep, from the store: offline runs, rows lost in a crash, another project.
+    """Send to W&B what it lacks of a sweep, from the store: offline runs, rows lost in a crash, another project.
 
-    Repeat it after anything: what is there is not sent again, and one report is updated.  Exit status 1 where W&B could
-    not be given everything.
+    You can always repeat it: only what is missing is sent, and the same report is updated.  Exit status 1 if not
+    everything could be sent to W&B.
     """
 
     project: str | None = None
     """W&B project; None is the sweep's."""
     entity: str | None = None
-    """W&B user or team; None is the sweep's, or the key's own."""
+    """W&B user or team; None is the sweep's, or that of your key."""
 
 
 def wandb(chosen: Wandb) -> int:
@@ -95,7 +95,7 @@ def _sync(stages: list[Stage], store: Store, api: Any, place: Place) -> int:
         sent += 1
     screen.print(f"{sent} stages sent to {place.entity}/{place.project}, {there} already there", soft_wrap=True)
     if running:
-        screen.print(f"{running} are being worked on: sync again when they have ended", style="yellow")
+        screen.print(f"{running} are still running: sync again when they have ended", style="yellow")
     return 0
 
 

@@ -216,7 +216,7 @@ def show(
         console.print(order)
     if len(shown) < len(bought):
         console.print(
-            f"… and {len(bought) - len(shown)} more: --stages lists all, --json with the keys of their stages"
+            f"… and {len(bought) - len(shown)} more: --stages lists all, --json also the keys of their stages"
         )
     if not bought:
-        console.print("nothing: every cell is done, or the cheapest takes more")
+        console.print("nothing: every cell is done, or even the cheapest takes longer")

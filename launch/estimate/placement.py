@@ -43,7 +43,7 @@ def gpu_of(profile: Profile) -> Gpu | None:
     meant = named(profile.gpu)
     if not meant:
         raise ProfileError(
-            f"gpu {profile.gpu!r} is not in the table of known ones ({', '.join(GPUS)}): name the nearest, with its "
+            f"gpu {profile.gpu!r} is not in the table of known GPUs ({', '.join(GPUS)}): name the nearest, and its "
             "memory as gpu_memory_gib"
         )
     if profile.gpu_memory_gib:
@@ -51,7 +51,7 @@ def gpu_of(profile: Profile) -> Gpu | None:
         return replace(min(meant, key=lambda gpu: abs(gpu.memory_bytes - memory)), memory_bytes=memory)
     if len(meant) > 1:
         names = " or ".join(gpu.name for gpu in meant)
-        raise ProfileError(f"gpu {profile.gpu!r} may be {names}: write in the cluster file which of them it is")
+        raise ProfileError(f"gpu {profile.gpu!r} may be {names}: write in the cluster file which one it is")
     return meant[0]
 
 
@@ -80,7 +80,7 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
         if name in profile.scales:
             where = Placed(profile.scales[name], _peak(plan, name, stages, profile, gpu, correction) if gpu else None)
         elif gpu is None:
-            where = Placed(Placement(why="one rank: no cluster file says what GPU there is"))
+            where = Placed(Placement(why="one rank: no cluster file names the GPU"))
         else:
             fit = least_sharding(
                 model_size(plan.scales[name].shape, language_model=_reads_text(stages)),
@@ -102,7 +102,7 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
         if where.peak_bytes is not None and gpu is not None and where.peak_bytes > gpu.memory_bytes:
             problems.append(
                 f"{name}: the placement in the cluster file needs {where.peak_bytes / 1e9:.1f} GB per GPU and "
-                f"{gpu.memory_bytes / 1e9:.1f} GB are there; take it out, and the least sharding that fits is chosen"
+                f"{gpu.memory_bytes / 1e9:.1f} GB are there; remove it, and the least sharding that fits is chosen"
             )
         placed[name] = where
     if problems:

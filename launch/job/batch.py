@@ -51,7 +51,7 @@ def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None
     status = subprocess.call(call, env=environment_of_ranks())
     state = ended_as(os.environ)
     if state == SUPERSEDED:
-        print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
+        print("this job now runs elsewhere: SLURM took this node for lost", flush=True)
         return status, None
     decision = this.judge(status, state, deadline(job_id))
     print(decision.because, flush=True)

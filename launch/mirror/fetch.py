@@ -79,8 +79,8 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
     """
     if sweep.mirror is None:
         raise SweepError(
-            "mirror: the sweep reads the embedded sandbox, which needs nothing from the hub; name the folder to fill "
-            "by `mirror:` or --mirror"
+            "mirror: this sweep uses the embedded sandbox, which needs nothing from the hub; to fetch data, "
+            "give a folder with `mirror:` or --mirror"
         )
     splits, encoders = needed_splits(sweep), needed_encoders(sweep)
     try:
@@ -93,7 +93,7 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
 
 
 def _cannot_write(root: Path, error: OSError) -> str:
-    return f"cannot write to {root}: {error.strerror or error}; the same command goes on from there"
+    return f"cannot write to {root}: {error.strerror or error}; the same command resumes"
 
 
 @dataclass
@@ -126,13 +126,13 @@ class _Fetch:
                 jobs = self._jobs([split for split in splits if not split.source], encoders, progress)
                 done = self._run(jobs, progress)
         except HubUnreachable as error:
-            self.problems.append(f"{error}; what was fetched stays, the same command goes on from there")
+            self.problems.append(f"{error}; what was fetched stays, the same command resumes")
         except OSError as error:
             self.problems.append(_cannot_write(self.root, error))
         except ClaimLost:
-            self.problems.append("another `retain fetch` has taken this mirror over; this one stops")
+            self.problems.append("another `retain fetch` has taken over this mirror; this one stops")
         except KeyboardInterrupt:
-            self.problems.append("interrupted; the same command goes on from there")
+            self.problems.append("interrupted; the same command resumes")
         self._say(f"mirror   {self.root}: {done} fetched, {self.kept} there already")
         return self.problems
 
@@ -146,7 +146,7 @@ class _Fetch:
             missing = [path for path in missing if not (self.root / path).is_file()]
             if missing:
                 self.problems.append(
-                    f"{source} is not on the hub, bring it yourself: {how}. {self.root} lacks {', '.join(missing)}"
+                    f"{source} is not on the hub, supply it yourself: {how}. {self.root} lacks {', '.join(missing)}"
                 )
 
     def _jobs(self, splits: list[Split], encoders: list[str], progress: Progress) -> list[Job]:
@@ -188,7 +188,7 @@ class _Fetch:
         elif changed := [path for path in paths if not self.ledger.intact(repository, path)]:
             if self.again:
                 return False
-            raise HubError(f"{', '.join(changed)}: changed since it was fetched; --again fetches it once more")
+            raise HubError(f"{', '.join(changed)}: changed since it was fetched; --again fetches it again")
         self.kept += 1
         return True
 
@@ -278,7 +278,7 @@ class _Fetch:
         coming += max((job.bytes for job in jobs if job.split and len(job.remotes) > 1), default=0)  # to join them
         free = shutil.disk_usage(self.root).free
         if coming > free:
-            raise OSError(f"{coming / 2**30:.2f} GiB are to come, and {free / 2**30:.2f} GiB are free")
+            raise OSError(f"{coming / 2**30:.2f} GiB are needed, but only {free / 2**30:.2f} GiB are free")
         task = progress.add_task("", total=sum(job.bytes for job in jobs))
 
         def advance(count: int) -> None:

@@ -96,7 +96,7 @@ class Repository:
     def _whole(self, paths: list[str]) -> tuple[RemoteFile, ...]:
         count = re.search(r"-of-(\d+)", paths[0])
         if count and int(count[1]) != len(paths):
-            raise HubError(f"{self.name}: {paths[0]} tells of {int(count[1])} shards, but {len(paths)} are there")
+            raise HubError(f"{self.name}: {paths[0]} announces {int(count[1])} shards, but {len(paths)} are there")
         return tuple(self.files[path] for path in paths)
 
     def partial(self, config: str, split: str) -> bool:

@@ -27,7 +27,7 @@ class Ledger:
         try:
             return cls(root, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
         except ValueError as error:
-            raise SweepError(f"{path} is not readable ({error}): move it away; intact files are then kept") from None
+            raise SweepError(f"{path} is not readable ({error}): move it away; then intact files are kept") from None
 
     def commit(self, repository: str) -> str | None:
         """The commit to which a repository is pinned."""

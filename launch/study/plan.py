@@ -63,7 +63,7 @@ def make_plan(sweep: Sweep) -> Plan:
     """
     plan = _whole(sweep)
     if idle := set(sweep.search).difference(*(stage.variant for stage in plan.stages)):
-        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: nothing is trained so")
+        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: no training uses it")
     return plan
 
 

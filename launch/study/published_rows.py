@@ -70,7 +70,7 @@ def subsets(mirror: Mirror, needed: dict[str, tuple[Files, tuple[str, ...]]]) ->
                     rows = pq.read_metadata(path).num_rows
                     held, published = held + rows, published + whole
                     if rows > whole:
-                        compared = "of which it is a translation" if translated else "that are published"
-                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {compared}: other data"
+                        than = "of which it is a translation" if translated else "that are published"
+                        yield f"{name}: {path} has {rows:,} rows, more than the {whole:,} {than}: this is other data"
         if held < published:
             yield f"{name}: {held:,} of {published:,} rows: a subset"

@@ -24,7 +24,7 @@ FIRST: dict[str, Any] = {
 }
 """A study that runs anywhere within minutes; its order is that of the questions."""
 QUESTIONS = {
-    "scales": "Which encoders? base, large, xl, xxl, hub ids or folders; sandbox-s, -m, -l need nothing",
+    "scales": "Which encoders? base, large, xl, xxl, hub ids or folders; sandbox-s, -m, -l need no data",
     "intermediates": "Which intermediates? `none` is the baseline; mnli, squad, all9, mnli+mlm, …",
     "targets": "Which XTREME targets? xnli, pawsx, udpos, panx, xquad, mlqa, tydiqa, bucc, tatoeba",
     "seeds": "Which seeds? Three or more for statistics",
@@ -47,7 +47,7 @@ def ask(given: Mapping[str, Any], screen: Console) -> dict[str, Any]:
             else:
                 answers[name] = words
     if "mirror" not in answers and not _is_sandbox(answers["scales"]):
-        answers["mirror"] = Prompt.ask("Which folder holds the data sets, or shall?", default=MIRROR, console=screen)
+        answers["mirror"] = Prompt.ask("Which folder for the data sets?", default=MIRROR, console=screen)
     return answers
 
 
@@ -81,7 +81,7 @@ def text(sweep: Sweep, command: str) -> str:
     chosen = [name for name in values if name in sweep.model_fields_set]
     left = [name for name in values if name not in chosen]
     lines = [
-        "# How does scale change what is retained?  All fields of a sweep; those that are comments hold as they stand.",
+        "# How does scale change what is retained?  All fields of a sweep; a field in a comment shows its default.",
         f"#   {command}",
         "",
         *commented(Sweep, {name: values[name] for name in chosen}),

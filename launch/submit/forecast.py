@@ -80,7 +80,7 @@ def show_plan(
 
 def _learned_time(clock: Clock) -> str:
     if not clock.pairs:
-        return "a first guess; it learns from the first finished stage"
+        return "a first guess; finished stages will correct it"
     error = f"; half of them within ±{clock.error:.0%}" if clock.error is not None else ""
     return f"learned from {clock.pairs} finished {'stage' if clock.pairs == 1 else 'stages'}{error}"
 
@@ -225,15 +225,15 @@ def show_on_cluster(plan: Plan, mirror: Mirror, profile: Profile, console: Conso
         )
     console.print(table)
     console.print(
-        "memory: the peak of a GPU; GPU-h: hours of what is to do, and between which they lie; disk of encoders and "
-        "checkpoints; longest chain of jobs; start as SLURM says"
+        "memory: peak of one GPU; GPU-h: hours of what is to do, with their range; disk: encoders and checkpoints; "
+        "longest: the longest chain of jobs; start: SLURM's estimate"
     )
     for reason, scale in refusals.items():
         console.print(f"{scale}  {reason}", soft_wrap=True, style="yellow", markup=False)
     for scale_forecast in forecasts:
         console.print(f"{scale_forecast.scale}  {scale_forecast.placed.placement.why}", soft_wrap=True, markup=False)
         for reason in scale_forecast.placed.why:
-            console.print(f"    not less: {reason}", soft_wrap=True, style="dim", markup=False)
+            console.print(f"    rejected: {reason}", soft_wrap=True, style="dim", markup=False)
 
 
 def _hours(hours: float) -> str:

@@ -209,10 +209,10 @@ def classify(
     if number := signal or _signal_of(exit_code):
         witnesses.append(f"{KILLED}{_name(number)}")
     elif exit_code:
-        witnesses.append(f"{EXIT}{exit_code} and no word of why")
+        witnesses.append(f"{EXIT}{exit_code} without a reason")
     # The last of equally telling lines: errors before it may have been caught.
     findings = [finding for line in reversed(witnesses) if (finding := _read(clean(line)))]
-    nothing = Finding(Cause.UNKNOWN, "nothing tells why it ended", len(SIGNS))
+    nothing = Finding(Cause.UNKNOWN, "nothing says why it ended", len(SIGNS))
     return findings[most_telling(findings)] if findings else nothing
 
 

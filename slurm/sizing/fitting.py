@@ -126,10 +126,10 @@ def least_sharding(
         assert host_bytes is not None
         limit = (
             f"the hosts are too small: {what} needs {_gb(parts.host)} for each rank, {_gb(host_bytes)} are there; "
-            "ask for more host memory a rank, or allow more GPUs"
+            "request more host memory per rank, or allow more GPUs"
         )
     else:
-        unknown = ", or say what memory the host has for each rank: Adam may run there" if host_bytes is None else ""
+        unknown = ", or give the host memory for each rank: then Adam may run there" if host_bytes is None else ""
         limit = (
             f"nothing fits into up to {max_gpus}×{gpu.name}: the least, {what}, needs {_gb(need)} per GPU and "
             f"{_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{unknown}"
@@ -181,7 +181,7 @@ def _reason(gpu: Gpu, placement: Placement, parts: MemoryParts, correction: floa
     plain = f"ZeRO-{placement.zero_stage}{' with offload' if placement.offload else ''} on {_place(gpu, placement)}"
     if need <= gpu.memory_bytes:
         assert host_bytes is not None
-        return f"{plain} needs {_gb(parts.host)} of host memory a rank, {_gb(host_bytes)} are there"
+        return f"{plain} needs {_gb(parts.host)} of host memory per rank, {_gb(host_bytes)} are there"
     if correction * parts.handed_over > gpu.memory_bytes:
         whole = _gb(correction * parts.handed_over)
         return f"{plain} needs {whole} for the whole network before it is sharded, {_gb(gpu.memory_bytes)} are there"

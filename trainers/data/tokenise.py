@@ -53,7 +53,7 @@ def mask_id(folder: Path) -> int:
 def _tokenizer_file(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no tokenizer.json: save the encoder's fast tokenizer beside its weights")
+        raise FileNotFoundError(f"{folder} has no tokenizer.json: save the fast tokenizer with the weights")
     return path
 
 

@@ -36,9 +36,9 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
         try:
             question = task.read(values)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ValueError(f"{task.name}: row {row} is no multiple-choice question ({error!r})") from error
+            raise ValueError(f"{task.name}: row {row} is not a multiple-choice question ({error!r})") from error
         if not all(isinstance(text, str) for text in (question.prompt, *question.choices)):
-            raise ValueError(f"{task.name}: row {row} has a prompt or a choice that is no text")
+            raise ValueError(f"{task.name}: row {row} has a prompt or a choice that is not text")
         if len(question.choices) != task.options:
             raise ValueError(f"{task.name}: row {row} has {len(question.choices)} choices; expected {task.options}")
         if not 0 <= question.label < task.options:
@@ -82,4 +82,4 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
         return [str(error)]
     empty = sum(not question.prompt.strip() or not all(map(str.strip, question.choices)) for question in asked)
     # The hub's HellaSwag and CommonsenseQA have a few choices of spaces only.
-    return [f"{empty} of {len(asked)} rows lack a prompt or a choice"] if empty > 0.02 * len(asked) else []
+    return [f"{empty} of {len(asked)} rows have no prompt or no choice"] if empty > 0.02 * len(asked) else []

@@ -120,7 +120,7 @@ def flaws_of_gold(sides: list[pa.Table], gold: pa.Table) -> list[str]:
         return [f"{english} of {len(known)} ids begin with en-; expected sentences of both sides"]
     absent = [name for column in GOLD_COLUMNS for name in gold[column].to_pylist() if name not in known]
     return [
-        f"{len(absent)} gold ids are of no sentence, e.g. {name!r}: are they another split's?" for name in absent[:1]
+        f"{len(absent)} gold ids have no sentence, e.g. {name!r}; are they of another split?" for name in absent[:1]
     ]
 
 

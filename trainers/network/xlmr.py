@@ -60,7 +60,7 @@ class EncoderConfig:
         config = json.loads(path.read_text(encoding="utf-8"))
         Shape.from_config(config)
         if missing := [field.name for field in fields(cls) if field.name not in config]:
-            raise ValueError(f"{path} lacks the field {missing[0]!r}: it is no whole encoder configuration")
+            raise ValueError(f"{path} lacks the field {missing[0]!r}: it is not a complete encoder configuration")
         for name, expected in {"hidden_act": "gelu", "pad_token_id": PAD_ID}.items():
             if config.get(name, expected) != expected:
                 raise ValueError(f"{path}: {name} is {config[name]!r}, but XLM-R's is {expected!r}")

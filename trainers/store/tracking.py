@@ -35,11 +35,11 @@ class Tracking(Frozen):
     """Where W&B runs go."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
-    """`WANDB_MODE=disabled` in the environment wins."""
+    """How W&B runs are written; `WANDB_MODE=disabled` in the environment takes precedence."""
     project: str = "retain"
     """W&B project."""
     entity: str | None = None
-    """W&B user or team; None is the key's own."""
+    """W&B user or team; None is that of your key."""
     group: str = ""
     """The sweep's name."""
 

@@ -337,7 +337,7 @@ class Idle:
 
 
 def test_a_search_without_an_end_is_refused(sweep_file):
-    with pytest.raises(ValueError, match="how many trials with --runs"):
+    with pytest.raises(ValueError, match="the number of trials with --runs"):
         agents.agents(Agents(sweep_file(**STUDY), method="bayes"))
 
 
@@ -355,7 +355,7 @@ def test_a_bayesian_search_of_several_arms_is_refused_and_of_one_of_them_is_not(
 
 @pytest.mark.parametrize("wrong", [{"scale": "xl"}, {"intermediate": "squad"}, {"seed": 7}])
 def test_an_arm_that_the_sweep_lacks_is_refused(wrong, sweep_file):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))} is none of the sweep's {next(iter(wrong))}s"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))} is not among the sweep's {next(iter(wrong))}s"):
         agents.agents(Agents(sweep_file(**STUDY), **wrong))
 
 

@@ -62,14 +62,14 @@ def test_a_placement_set_by_hand_is_judged_by_what_was_measured(tmp_path):
     teach(plan, held=1.2)
     assert place(plan, by_hand)["xl"].peak_bytes > before.peak_bytes
     teach(plan, held=9.0)
-    with pytest.raises(ProfileError, match="take it out"):
+    with pytest.raises(ProfileError, match="remove it"):
         place(plan, by_hand)
 
 
 def test_adam_runs_on_the_host_where_nothing_else_fits_and_its_memory_is_known(tmp_path):
     plan = make_plan(grid(store=tmp_path, scales=("xxl",), intermediates=("none",), targets=("xnli",)))
     small = PROFILE.model_copy(update={"nodes": 1, "gpus_per_node": 2})
-    with pytest.raises(ProfileError, match="say what memory the host has for each rank"):
+    with pytest.raises(ProfileError, match="give the host memory for each rank"):
         place(plan, small)
     known = small.model_copy(update={"memory_per_rank_gib": 240.0})
     placed = place(plan, known)["xxl"]
@@ -100,5 +100,5 @@ def test_a_gpu_whose_name_leaves_its_memory_open_is_asked_for():
 
 @pytest.mark.parametrize("name", ["l40s", "a100_3g.20gb", "v100-16gb"])
 def test_a_gpu_that_is_not_known_is_told_with_those_that_are(name):
-    with pytest.raises(ProfileError, match=r"not in the table of known ones \(V100-32, .*H200-141\)"):
+    with pytest.raises(ProfileError, match=r"not in the table of known GPUs \(V100-32, .*H200-141\)"):
         gpu(name)

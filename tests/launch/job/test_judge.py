@@ -209,7 +209,7 @@ def test_enough_nodes_are_left_to_run_on(cluster, stages):
 def test_what_a_person_cancelled_is_sent_again(cluster, stages):
     assert cluster.send(stages[0]).job(stages[0], state="CANCELLED").action == "stop"
     now = cluster.state(stages[0])
-    assert (now.state, now.detail) == ("interrupted", "cancelled at starting; goes on when run again")
+    assert (now.state, now.detail) == ("interrupted", "cancelled at starting; resumes when run again")
     assert stages[0].key in cluster.to_send()[0]
 
 

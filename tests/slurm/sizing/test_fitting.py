@@ -61,7 +61,7 @@ def test_what_fits_nowhere_names_the_limit():
     assert "nothing fits into up to 2×A100-40" in found.limit
     assert "ZeRO-3" in found.limit
     assert "42.3 GB are there" in found.limit
-    assert "say what memory the host has for each rank" in found.limit
+    assert "give the host memory for each rank" in found.limit
     assert len(found.why) == 1 + 3
 
 
@@ -93,7 +93,7 @@ def test_a_gpu_must_hold_the_whole_network_before_it_is_sharded():
 def test_a_host_that_cannot_load_the_encoder_on_each_rank_keeps_ranks_away():
     found = fit("xxl", "A100-40", host_bytes=32e9)
     assert isinstance(found, Misfit)
-    assert any("needs 42.9 GB of host memory a rank, 32.0 GB are there" in one for one in found.why)
+    assert any("needs 42.9 GB of host memory per rank, 32.0 GB are there" in one for one in found.why)
 
 
 def test_a_correction_by_measured_peaks_decides():
