@@ -114,7 +114,7 @@ def test_gpus_are_read_as_slurm_writes_them(text, expected):
 
 def test_a_file_of_an_earlier_init_is_read_and_its_webhook_is_told_to_be_gone(tmp_path):
     assert read(tmp_path, {**SOUND, "webhook_file": None}) == Profile(**SOUND)
-    with pytest.raises(ProfileError, match="webhook_file: is gone"):
+    with pytest.raises(ProfileError, match="webhook_file: is no longer used"):
         read(tmp_path, {**SOUND, "webhook_file": "~/hook"})
 
 
