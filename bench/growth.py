@@ -37,7 +37,7 @@ from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import KNOWN, SANDBOX, Shape, locate
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
 
 TASK = "mnli"
@@ -96,7 +96,7 @@ class Bench:
         self.vocabulary = Vocabulary(None, VOCABULARY)
         self.recipe = recipe_for("xtreme", "target", TASK)
         execution = Execution(micro_batch_tokens=max(BATCHES) * LENGTH)
-        self.engine = Engine(StageModel(encoder, {TASK: head}), self.recipe, execution, Ranks())
+        self.engine = make_engine(StageModel(encoder, {TASK: head}), self.recipe, execution, Ranks())
 
     def __enter__(self) -> Bench:
         return self

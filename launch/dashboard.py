@@ -47,9 +47,9 @@ def write_dashboard(api: Any, place: Place, plan: Plan) -> str:
         report = reports.Report(project=place.project, entity=place.entity, title=title, width="fluid")
         report.description = f"Written by `retain wandb dashboard`, which writes it anew: {place}"
         report.blocks = _blocks(reports, place, plan, _show_heat_maps(place, plan))
-        for one in _reports(api, place):
-            if one.display_name == title:
-                report.id = one.id
+        for existing in _reports(api, place):
+            if existing.display_name == title:
+                report.id = existing.id
         report.save()
         return report.url
 
@@ -182,5 +182,7 @@ def _curves(plan: Plan, scale: str) -> list[str]:
 def _zero_shot(plan: Plan) -> dict[str, str]:
     from trainers.tasks import TASKS
 
-    targets = sorted({one.task for stage in plan.stages if stage.kind == "target" for one in stage.evaluate})
+    targets = sorted(
+        {evaluation.task for stage in plan.stages if stage.kind == "target" for evaluation in stage.evaluate}
+    )
     return {target: f"zero_shot/{target}/en/{TASKS[target].metric}" for target in targets}

@@ -30,7 +30,7 @@ CHECKOUT = str(Path(__file__).parents[1])
 MODULES = (
     *(
         "torch",
-        "trainers.training.quiet_deepspeed",
+        "trainers.training.sharded",
         "scipy.stats",
         "sklearn.metrics",
         "pyarrow.parquet",

@@ -66,7 +66,7 @@ class Place:
         """
         found = PLACE.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no place in W&B; expected wandb://<entity>/<project>/<sweep>")
+            raise ValueError(f"{text!r} is not a place in W&B; expected wandb://<entity>/<project>/<sweep>")
         return cls(**found.groupdict())
 
 

@@ -5,12 +5,12 @@ Beside them: the published `recipes`, the `scales` (encoders and their sizes), t
 `scores`.
 """
 
-from trainers.stage.execution import Execution
 from trainers.stage.keys import Frozen, canonical_json, digest
 from trainers.stage.stage import (
     SCHEMA_VERSION,
     SHARED_BY_TASKS,
     Evaluation,
+    Execution,
     Fraction,
     Kind,
     Mixing,

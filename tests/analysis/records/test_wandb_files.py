@@ -28,7 +28,7 @@ from trainers.stage import Stage
 from trainers.stage.scores import Score
 from trainers.store import EventLog, Store, tracking
 from trainers.store.files import write_json
-from trainers.store.recorder import Recorder
+from trainers.store.record import Recorder
 from trainers.store.tracking import Patience, Tracker, Tracking
 from trainers.tasks import TASKS
 

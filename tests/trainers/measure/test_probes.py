@@ -22,7 +22,7 @@ from trainers.stage import Execution
 from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.store import Store
 from trainers.tokens.sets import LabelledSet
-from trainers.training.engine import Engine
+from trainers.training.engine import make_engine
 from trainers.training.ranks import Ranks, connect
 
 
@@ -171,7 +171,7 @@ def probing(mirror, encoder_folder, tmp_path):
         encoder = load_encoder(folder, Execution())
         vocabulary = Vocabulary(data.token_ids, encoder.config.vocab_size)
         vocabulary.trim(encoder)
-        engines.append(Engine(StageModel(encoder, {}), None, Execution(), Ranks()))
+        engines.append(make_engine(StageModel(encoder, {}), None, Execution(), Ranks()))
         prober = Prober(ProbeSets(probe.task, (refit,), refit), None)
         return {score.metric: score.value for score in prober.measure(engines[-1], vocabulary, stored_as=None).scores}
 
