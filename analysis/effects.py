@@ -1,13 +1,11 @@
-"""Effects: differences of scores between arms, drawn by one bootstrap, so that they can be subtracted and averaged."""
+"""What each intermediate adds to each target, as effects that claims and the answer compare and average."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from analysis.inference.statistics import FEWEST_SEEDS, Bootstrap, Estimate, Floats
+from analysis.inference.effect import CannotTell, Effect, mean
+from analysis.inference.statistics import FEWEST_SEEDS, Bootstrap, Floats
 from analysis.measures.transfer import lacking
 from analysis.study import Study
 from trainers.tasks import ALL_NINE
@@ -17,53 +15,8 @@ MANY = 3
 """From so many intermediates on, a mean over them is about intermediates."""
 
 
-class CannotTell(Exception):
-    """Why the data cannot judge a claim, in words."""
-
-
 class NotInSweep(CannotTell):
     """What the claim speaks of is not in the sweep: no result of it could judge the claim."""
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A difference of scores, in [-1, 1]."""
-
-    value: float
-    samples: Floats
-    """[B]"""
-    by_seed: Floats
-    """[seeds]"""
-    seeds: tuple[int, ...]
-
-    def __sub__(self, other: Effect) -> Effect:
-        same_seeds([self, other])
-        difference = self.value - other.value, self.samples - other.samples, self.by_seed - other.by_seed
-        return Effect(*difference, self.seeds)
-
-    def estimate(self, bootstrap: Bootstrap) -> Estimate:
-        """
-        Args:
-            bootstrap: that which drew the samples.
-        """
-        return bootstrap.estimate(self.value, self.samples, len(self.seeds))
-
-
-def mean(effects: Sequence[Effect]) -> Effect:
-    """Each counts once.
-
-    Raises:
-        CannotTell: they rest on different seeds, so that they cannot be paired.
-    """
-    same_seeds(effects)
-    value = float(np.mean([effect.value for effect in effects]))
-    samples, by_seed = (np.mean([getattr(one, name) for one in effects], axis=0) for name in ("samples", "by_seed"))
-    return Effect(value, samples, by_seed, effects[0].seeds)
-
-
-def same_seeds(effects: Sequence[Effect]) -> None:
-    if len({effect.seeds for effect in effects}) > 1:
-        raise CannotTell("the arms that are compared rest on different seeds")
 
 
 class Gains:
@@ -91,7 +44,7 @@ class Gains:
                 self._add(curve.arm.intermediate, curve.task, curve.change_samples, curve.change_by_seed, seeds)
 
     def _add(self, intermediate: str, target: str, samples: Floats, by_seed: Floats, seeds: tuple[int, ...]) -> None:
-        self._found[intermediate, target] = Effect(float(by_seed.mean()), samples, by_seed, seeds)
+        self._found[intermediate, target] = Effect(float(by_seed.mean()), samples, seeds, by_seed)
 
     def of(self, intermediate: str, target: str) -> Effect:
         """

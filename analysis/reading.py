@@ -13,12 +13,12 @@ from analysis.inference.statistics import RESAMPLES, Bootstrap
 from analysis.records.basis import MISSING, Basis, results_of
 from analysis.records.examples import ExampleFiles, no_examples
 from analysis.records.frame import Record, with_planned
-from analysis.records.gather import store_records, wandb_records, wandb_server_records
+from analysis.records.gather import store_records, wandb_server_records
 from analysis.records.wandb_api import Place
 from analysis.study import XTREME_DEPTH, Study, analyse
 from trainers.stage import Stage
 
-Source = Literal["store", "wandb"] | Place
+Source = Literal["store"] | Place
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def source_of(text: str) -> Source:
     Raises:
         ValueError: it is no source.
     """
-    return "store" if text == "store" else "wandb" if text == "wandb" else Place.parse(text)
+    return "store" if text == "store" else Place.parse(text)
 
 
 def read_study(
@@ -59,14 +59,13 @@ def read_study(
         keys: the sweep's stages; those that were never begun are counted as missing.
         sweep: its name.
         planned: the plan's stages, so that those never begun can be named.
-        source: `store`, `wandb` for the offline files beside it, or a place in W&B (these two have no scores of single
-            examples, so that intervals cover seeds only).
+        source: `store`, or a place in W&B, which has no scores of single examples: then intervals cover seeds only.
         resamples: of the bootstrap.
         seed: of the bootstrap; the same store, keys and seed give the same study.
         retrieval_depth: share of the layers at which retrieval is compared, fixed by the sweep.
 
     Raises:
-        ValueError: a W&B file is damaged, a stage is of another version, or the keys are of more than one sweep.
+        ValueError: a stage is of another version, or the keys are of more than one sweep.
         WandbError: W&B cannot be asked, or has no runs of the sweep.
     """
     records = with_planned(_records(store, keys, source), (stage for stage in planned if stage.key in keys))
@@ -107,4 +106,4 @@ def _analysed(store: Path, records: list[Record], basis: Basis) -> Reading:
 def _records(store: Path, keys: Set[str], source: Source) -> list[Record]:
     if isinstance(source, Place):
         return wandb_server_records(source, store / "wandb-cache", keys)
-    return store_records(store, keys) if source == "store" else wandb_records(store / "wandb", keys)
+    return store_records(store, keys)

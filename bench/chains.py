@@ -32,10 +32,9 @@ from analysis.records.gather import store_records
 from bench.measured import measured
 from launch.job.bundle import bundle_of
 from launch.job.rank import run_bundle
-from launch.local import run_local, this_machine
+from launch.local import run_local, slots, this_machine
 from launch.study.plan import make_plan, mirror_of
 from launch.study.sweep import Sweep, load_sweep
-from slurm.sizing.machine import slots
 from trainers.sandbox import write_mirror
 from trainers.store import Store
 
@@ -52,7 +51,7 @@ class Took:
     trainings: int
     processes: int
     parts: Counter[str]
-    """Seconds of all its stages by part (`trainers.store.stopwatch`)."""
+    """Seconds of all its stages by part (`trainers.store.record`)."""
 
     def outside(self, at_once: int) -> float:
         """Process-seconds in no stage: starting, importing, ending, and waiting for the last process."""

@@ -20,7 +20,7 @@ from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import Shape
 from trainers.training.batches import batch
-from trainers.training.engine import Engine
+from trainers.training.engine import make_engine
 from trainers.training.ranks import Ranks, connect, disconnect
 
 EXAMPLES_A_STEP = 4
@@ -42,7 +42,7 @@ def held(shape: Shape, execution: Execution, ranks: Ranks) -> int:
     """Bytes of weights, gradients and Adam states of the rank that holds the most, after two steps."""
     recipe = recipe_for("xtreme", "target", TASK).model_copy(update={"batch_size": EXAMPLES_A_STEP})
     model = build_model(shape, torch.device("cpu"), activation_checkpointing=False)
-    engine = Engine(model, recipe, execution, ranks)
+    engine = make_engine(model, recipe, execution, ranks)
     examples, vocabulary = random_examples(shape.vocabulary), Vocabulary(None, shape.vocabulary)
     for step in range(2):
         drawn = examples.take(batch(SEED, step, len(examples), EXAMPLES_A_STEP))

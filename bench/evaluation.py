@@ -39,7 +39,7 @@ from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
 from trainers.tokens.sets import Lengths, TokenisedSet
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
 
 TASK = "xnli"
@@ -142,7 +142,7 @@ def ours(folder: Path, sets: list[TokenisedSet]) -> Evaluated:
     vocabulary = Vocabulary(np.unique(np.concatenate([one.ids for one in sets])), encoder.config.vocab_size)
     head = head_of(encoder)
     vocabulary.trim(encoder)
-    engine = Engine(StageModel(encoder, {TASK: head}), None, execution, ranks)
+    engine = make_engine(StageModel(encoder, {TASK: head}), None, execution, ranks)
     begun = time.process_time()
     logits = predict(engine, TASK, sets, vocabulary)
     spent = time.process_time() - begun

@@ -28,7 +28,7 @@ from analysis.study import XTREME_DEPTH
 from bench.accounting import adopt_orphans, take
 from bench.sandbox_scores import score_lines, shown_by
 from trainers.store.files import write_json
-from trainers.store.provenance import provenance
+from trainers.store.record import provenance
 
 CHECKOUT = Path(__file__).parents[1]
 SWEEP = "launch/sweeps/sandbox.yaml"

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from analysis.records.gather import gather_store
+from analysis.records.frame import tidy
+from analysis.records.gather import store_records
 from bench.measured import measured
 from launch.study.plan import make_plan
 from launch.study.sweep import Sweep
@@ -31,8 +32,8 @@ def main(runs: int, points: int) -> None:
     with tempfile.TemporaryDirectory(prefix="retain-gather-") as folder:
         store = Path(folder) / "store"
         write_store(store, runs, points)
-        frame, first = timed(lambda: gather_store(store))
-        again, second = timed(lambda: gather_store(store))
+        frame, first = timed(lambda: tidy(store_records(store)))
+        again, second = timed(lambda: tidy(store_records(store)))
         assert frame.equals(again)
         assert frame.height == runs * points
         _, plain = timed(lambda: read_plainly(store))
@@ -44,8 +45,8 @@ Each of {runs:,} runs has {points} measured values and {points * STEPS_BETWEEN:,
 
 | what | seconds, clock | seconds, processor |
 |---|--:|--:|
-| `gather_store`, first time | {first[0]:.1f} | {first[1]:.1f} |
-| `gather_store`, again | {second[0]:.1f} | {second[1]:.1f} |
+| `store_records`, first time | {first[0]:.1f} | {first[1]:.1f} |
+| `store_records`, again | {second[0]:.1f} | {second[1]:.1f} |
 | `json.loads` of the measured lines alone | {plain[0]:.1f} | {plain[1]:.1f} |
 
 The frame has {frame.height:,} rows and takes {frame.estimated_size("mb"):.0f} MB.

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
 
-from analysis.report.figures import plotting
+from analysis.report.figures.drawing import Drawing
+from analysis.report.figures.vegalite import OKABE_ITO, SHAPES, field, named
+from analysis.report.figures.views import View
 from bench.gpu.model import config_of, random_encoder
 from bench.measured import measured
 from bench.submit import study
@@ -37,7 +37,7 @@ from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import KNOWN, SANDBOX, Shape, locate
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
 
 TASK = "mnli"
@@ -51,6 +51,8 @@ SEEDS = (1, 10, 100)
 REPETITIONS = 3
 FORWARD_AND_BACKWARD = 3
 """Times the operations of a forward pass."""
+
+MEASURED, PROPORTION = "measured", "in proportion to the operations, or to the count"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Bench:
         self.vocabulary = Vocabulary(None, VOCABULARY)
         self.recipe = recipe_for("xtreme", "target", TASK)
         execution = Execution(micro_batch_tokens=max(BATCHES) * LENGTH)
-        self.engine = Engine(StageModel(encoder, {TASK: head}), self.recipe, execution, Ranks())
+        self.engine = make_engine(StageModel(encoder, {TASK: head}), self.recipe, execution, Ranks())
 
     def __enter__(self) -> Bench:
         return self
@@ -166,28 +168,44 @@ def growth_with_stages() -> Growth:
 
 def draw(found: list[Growth], folder: Path) -> None:
     """One panel each, both axes logarithmic."""
-    measurement, proportion = plotting.OKABE_ITO[0], plotting.GREY
-    with plotting.style():
-        figure, axes = plotting.panels(2, 3)
-        for panel, growth in zip(axes.flat, found, strict=False):
-            x, seconds = (np.array(values) for values in zip(*growth.points, strict=True))
-            panel.plot(x, np.array(growth.reference) * seconds[-1] / growth.reference[-1], "--", color=proportion)
-            panel.plot(x, seconds, "o-", color=measurement)
-            panel.set(xscale="log", yscale="log", xlabel=growth.over)
-            panel.set_title(growth.of)
-            panel.set_xticks(x, [plotting.compact(value) for value in x])
-            panel.set_xticks([], minor=True)
-            panel.yaxis.set_major_formatter("{x:g}")
-            panel.yaxis.set_minor_formatter(NullFormatter())
-        for panel in axes[:, 0]:
-            panel.set_ylabel("processor-seconds")
-        axes.flat[-1].set_axis_off()
-        lines = [
-            Line2D([], [], color=measurement, marker="o", label="measured"),
-            Line2D([], [], color=proportion, linestyle="--", label="in proportion to the operations, or to the count"),
-        ]
-        plotting.legend(figure, lines)
-        plotting.save(figure, folder, "growth")
+    rows = [
+        {"k": f"{growth.of}, over {growth.over}", "x": x, "v": value, "what": what}
+        for growth in found
+        for (x, seconds), reference in zip(growth.points, growth.reference, strict=True)
+        for what, value in (
+            (MEASURED, seconds),
+            (PROPORTION, reference * growth.points[-1][1] / growth.reference[-1]),
+        )
+    ]
+    logarithmic = {"type": "log", "nice": False}
+    what = [MEASURED, PROPORTION]
+    channels = {
+        "x": field("x", "", scale=logarithmic, axis={"format": "~s", "tickCount": 4}),
+        "y": field("v", "processor-seconds", scale=logarithmic, axis={"format": "~g", "tickCount": 4}),
+        "color": named("what", "", what, OKABE_ITO),
+    }
+    layers = [
+        {"mark": "line", "encoding": {**channels, "strokeDash": named("what", "", what, ([1, 0], [4, 3]))}},
+        {
+            "transform": [{"filter": f"datum.what === '{MEASURED}'"}],
+            "mark": {"type": "point", "filled": True, "size": 40, "shape": SHAPES[0]},
+            "encoding": channels,
+        },
+    ]
+    panels = list(dict.fromkeys(row["k"] for row in rows))
+    independent = {"x": "independent", "y": "independent"}
+    view = View(
+        "growth",
+        "cost over its causes, on one processor thread",
+        "",
+        rows,
+        layers,
+        panels,
+        columns=3,
+        independent=independent,
+    )
+    for name, spec in view.sheets("retain", ""):
+        Drawing(name, view.caption, spec).save(folder)
 
 
 def _page(found: list[Growth]) -> list[str]:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.estimate.sizes import model_size
-from slurm.sizing.memory import Sharding, peak
+from launch.estimate.costs import model_size
+from slurm.sizing.memory import Placement, peak
 from trainers.stage import Execution
 from trainers.stage.scales import SANDBOX, Shape, locate
 
@@ -61,7 +61,8 @@ def measure(folder: Path, world_sizes: Sequence[int] = (1, 2), scales: Sequence[
 def _beside(name: str, shape: Shape, how: Execution, world_size: int, measured: float) -> Held:
     assert how.precision != "auto"
     model = model_size(shape)
-    parts = peak(model, Sharding(world_size, world_size, how.zero_stage, how.offload, precision=how.precision))
+    placement = Placement(ranks_per_node=world_size, zero_stage=how.zero_stage, offload=how.offload)
+    parts = peak(model, placement, how.precision)
     # Here the host's memory is the device's.
     predicted = parts.states + parts.host * how.offload
     return Held(name, model.parameters, how, world_size, predicted, measured)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from trainers.store.provenance import provenance
+from trainers.store.record import provenance
 
 
 def measured(command: str, *packages: str) -> str:

@@ -26,9 +26,8 @@ from torch.nn import functional as F
 from bench.measured import measured
 from launch.study.plan import make_plan, mirror_of
 from launch.study.sweep import Sweep
-from trainers.context import Context
 from trainers.measure.refit import LBFGS, Examples, dimensions, fit, folds, principal
-from trainers.run import run
+from trainers.run import Context, run
 from trainers.stage import Execution
 from trainers.store import Store
 from trainers.store.tracking import Tracking

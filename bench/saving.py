@@ -26,9 +26,9 @@ from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
 from trainers.training import checkpoint
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.checkpoint import Saver
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
-from trainers.training.saver import Saver
 
 ROUNDS = 3
 SEQUENCES = 4
@@ -42,7 +42,7 @@ def main(scale: str) -> None:
     whole = shape_of(scale)
     shape = replace(whole, vocabulary=min(whole.vocabulary, TRIMMED_ROWS))
     recipe, vocabulary = recipe_for("xtreme", "target", TASK), Vocabulary(None, shape.vocabulary)
-    engine = Engine(build_model(shape, torch.device("cpu"), False), recipe, execution, ranks)
+    engine = make_engine(build_model(shape, torch.device("cpu"), False), recipe, execution, ranks)
     examples = random_examples(shape.vocabulary).take(np.arange(SEQUENCES))
 
     def step() -> float:

@@ -3,7 +3,7 @@
     python -m bench.side_by_side [SCALE] > docs/benchmarks/side-by-side.md
 
 Two trainings for XNLI of the embedded sandbox, seeds 1 and 2, in processes that have imported everything before.  This
-is what `slurm.sizing.machine.slots` decides by on machines without GPUs.
+is what `launch.local.slots` decides by on machines without GPUs.
 """
 
 from __future__ import annotations

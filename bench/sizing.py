@@ -17,10 +17,10 @@ from typing import Any
 from bench.gpu.page import EAGER
 from bench.held import CHECKOUT, Held, measure
 from bench.measured import measured
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import model_size
 from slurm.sizing.fitting import Fit, least_sharding, world_sizes
 from slurm.sizing.gpus import GPUS, Gpu
-from slurm.sizing.memory import ModelSize, Sharding, peak
+from slurm.sizing.memory import ModelSize, Placement, peak
 from trainers.stage.scales import KNOWN, Shape
 
 GPU_RESULTS = CHECKOUT / "docs" / "benchmarks"
@@ -138,8 +138,10 @@ def _lowest_stage(model: ModelSize, gpu: Gpu, count: int) -> str:
     need = 0.0
     for stage in (0,) if count == 1 else (1, 2, 3):
         precision = "bf16" if gpu.bf16 else "fp32"
-        sharding = Sharding(count, GPUS_PER_NODE, stage, micro_batch_tokens=MICRO_BATCH_TOKENS, precision=precision)
-        need = peak(model, sharding).total
+        placement = Placement(
+            ranks_per_node=count, zero_stage=stage, graphs=False, micro_batch_tokens=MICRO_BATCH_TOKENS
+        )
+        need = peak(model, placement, precision).total
         if need <= gpu.memory_bytes:
             return f"ZeRO-{stage} {need / GB:.1f}"
     return f"– {need / GB:.1f}"
@@ -153,7 +155,7 @@ def _published() -> list[str]:
             range(4), (1, 8, 8, 8), (getattr(told, field.name) for field in fields(told)), strict=True
         ):
             paper = paper_bytes(stage, ranks) * known.shape.parameters / GB
-            ours = peak(size, Sharding(ranks, GPUS_PER_NODE, stage)).states / GB
+            ours = peak(size, Placement(ranks_per_node=ranks, zero_stage=stage)).states / GB
             other = {
                 who: value / GB
                 for who, value in peers(size.parameters, size.embedding_parameters, ranks).items()
@@ -216,13 +218,13 @@ def gpu_peaks(results: dict[str, Any]) -> Iterable[tuple[str, str, float, float]
         for workload, one, graphs in measured_ones:
             if one["memory"]["peak_bytes"]:
                 shape = Shape(**{name: value for name, value in models[0].items() if name in names})
-                sharding = Sharding(
+                placement = Placement(
                     zero_stage=one["zero_stage"],
                     activation_checkpointing=one["activation_checkpointing"],
                     micro_batch_tokens=one["memory"]["largest_micro_batch_tokens"],
                     graphs=graphs,
                 )
-                yield scale, workload, peak(model_size(shape), sharding).allocated, one["memory"]["peak_bytes"]
+                yield scale, workload, peak(model_size(shape), placement).allocated, one["memory"]["peak_bytes"]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

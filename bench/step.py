@@ -42,7 +42,7 @@ from trainers.stage.scales import KNOWN, SANDBOX, SANDBOX_ENCODERS, Shape, locat
 from trainers.tasks import TASKS
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.training.batches import batch
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
 
 TASK, TESTED = "mnli", "xnli"
@@ -113,7 +113,7 @@ def ours(config: Any, vocabulary: Vocabulary, examples: TokenisedSet, recipe: Re
     encoder = random_encoder(config, torch.device("cpu"))
     head = build_head(TASKS[TASK], encoder.config, encoder.embeddings.word_embeddings)
     vocabulary.trim(encoder)
-    engine = Engine(StageModel(encoder, {TASK: head}), recipe, Execution(), ranks)
+    engine = make_engine(StageModel(encoder, {TASK: head}), recipe, Execution(), ranks)
     found = []
     for step in (*range(WARMUP_STEPS), *range(steps)):
         processor, clock = time.process_time(), time.perf_counter()

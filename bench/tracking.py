@@ -18,12 +18,11 @@ from pathlib import Path
 from bench.measured import measured
 from launch.study.plan import make_plan, mirror_of
 from launch.study.sweep import Sweep
-from trainers.context import Context
-from trainers.run import run
+from trainers.run import Context, run
 from trainers.sandbox import write_mirror
 from trainers.stage import Stage
 from trainers.store import Store
-from trainers.store.recorder import Recorder
+from trainers.store.record import Recorder
 from trainers.store.tracking import Patience, Tracker, Tracking
 
 ROWS = 5_000

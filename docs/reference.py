@@ -37,41 +37,41 @@ HEADS = {
     "sweep": """\
 # The sweep file
 
-One YAML, like those in `launch/sweeps/`; `retain new` writes one with all of this in it. `retain check` tells every
-mistake at once, an unknown field among them. What can be named is on [a page of its own](names.md). None is `null`.
+A sweep is one YAML file, like those in `launch/sweeps/`. `retain new` writes one with all of these fields. `retain
+check` lists every mistake at once, including unknown fields. [Names](names.md) lists what you can name. None is `null`.
 """,
     "cluster": """\
 # The cluster file
 
-`cluster.yaml`: `retain init` writes it on a login node; change in it what you know better.
+`retain init` writes `cluster.yaml` on a login node. Correct in it what you know better.
 """,
     "command-line": """\
 # The command line
 
-`retain COMMAND --help` tells the same. An option of several values takes them one behind another, `--seeds 1 2 3`; a
-flag has its opposite, `--no-ask`; an option that is not given is None. Whatever only reads has `--json`.
+`retain COMMAND --help` shows the same. Give several values one after another: `--seeds 1 2 3`. Every flag has an
+opposite, such as `--no-ask`. An option that you do not give is None. Most commands that only read have `--json`.
 
 | exit status | meaning |
 | --- | --- |
-| 0 | all is well |
-| 1 | something ended badly, is not there or is outside its bounds |
-| 2 | the input or the machine does not do, and nothing was begun |
-| 75 | agents of this machine were told to stop; the same command goes on with what they were given |
-| 130 | interrupted with Ctrl-C; the same command goes on from there |
-| 141 | whoever reads the output has read enough, as in `retain plan sweep.yaml \\| head` |
+| 0 | success |
+| 1 | something failed, is missing or is outside its bounds |
+| 2 | the input or the machine is not suitable, and nothing was started |
+| 75 | agents on this machine were told to stop; the same command resumes their trials |
+| 130 | interrupted with Ctrl-C; the same command resumes |
+| 141 | the reader of the output stopped reading, as in `retain plan sweep.yaml \\| head` |
 """,
     "names": """\
 # Names
 
-What a sweep can name, and what stands behind it. How intermediates are joined, and what changes numbers, is told in
-[tasks, metrics and their traps](../benchmark.md).
+This page lists what a sweep can name. [Tasks, metrics and their traps](../benchmark.md) says how to join intermediates,
+and what changes numbers.
 """,
 }
 SCALES = """\
-Or the folder or hub id of any encoder with XLM-R's or XLM-R-XL's architecture. Parameters are the body's, as trends
-over scale count them: no heads, no pooler."""
+A scale can also be the folder or hub id of any encoder with XLM-R's or XLM-R-XL's architecture. Parameters are counted
+without heads and pooler, as in trends over scale."""
 COMMANDS: Mapping[str, Sequence[type]] = {
-    "At first": (study.New, study.Doctor),
+    "First steps": (study.New, study.Doctor),
     "A sweep": (study.Check, study.Fetch, study.Plan, run.Run, run.Debug, run.Status),
     "Its results": (results.Report, results.Power, results.Verify, results.Submission),
     "On a SLURM cluster": (

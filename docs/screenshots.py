@@ -128,7 +128,7 @@ def browser(page: Path, hidden: str, picture: Path) -> None:
 
 def curves(page: str, picture: Path) -> None:
     """Draw the report's figure of retention as it opens; nothing where it has none."""
-    found = re.search(r'id="retention">.*?<script type="application/json">(.*?)</script>', page)
+    found = re.search(r'id="retention">.*?<script type="application/json">(.*?)</script>', page, re.DOTALL)
     if found:
         spec = json.loads(found[1])
         spec["spec"] |= {"width": 300, "height": 190}

@@ -49,7 +49,7 @@ def main() -> None:
 
     try:
         chosen = tyro.extras.subcommand_cli_from_dict(
-            commands, prog="retain", description="Sweeps over the scale of multilingual encoders: what is retained?"
+            commands, prog="retain", description="Measure what encoders of each scale retain; begin with `retain new`."
         )
         code = COMMANDS[type(chosen)](chosen)
     except (StoreError, SlurmError, ValueError) as error:

@@ -17,7 +17,7 @@ from trainers.stage import digest
 
 if TYPE_CHECKING:
     from analysis.records.wandb_api import Place
-    from analysis.report.figures.plotting import Drawing
+    from analysis.report.figures.drawing import Drawing
     from launch.study.plan import Plan
 
 INSTALL = "the dashboard needs W&B's reports API, which is a package of its own: pip install wandb-workspaces"
@@ -47,9 +47,9 @@ def write_dashboard(api: Any, place: Place, plan: Plan) -> str:
         report = reports.Report(project=place.project, entity=place.entity, title=title, width="fluid")
         report.description = f"Written by `retain wandb dashboard`, which writes it anew: {place}"
         report.blocks = _blocks(reports, place, plan, _show_heat_maps(place, plan))
-        for one in _reports(api, place):
-            if one.display_name == title:
-                report.id = one.id
+        for existing in _reports(api, place):
+            if existing.display_name == title:
+                report.id = existing.id
         report.save()
         return report.url
 
@@ -101,17 +101,16 @@ def _show_heat_maps(place: Place, plan: Plan) -> list[str]:
 def _heat_maps(plan: Plan, folder: Path) -> Iterator[tuple[Drawing, Path]]:
     """Gains as the store has them now, one figure a scale and a difference of scales, each as a PNG."""
     from analysis.reading import read_study
-    from analysis.report.figures.heatmap import gain_heat_map
-    from analysis.report.figures.plotting import style
+    from analysis.report.figures.drawing import drawings
+    from analysis.report.figures.gains import gain_heat_map
 
     sweep, keys = plan.sweep, {stage.key for stage in plan.stages}
     depth = sweep.evaluation.retrieval_depth
     study = read_study(sweep.store, keys, sweep.name, plan.stages, retrieval_depth=depth).study
-    with style():
-        for number, drawing in enumerate(gain_heat_map(study, sweep.name)):
-            file = folder / f"{number}.png"
-            drawing.figure.savefig(file)
-            yield drawing, file
+    for number, drawing in enumerate(drawings(gain_heat_map(study), study, sweep.name)):
+        file = folder / f"{number}.png"
+        file.write_bytes(drawing.png)
+        yield drawing, file
 
 
 def _figures(place: Place) -> str:
@@ -183,5 +182,7 @@ def _curves(plan: Plan, scale: str) -> list[str]:
 def _zero_shot(plan: Plan) -> dict[str, str]:
     from trainers.tasks import TASKS
 
-    targets = sorted({one.task for stage in plan.stages if stage.kind == "target" for one in stage.evaluate})
+    targets = sorted(
+        {evaluation.task for stage in plan.stages if stage.kind == "target" for evaluation in stage.evaluate}
+    )
     return {target: f"zero_shot/{target}/en/{TASKS[target].metric}" for target in targets}

@@ -53,26 +53,26 @@ def packages() -> Iterator[Finding]:
 
     yield Finding("python", "fine", f"{sys.version.split()[0]} in {sys.prefix}")
     try:
-        asked = [Requirement(line) for line in requires("retain") or ()]
+        requirements = [Requirement(line) for line in requires("retain") or ()]
     except PackageNotFoundError:
         yield Finding("packages", "problem", "retain is not installed here", "pip install -e . in its folder")
         return
-    wrong, there = [], {}
-    for one in asked:
-        if one.marker is not None and not one.marker.evaluate():
+    wrong, installed = [], {}
+    for requirement in requirements:
+        if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         try:
-            there[one.name] = version(one.name)
+            installed[requirement.name] = version(requirement.name)
         except PackageNotFoundError:
-            wrong.append(f"{one} is missing")
+            wrong.append(f"{requirement} is missing")
             continue
-        if not one.specifier.contains(there[one.name], prereleases=True):
-            wrong.append(f"{one} is needed, {there[one.name]} is there")
+        if not requirement.specifier.contains(installed[requirement.name], prereleases=True):
+            wrong.append(f"{requirement} is needed, {installed[requirement.name]} is there")
     shown = ("torch", "transformers", "deepspeed", "submitit", "wandb", "datasets")
     if wrong:
         yield Finding("packages", "problem", "; ".join(wrong), "pip install -c constraints.txt -e . in retain's folder")
     else:
-        yield Finding("packages", "fine", ", ".join(f"{name} {there[name]}" for name in shown if name in there))
+        yield Finding("packages", "fine", ", ".join(f"{name} {installed[name]}" for name in shown if name in installed))
 
 
 def processors() -> Iterator[Finding]:
@@ -80,11 +80,9 @@ def processors() -> Iterator[Finding]:
     import psutil
 
     cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().available / GIB
-    found = f"{cores} cores, {memory:.0f} GiB of memory free"
-    if slow := _problem("A matrix product", lambda: check_cpu(Floors())):
-        yield Finding("processor", "problem", f"{found}; {slow}", "ask for more cores, or for another node")
-    else:
-        yield Finding("processor", "fine", found)
+    offered = f"{cores} cores, {memory:.0f} GiB of memory free"
+    slow = _problem("A matrix product", lambda: check_cpu(Floors()))
+    yield _judged("processor", offered, slow, "ask for more cores, or for another node")
 
 
 def gpus() -> Iterator[Finding]:
@@ -96,14 +94,12 @@ def gpus() -> Iterator[Finding]:
         advice = "install torch's CUDA build (constraints.txt names the version)"
         yield Finding("GPU", "problem", f"torch {torch.__version__} is built without CUDA", advice)
     elif not count:
-        yield Finding("GPU", "note", "none here", "all is well on a login node; `retain run` uses the processor")
+        yield Finding("GPU", "note", "none here", "fine on a login node; `retain run` uses the CPU")
     for gpu in range(count):
         facts = torch.cuda.get_device_properties(gpu)
-        found = f"{facts.name}, {facts.total_memory / GIB:.0f} GiB, compute capability {facts.major}.{facts.minor}"
-        if problem := _problem(f"GPU {gpu}", partial(check_gpu, count, gpu, Floors())):
-            yield Finding(f"GPU {gpu}", "problem", f"{found}; {problem}", "take another, or see who uses it")
-        else:
-            yield Finding(f"GPU {gpu}", "fine", found)
+        described = f"{facts.name}, {facts.total_memory / GIB:.0f} GiB, compute capability {facts.major}.{facts.minor}"
+        problem = _problem(f"GPU {gpu}", partial(check_gpu, count, gpu, Floors()))
+        yield _judged(f"GPU {gpu}", described, problem, "take another GPU, or see who uses this one")
     if count and torch.distributed.is_nccl_available():
         yield Finding("NCCL", "fine", ".".join(map(str, torch.cuda.nccl.version())))
     elif count:
@@ -115,10 +111,10 @@ def disks(store: Path) -> Iterator[Finding]:
     folder = store.resolve()
     while not folder.exists():
         folder = folder.parent
-    own = Path(tempfile.gettempdir())
+    local = Path(tempfile.gettempdir())
     checks = {
         "store": (folder, lambda: check_store(folder, Floors())),
-        "own disk": (own, lambda: check_local_disk(own, Floors())),
+        "own disk": (local, lambda: check_local_disk(local, Floors())),
     }
     for subject, (place, check) in checks.items():
         if problem := _problem(f"Writing to {place}", check):
@@ -128,29 +124,34 @@ def disks(store: Path) -> Iterator[Finding]:
             yield Finding(subject, "fine", f"{place}, {shutil.disk_usage(place).free / GIB:.0f} GiB free")
 
 
+def _judged(subject: str, what: str, problem: str | None, advice: str) -> Finding:
+    """What was looked at, fine or with its problem."""
+    return Finding(subject, "problem", f"{what}; {problem}", advice) if problem else Finding(subject, "fine", what)
+
+
 def _problem(name: str, check: Callable[[], Problem | None]) -> str | None:
     """What one of the health gate's checks says; None where it passes."""
-    return next((one.what for one in in_time(Floors().limit_s, {name: (Cause.NODE_FAILURE, check)})), None)
+    return next((problem.what for problem in in_time(Floors().limit_s, {name: (Cause.NODE_FAILURE, check)})), None)
 
 
 def scheduler() -> Iterator[Finding]:
     """SLURM's commands, its controller and its accounting."""
     if not shutil.which("sbatch"):
-        advice = "`retain run` needs none; for `retain submit` go to a login node"
+        advice = "`retain run` needs no SLURM; for `retain submit` go to a login node"
         yield Finding("SLURM", "note", "no sbatch on the PATH", advice)
         return
     try:
-        found = ask(["sbatch", "--version"]).strip()
-        yield Finding("SLURM", "fine", f"{found}, {len(queue())} jobs in the queue")
+        slurm_version = ask(["sbatch", "--version"]).strip()
+        yield Finding("SLURM", "fine", f"{slurm_version}, {len(queue())} jobs in the queue")
     except SlurmError as error:
-        advice = "`retain run` needs none; on a cluster ask its operators whether slurmctld is up"
+        advice = "`retain run` needs no SLURM; on a cluster ask its operators whether slurmctld is up"
         yield Finding("SLURM", "problem", str(error), advice)
         return
     try:
         ask(["sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=Cluster"])
         yield Finding("accounting", "fine", "slurmdbd answers")
     except SlurmError as error:
-        yield Finding("accounting", "note", str(error), "nothing needs it; limits cannot be probed by `retain init`")
+        yield Finding("accounting", "note", str(error), "nothing needs it, but `retain init` cannot find your limits")
 
 
 def wandb_key() -> Finding:
@@ -163,10 +164,10 @@ def wandb_key() -> Finding:
     except FileNotFoundError:
         known = None
     except (OSError, netrc.NetrcParseError) as error:
-        return Finding("W&B key", "problem", f"{file} cannot be read: {type(error).__name__}", "mend it, or remove it")
+        return Finding("W&B key", "problem", f"{file} cannot be read: {type(error).__name__}", "repair or remove it")
     if known:
         return Finding("W&B key", "fine", f"in {file}")
-    advice = "`wandb login`, for `tracking: {mode: online}` and `retain wandb sync`; offline needs none"
+    advice = "run `wandb login` for `tracking: {mode: online}` or `retain wandb sync`; offline needs no key"
     return Finding("W&B key", "note", "none", advice)
 
 
@@ -182,7 +183,7 @@ def wandb_server() -> Finding:
         pass  # it is there and answers
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        advice = "track offline (the default), then `retain wandb sync` where there is a network"
+        advice = "track offline (the default), then run `retain wandb sync` where there is a network"
         return Finding("W&B server", "note", f"{url} cannot be reached: {reason}", advice)
     return Finding("W&B server", "fine", f"{url} answers")
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,6 @@ from launch.job.rank import run_bundle
 from launch.pace import Outlook, Pace
 from launch.study.plan import Plan
 from launch.study.retries import as_it_stands
-from slurm.sizing.machine import Machine, slots
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
@@ -37,6 +37,32 @@ BAR_WIDTH = 40
 LONGEST_RUN_MIN = 60 * 24 * 30
 
 
+ADAM_BYTES = 16
+"""Per parameter, in fp32 on one rank (slurm.sizing.memory): weights, gradients, two moments."""
+PROCESS_BYTES = 1 << 30
+"""Interpreter, torch and libraries."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine offers to side-by-side processes."""
+
+    cores: int
+    memory_bytes: int
+    gpus: int
+
+
+def slots(machine: Machine, parameters: int) -> int:
+    """How many stages run side by side: one a GPU; without GPUs one a core, as far as memory reaches.
+
+    One thread a stage beats several: small matrices do not divide well.
+    """
+    if machine.gpus:
+        return machine.gpus
+    by_memory = machine.memory_bytes // (ADAM_BYTES * parameters + PROCESS_BYTES)
+    return max(1, min(machine.cores, int(by_memory)))
+
+
 def this_machine() -> Machine:
     """Cores that this process may use, free memory, GPUs."""
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
@@ -46,7 +72,7 @@ def this_machine() -> Machine:
 def run_local(plan: Plan, mirror: Mirror, console: Console) -> list[status.StageStatus]:
     """Run what is missing, in processes of their own, and show it; safe to repeat after anything.
 
-    Ctrl-C asks the processes to save and stop; the same command goes on from there.
+    Ctrl-C asks the processes to save and stop; the same command resumes.
     """
     store = Store(plan.sweep.store.resolve())
     machine = this_machine()
@@ -103,24 +129,23 @@ class Log:
             elapsed_s: since the run began.
         """
         at = f"[{elapsed_s:5.0f} s]"
-        ended = [
-            one for one in statuses if one.state in (*status.SETTLED, "failed") and one.stage.key not in self._told
-        ]
-        for one in ended:
-            if one.state == "failed":
-                self._told.add(one.stage.key)
-                print(f"{at} failed     {one.stage.label}  {one.detail}", flush=True)
-        ended = [one for one in ended if one.state != "failed"]
+        untold = [progress for progress in statuses if progress.stage.key not in self._told]
+        for failed in (progress for progress in untold if progress.state == "failed"):
+            self._told.add(failed.stage.key)
+            print(f"{at} failed     {failed.stage.label}  {failed.detail}", flush=True)
+        settled = [progress for progress in untold if progress.state in status.SETTLED]
         quiet_s = elapsed_s - self._last
-        if quiet_s >= QUIET_S and not ended:
-            ended = [one for one in statuses if one.state == "running"]
-        elif not ended or quiet_s < LINE_EVERY_S:
+        if settled and quiet_s >= LINE_EVERY_S:
+            shown = settled
+        elif not settled and quiet_s >= QUIET_S:
+            shown = [progress for progress in statuses if progress.state == "running"]
+        else:
             return
         self._last = elapsed_s
-        self._told.update(one.stage.key for one in ended if one.state in status.SETTLED)
-        news = f"  {ended[-1].state}  {ended[-1].stage.label}  {ended[-1].detail}" if ended else ""
-        others = f"  and {len(ended) - 1} more" if ended[1:] else ""
-        print(f"{at} {outlook.words}{news}{others}", flush=True)
+        self._told.update(progress.stage.key for progress in settled)
+        newest = f"  {shown[-1].state}  {shown[-1].stage.label}  {shown[-1].detail}" if shown else ""
+        others = f"  and {len(shown) - 1} more" if shown[1:] else ""
+        print(f"{at} {outlook.words}{newest}{others}", flush=True)
 
 
 def _bar(outlook: Outlook) -> Table:
@@ -157,4 +182,4 @@ def _watch(jobs: list, plan: Plan, store: Store, pace: Pace, console: Console) -
             live.stop()
     for job in jobs:
         if job.exception() is not None:
-            console.print(f"a job ended badly; see {job.paths.stderr}", style="red")
+            console.print(f"a job failed; see {job.paths.stderr}", style="red")

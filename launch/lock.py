@@ -1,4 +1,4 @@
-"""One process at a time fills a mirror, or submits from a store: a second one says who is at it, and waits."""
+"""A lock on a shared folder: one process at a time fills a mirror, or submits from a store."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ POLL_S = 1.0
 
 
 @contextmanager
-def turn(folder: Path, command: str, say: Callable[[str], None]) -> Iterator[Claim]:
-    """Hold the claims of a folder while inside; a dead process's is taken over, as a stage's is.
+def exclusive(folder: Path, command: str, say: Callable[[str], None]) -> Iterator[Claim]:
+    """Hold the lock while inside; wait for a living holder, and take the lock of a dead one over.
 
     Args:
-        folder: where the claims lie; the newest stays as a record of who came last.
+        folder: of the lock's claim files; the newest stays as a record of who came last.
         command: what this process does, e.g. `retain fetch`.
-        say: told once who is waited for.
+        say: called once with the name of the holder that is waited for.
 
     Raises:
         OSError, StoreError: the folder cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    told = False
+    waiting = False
     while True:
         try:
             held = claim(folder, f"{command} by {getpass.getuser()}, pid {os.getpid()}")
             break
         except StageInUse:
             holder = living_holder(folder)
-            if holder and not told:
+            if holder and not waiting:
                 say(f"waiting  for {holder['job']} on {holder['host']}")
-                told = True
+                waiting = True
             time.sleep(POLL_S)
     try:
         for path in folder.iterdir():

@@ -9,12 +9,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launch.estimate.costs import Prediction
-from launch.estimate.learned import group_of
+from launch.estimate.costs import Prediction, group_of
 from launch.status import SETTLED, StageStatus
 
 LARGEST_SHARE = 0.99
-"""Told while anything is left."""
+"""Shown at the most while anything is left."""
 PRIOR_SHARE = 0.1
 """What the run has measured counts as much as the prediction when so much of its work is done."""
 TRAINED = 0.95
@@ -41,7 +40,7 @@ class Outlook:
 
 
 class Pace:
-    """Looks at one run again and again; the share that it tells never falls."""
+    """How far one run is.  `look` is called again and again; the share that it returns never falls."""
 
     def __init__(self, predicted: Prediction, processes: int) -> None:
         """
@@ -63,51 +62,51 @@ class Pace:
             elapsed_s: since the run began.
         """
         if not self._first_steps:
-            self._first_steps = {one.stage.key: one.step for one in statuses}
+            self._first_steps = {status.stage.key: status.step for status in statuses}
         corrections = self._corrections(statuses, elapsed_s)
         done_s = lost_s = 0.0
         left: dict[str, float] = {}
-        for one in statuses:
-            expected_s = corrections[group_of(one.stage)] * self._predicted_s(one)
-            if one.state in SETTLED:
-                done_s += one.seconds
-            elif one.state in ("failed", "blocked"):
+        for status in statuses:
+            expected_s = corrections[group_of(status.stage)] * self._predicted_s(status)
+            if status.state in SETTLED:
+                done_s += status.seconds
+            elif status.state in ("failed", "blocked"):
                 lost_s += expected_s
             else:
-                done_s += self._trained(one) * expected_s
-                left[one.stage.key] = (1 - self._trained(one)) * expected_s
+                done_s += self._trained(status) * expected_s
+                left[status.stage.key] = (1 - self._trained(status)) * expected_s
         missing_s = lost_s + sum(left.values())
         self._share = max(self._share, min(LARGEST_SHARE, done_s / (done_s + missing_s)) if missing_s else 1.0)
         # They end at about one time, but no stage is shared.
         return Outlook(self._share, max([sum(left.values()) / self._processes, *left.values()]))
 
-    def _predicted_s(self, one: StageStatus) -> float:
-        return self._predicted.get(one.stage.key, self._typical_s)
+    def _predicted_s(self, status: StageStatus) -> float:
+        return self._predicted.get(status.stage.key, self._typical_s)
 
-    def _trained(self, one: StageStatus) -> float:
+    def _trained(self, status: StageStatus) -> float:
         """Share of a stage's work that is done, by its steps."""
-        first, last = self._first_steps.get(one.stage.key, 0), self._steps.get(one.stage.key, 0)
-        return TRAINED * min(1.0, max(0, one.step - first) / (last - first)) if last > first else 0.0
+        first, last = self._first_steps.get(status.stage.key, 0), self._steps.get(status.stage.key, 0)
+        return TRAINED * min(1.0, max(0, status.step - first) / (last - first)) if last > first else 0.0
 
     def _corrections(self, statuses: Sequence[StageStatus], elapsed_s: float) -> dict[str, float]:
         """Measured over predicted seconds of each group of stages; of one without any finished, that of the run."""
-        ours = [one for one in statuses if one.stage.key in self._predicted]
-        ended = [one for one in ours if one.state in SETTLED]
-        running = [one for one in ours if one.state == "running"]
+        ours = [status for status in statuses if status.stage.key in self._predicted]
+        ended = [status for status in ours if status.state in SETTLED]
+        running = [status for status in ours if status.state == "running"]
         done_s = sum(map(self._predicted_s, ended)) + sum(
-            self._trained(one) * self._predicted_s(one) for one in running
+            self._trained(status) * self._predicted_s(status) for status in running
         )
         prior_s = PRIOR_SHARE * sum(map(self._predicted_s, ours))
         overall = (elapsed_s * self._processes + prior_s) / (done_s + prior_s) if prior_s else 1.0
         measured: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for one in ended:
-            measured[group_of(one.stage)].append((one.seconds, self._predicted_s(one)))
-        found = defaultdict(lambda: overall)
+        for status in ended:
+            measured[group_of(status.stage)].append((status.seconds, self._predicted_s(status)))
+        corrections = defaultdict(lambda: overall)
         for group, pairs in measured.items():  # shrunk towards the run's by the weight of one stage
             seconds, predicted_s = map(sum, zip(*pairs, strict=True))
             one_s = predicted_s / len(pairs)
-            found[group] = (seconds + overall * one_s) / (predicted_s + one_s)
-        return found
+            corrections[group] = (seconds + overall * one_s) / (predicted_s + one_s)
+        return corrections
 
 
 GRAINS = (

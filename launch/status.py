@@ -63,60 +63,65 @@ def survey(
         queued: for each stage that is in the queue of a cluster, its job; None where no queue could be asked.
     """
     settled = {} if settled is None else settled
-    found: dict[str, StageStatus] = {}
+    by_key: dict[str, StageStatus] = {}
     for stage in plan.stages:
-        job = queued.get(plan.place_of(stage.key)) if queued else None
-        status = settled.get(stage.key) or _status(stage, store.entry(stage.key), job, queued is not None)
+        status = settled.get(stage.key)
+        if status is None:
+            job = queued.get(plan.place_of(stage.key)) if queued else None
+            parent = by_key.get(stage.parent) if stage.parent else None
+            status = _status(stage, store.entry(stage.key), parent, job, queued is not None)
         if status.state in SETTLED:
             settled[stage.key] = status
-        elif job is not None and status.state != "running":
-            status = StageStatus(stage, "queued", _place(job, status))
-        parent = found.get(stage.parent) if stage.parent else None
-        if status.state == "waiting" and parent is not None and parent.state in ("failed", "blocked"):
-            status = StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")
-        found[stage.key] = status
-    return list(found.values())
+        by_key[stage.key] = status
+    return list(by_key.values())
 
 
-def _place(job: QueuedJob, status: StageStatus) -> str:
-    """Where in the queue a stage is, and what there is of it already."""
-    soon = job.state == "RUNNING"  # an earlier stage of its bundle runs
-    words = "its turn comes in" if soon else f"{job.state.lower()}: {job.reason.strip('()')},"
-    if job.launch_failed:
-        words = "held by SLURM, a node could not start it: `retain submit` releases it,"
-    begun = f"; {status.detail}" if status.state == "interrupted" else ""
-    return f"{words} job {job.job_id}{begun}"
+def _status(
+    stage: Stage, entry: StageEntry, parent: StageStatus | None, job: QueuedJob | None, asked: bool
+) -> StageStatus:
+    """The first state that holds.
 
-
-def _status(stage: Stage, entry: StageEntry, job: QueuedJob | None, asked: bool) -> StageStatus:
-    """
     Args:
+        parent: of the stage that this one starts from.
         job: the one in the queue that holds the stage.
         asked: whether the queue could be asked at all.
     """
-    result = entry.result
-    if result is not None:
+    if (result := entry.result) is not None:
         seconds = sum(result["seconds"].values())
         return StageStatus(stage, result["outcome"], result["evidence"] or f"{seconds:.0f} s", seconds=seconds)
-    if not entry.folder.is_dir():
-        return StageStatus(stage, "waiting")
-    last = since_last_attempt(entry)
+    begun = entry.folder.is_dir()
+    last = since_last_attempt(entry) if begun else {}
     number = last["step"]["step"] if "step" in last else 0
     step = f"step {number}, loss {last['step']['loss']:.3f}" if number else "starting"
 
     def runs(owner: Mapping[str, Any]) -> bool | None:
         """Whether the cluster's job that holds the stage still runs; None of any other holder."""
-        return job is not None and job.state == "RUNNING" if asked and owner.get("scheduler") else None
+        return job is not None and job.active if asked and owner.get("scheduler") else None
 
-    if entry.claimant(runs):
+    if begun and entry.claimant(runs):
         return StageStatus(stage, "running", step, number)
-    if why := failure(last):
+    why = failure(last)
+    interrupted = ""
+    if last and not why and "retry" not in last:
+        interrupted = f"{_end(last)} at {step}; resumes when run again"
+    if job is not None:
+        return StageStatus(stage, "queued", _place(job, interrupted))
+    if why:
         return StageStatus(stage, "failed", why)
-    if "retry" in last:
-        return StageStatus(stage, "waiting", "let run again")
-    if not last:
-        return StageStatus(stage, "waiting")
-    return StageStatus(stage, "interrupted", f"{_end(last)} at {step}; goes on when run again", number)
+    if interrupted:
+        return StageStatus(stage, "interrupted", interrupted, number)
+    if parent is not None and parent.state in ("failed", "blocked"):
+        return StageStatus(stage, "blocked", f"needs {parent.stage.label}, which {parent.state}")
+    return StageStatus(stage, "waiting", "to be retried" if "retry" in last else "")
+
+
+def _place(job: QueuedJob, interrupted: str) -> str:
+    """Where in the queue a stage is, and what there is of it already."""
+    soon = job.state == "RUNNING"  # an earlier stage of its bundle runs
+    words = "its turn comes in" if soon else f"{job.state.lower()}: {job.reason.strip('()')},"
+    if job.launch_failed:
+        words = "held by SLURM, a node could not start it: `retain submit` releases it,"
+    return f"{words} job {job.job_id}" + (f"; {interrupted}" if interrupted else "")
 
 
 def since_last_attempt(entry: StageEntry) -> dict[str, dict[str, Any]]:
@@ -146,13 +151,9 @@ def _end(last: Mapping[str, dict[str, Any]]) -> str:
     return str(last["ended"]["outcome"]) if "ended" in last else "killed"
 
 
-def counts(statuses: list[StageStatus]) -> Counter[str]:
-    return Counter(status.state for status in statuses)
-
-
 def summary_line(statuses: list[StageStatus]) -> str:
     """E.g. `81 stages: 40 completed, 2 running, 39 waiting`."""
-    by_state = counts(statuses)
+    by_state = Counter(status.state for status in statuses)
     return f"{len(statuses)} stages: " + ", ".join(f"{by_state[state]} {state}" for state in STATES if by_state[state])
 
 

@@ -16,7 +16,7 @@ from trainers.stage import Stage
 from trainers.store import EventLog, StageEntry, Store
 from trainers.store.files import read_json_lines, writing
 
-TOLD_EVENTS = ("step", "measured")
+FREQUENT_EVENTS = ("step", "measured")
 """Of these a story tells only the last of each attempt: there are thousands."""
 LOOK_EVERY_S = 0.5
 """For what a log has grown by."""
@@ -32,7 +32,7 @@ def queue_of(store: Path, console: Any) -> dict[str, QueuedJob] | None:
     try:
         return in_queue(store, queue())
     except SlurmError as error:
-        console.print(f"the queue cannot be asked, so this is the store alone: {error}", style="yellow", markup=False)
+        console.print(f"the queue cannot be asked, so this shows only the store: {error}", style="yellow", markup=False)
         return None
 
 
@@ -55,7 +55,7 @@ def _events(entry: StageEntry) -> Iterator[tuple[float, str]]:
     """The stage's own log; of steps and measurements only how far each attempt came."""
     last: dict[str, Any] | None = None
     for event in read_json_lines(entry.folder / "events.jsonl"):
-        if event.get("event") in TOLD_EVENTS:
+        if event.get("event") in FREQUENT_EVENTS:
             last = event if event["event"] == "step" else last
             continue
         if last is not None:
@@ -107,23 +107,42 @@ def newest_log(key: str, store: Path) -> Path | None:
     return next((log for log in reversed(logs) if log.exists()), None)
 
 
+class GrowingFile:
+    """A text file that another process appends to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read_to = path, 0
+        self.begun = ""
+        """What there is of the last line, which may still be written."""
+
+    def new_lines(self) -> list[str]:
+        """The whole lines since the last look; none where the file is not there yet."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            *whole, begun = file.read().split(b"\n")
+        self._read_to += sum(len(line) + 1 for line in whole)
+        self.begun = begun.decode("utf-8", "replace")
+        return [line.decode("utf-8", "replace") for line in whole]
+
+
 def lines_of(log: Path, most: int, ended: Callable[[], bool]) -> Iterator[str]:
     """The last lines of a log, `most` of them, and those that come until it has ended; each is whole, but the last."""
-    with log.open(encoding="utf-8", errors="replace") as file:
-        *before, begun = file.read().split("\n")
-        yield from before[max(0, len(before) - most) :]
-        last = False
-        while not last:
-            last = ended()  # before reading: what comes between is read
-            *whole, begun = (begun + file.read()).split("\n")
-            yield from whole
-            if not last:
-                time.sleep(LOOK_EVERY_S)
-    if begun:
-        yield begun
+    file = GrowingFile(log)
+    before = file.new_lines()
+    yield from before[max(0, len(before) - most) :]
+    last = False
+    while not last:
+        last = ended()  # before reading: what comes between is read
+        yield from file.new_lines()
+        if not last:
+            time.sleep(LOOK_EVERY_S)
+    if file.begun:
+        yield file.begun
 
 
-def let_again(entry: StageEntry) -> bool:
+def allow_retry(entry: StageEntry) -> bool:
     """Let a failed stage be run again, or one whose encoder was pruned; whether there was anything to do."""
     if entry.done and not _pruned(entry):
         return False
@@ -149,7 +168,7 @@ def prunable(plan: Plan, store: Store) -> list[tuple[StageEntry, Path, int]]:
     for stage in (*plan.stages, *_known(store)):
         if stage.parent and not store.entry(stage.key).done:
             needed.add(stage.parent)
-    found: list[tuple[StageEntry, Path, int]] = []
+    prunables: list[tuple[StageEntry, Path, int]] = []
     for stage in plan.stages:
         entry = store.entry(stage.key)
         if not entry.done:
@@ -157,8 +176,8 @@ def prunable(plan: Plan, store: Store) -> list[tuple[StageEntry, Path, int]]:
         folders = [entry.checkpoints]
         if stage.kind == "intermediate" and stage.key not in needed:
             folders.append(entry.encoder)
-        found += [(entry, folder, _size(folder)) for folder in folders if folder.is_dir()]
-    return found
+        prunables += [(entry, folder, _size(folder)) for folder in folders if folder.is_dir()]
+    return prunables
 
 
 def prune(entry: StageEntry, folder: Path) -> None:

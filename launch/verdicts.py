@@ -1,7 +1,7 @@
-"""What was decided of a stage whenever a job that was at it had ended; it stands until the stage is let run again.
+"""Verdicts: why a job with a stage ended, and what was decided.
 
-It is in the stage's own log, whichever array, agent or sweep the job was of: so what counts goes on counting when the
-stage is sent again.
+They are in the stage's own log, whichever array, agent or sweep the job belonged to.  So failures in a row go on being
+counted when the stage is sent again, until `retain retry`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where it runs: how many bundles a machine holds, and what each stage will cost."""
+"""SLURM: its commands, the description of a cluster, what a stage takes of it, and why a job ended."""

@@ -36,6 +36,9 @@ LIVING = frozenset(
 )
 """States of a job that still runs or will; a NODE_FAIL or PREEMPTED job that is requeued is back in PENDING."""
 
+ACTIVE = ("RUNNING", "SUSPENDED")
+"""States of a job that has its nodes, and that nobody has ended yet."""
+
 LAUNCH_FAILED = "launch failed requeued held"
 """Reason of a job that SLURM holds for ever because a node could not start it (a prolog failed, an answer was lost)."""
 
@@ -63,13 +66,16 @@ class QueuedJob:
     state: str
     reason: str
     """Why it waits, or the nodes it runs on."""
-    start: str
-    """When it started or will start, as far as SLURM says."""
 
     @property
     def living(self) -> bool:
         """Whether it still holds or will hold what it was given."""
         return self.state in LIVING
+
+    @property
+    def active(self) -> bool:
+        """Whether it has its nodes, and nobody has ended it yet."""
+        return self.state in ACTIVE
 
     @property
     def launch_failed(self) -> bool:
@@ -105,10 +111,10 @@ def ask(command: Sequence[str], timeout_s: float = TIMEOUT_S, both: bool = False
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"`{shown} …` did not answer within {timeout_s:.0f} s", unsure=True) from error
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
+        error_output = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
         # Ended by a signal, SIGPIPE where slurmctld hung up: nobody knows how far it came.
-        unsure = done.returncode < 0 or any(words in said.lower() for words in LOST_ANSWERS)
-        raise SlurmError(f"`{shown} …` failed with {done.returncode}: {said}", unsure=unsure)
+        unsure = done.returncode < 0 or any(words in error_output.lower() for words in LOST_ANSWERS)
+        raise SlurmError(f"`{shown} …` failed with {done.returncode}: {error_output}", unsure=unsure)
     return done.stdout + done.stderr if both else done.stdout
 
 
@@ -121,7 +127,7 @@ def queue(name_prefix: str = "") -> list[QueuedJob]:
     Raises:
         SlurmError: slurmctld cannot be reached.  (slurmdbd is not asked.)
     """
-    columns = ("%i", "%j", "%u", "%T", "%R", "%S")
+    columns = ("%i", "%j", "%u", "%T", "%R")
     answer = ask(["squeue", "--noheader", "--array", "--states=all", "--format", SEPARATOR.join(columns)])
     rows = (line.split(SEPARATOR) for line in answer.splitlines())
     jobs = (QueuedJob(*(field.strip() for field in row)) for row in rows if len(row) == len(columns))
@@ -134,9 +140,9 @@ def start_estimate(script: Path) -> str | None:
     Raises:
         SlurmError: it would refuse the job.
     """
-    said = ask(["sbatch", "--test-only", str(script)], both=True)
-    found = re.search(r"to start at (\S+)", said)
-    return found.group(1) if found else None
+    answer = ask(["sbatch", "--test-only", str(script)], both=True)
+    start = re.search(r"to start at (\S+)", answer)
+    return start.group(1) if start else None
 
 
 def cancel(job_ids: Iterable[str]) -> None:
@@ -145,8 +151,8 @@ def cancel(job_ids: Iterable[str]) -> None:
     Raises:
         SlurmError: SLURM refuses, e.g. another user's jobs.
     """
-    for some in _in_lists(job_ids):
-        ask(["scancel", "--quiet", *some])
+    for ids in _in_lists(job_ids):
+        ask(["scancel", "--quiet", *ids])
 
 
 def release(job_ids: Iterable[str]) -> None:
@@ -155,8 +161,8 @@ def release(job_ids: Iterable[str]) -> None:
     Raises:
         SlurmError: SLURM refuses, e.g. another user's jobs.
     """
-    for some in _in_lists(job_ids):
-        ask(["scontrol", "release", ",".join(some)])
+    for ids in _in_lists(job_ids):
+        ask(["scontrol", "release", ",".join(ids)])
 
 
 def requeue(job_id: str, exclude: Iterable[str] = ()) -> None:
@@ -186,5 +192,5 @@ def fields(line: str) -> dict[str, str]:
 
 
 def _in_lists(words: Iterable[str]) -> Iterable[list[str]]:
-    found = list(words)
-    return (found[start : start + IN_LIST] for start in range(0, len(found), IN_LIST))
+    job_ids = list(words)
+    return (job_ids[start : start + IN_LIST] for start in range(0, len(job_ids), IN_LIST))

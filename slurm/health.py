@@ -99,13 +99,13 @@ def in_time(limit_s: float, checks: Mapping[str, tuple[Cause, Callable[[], Probl
 
     Their threads are daemons: one that hangs in a system call does not keep the process from ending.
     """
-    found: dict[str, Problem | None] = {}
+    answered: dict[str, Problem | None] = {}
 
     def run(name: str, cause: Cause, check: Callable[[], Problem | None]) -> None:
         try:
-            found[name] = check()
+            answered[name] = check()
         except Exception as error:
-            found[name] = Problem(cause, f"{name} failed: {type(error).__name__}: {error}")
+            answered[name] = Problem(cause, f"{name} failed: {type(error).__name__}: {error}")
 
     threads = {
         name: threading.Thread(target=run, args=(name, *check), name=name, daemon=True)
@@ -116,8 +116,8 @@ def in_time(limit_s: float, checks: Mapping[str, tuple[Cause, Callable[[], Probl
         thread.start()
     for thread in threads.values():
         thread.join(max(0.0, deadline - time.monotonic()))
-    answers = dict(found)  # a late answer comes too late
-    hung = {name: Problem(cause, f"{name} has not ended in {limit_s:g} s.") for name, (cause, _) in checks.items()}
+    answers = dict(answered)  # a late answer comes too late
+    hung = {name: Problem(cause, f"{name} did not end within {limit_s:g} s.") for name, (cause, _) in checks.items()}
     return [problem for name in checks if (problem := answers.get(name, hung[name])) is not None]
 
 
@@ -150,7 +150,7 @@ def check_local_disk(folder: Path, floors: Floors) -> Problem | None:
 def _check_disk(folder: Path, free_bytes: int, floors: Floors, full: Cause, slow: Cause) -> Problem | None:
     free = shutil.disk_usage(folder).free
     if free < free_bytes:
-        return Problem(full, f"{folder} has {free / GIB:.2f} GiB left; {free_bytes / GIB:.2f} GiB are the least.")
+        return Problem(full, f"{folder} has {free / GIB:.2f} GiB left; {free_bytes / GIB:.2f} GiB is the minimum.")
     data = os.urandom(DISK_BYTES)
     with _scratch_file(folder) as descriptor:
         started = time.monotonic()
@@ -161,9 +161,9 @@ def _check_disk(folder: Path, free_bytes: int, floors: Floors, full: Cause, slow
         speed = DISK_BYTES / 1e6 / max(time.monotonic() - started, 1e-9)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # read the disk, not the cache
         if _read_back(descriptor) != data:
-            return Problem(slow, f"{folder} gave back other bytes than were written.")
+            return Problem(slow, f"{folder} returned other bytes than were written.")
     if speed < floors.disk_mb_per_s:
-        return Problem(slow, f"{folder} takes {speed:.2f} MB/s; {floors.disk_mb_per_s:g} MB/s are the least.")
+        return Problem(slow, f"{folder} writes {speed:.2f} MB/s; {floors.disk_mb_per_s:g} MB/s is the minimum.")
     return None
 
 
@@ -220,7 +220,7 @@ def check_gpu(expected: int, gpu: int, floors: Floors) -> Problem | None:
     free, total = torch.cuda.mem_get_info(gpu)
     if free < floors.gpu_free_share * total:
         used = f"{(total - free) / GIB:.1f} of {total / GIB:.1f} GiB"
-        return Problem(Cause.NODE_FAILURE, f"GPU {gpu} is not free: {used} are in use before this job has begun.")
+        return Problem(Cause.NODE_FAILURE, f"GPU {gpu} is not free: {used} are in use before this job has started.")
     dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return _check_matmul(torch.device("cuda", gpu), f"GPU {gpu}", GPU_MATRIX, dtype, floors.gpu_tflops)
 
@@ -241,7 +241,7 @@ def _check_matmul(device: Any, name: str, size: int, dtype: Any, floor_tflops: f
         return Problem(Cause.NODE_FAILURE, f"{name} multiplies matrices wrongly.")
     tflops = 2 * size**3 / 1e12 / max(min(seconds[1:]), 1e-9)
     if tflops < floor_tflops:
-        return Problem(Cause.NODE_FAILURE, f"{name} does {tflops:.3g} TFLOP/s; {floor_tflops:.3g} are the least.")
+        return Problem(Cause.NODE_FAILURE, f"{name} does {tflops:.3g} TFLOP/s; {floor_tflops:.3g} is the minimum.")
     return None
 
 
@@ -291,6 +291,6 @@ def _check_all_reduce(device: Any, floors: Floors) -> Problem | None:
             return Problem(Cause.COMMUNICATION, f"An all-reduce over {ranks} ranks gave wrong sums.")
     speed = ALL_REDUCE_BYTES / 1e9 / max(min(seconds[1:]), 1e-9)
     if speed < floors.all_reduce_gb_per_s:
-        least = f"{floors.all_reduce_gb_per_s:g} GB/s are the least"
+        least = f"{floors.all_reduce_gb_per_s:g} GB/s is the minimum"
         return Problem(Cause.COMMUNICATION, f"An all-reduce over {ranks} ranks moves {speed:.3g} GB/s; {least}.")
     return None

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slurm.commands import SlurmError, ask, job_facts
+from slurm.commands import ACTIVE, SlurmError, ask, job_facts
 from slurm.probe import minutes
 
 DEADLINE = "RETAIN_DEADLINE"
 """Environment variable: when the time limit ends the job, in seconds since the epoch."""
+SUPERSEDED = "superseded"
+"""In the place of a job's state: it was requeued while this process lived on, on a node that SLURM took for lost."""
 FIRST_PORT = 12_000
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES = 200
@@ -47,7 +49,30 @@ def job_runs(owner: Mapping[str, Any]) -> bool | None:
         # Of others' jobs SLURM says that, too, where it keeps them private (PrivateData=jobs).
         mine = owner.get("user", os.getuid()) == os.getuid()
         return False if mine and "Invalid job id" in str(error) else None
-    return facts.get("JobState") == "RUNNING" and facts.get("Restarts", "0") == restarts(theirs)
+    return facts.get("JobState") in ACTIVE and not requeued_since(theirs, facts)
+
+
+def ended_as(environment: Mapping[str, str]) -> str | None:
+    """SLURM's word for the job of an environment, where SLURM or a person has ended it; None where it ended by itself.
+
+    `SUPERSEDED` where it was requeued while this process lived on.
+    """
+    try:
+        facts = job_facts(environment["SLURM_JOB_ID"])
+    except SlurmError:
+        return None  # slurmctld is away; what the ranks left must do
+    if requeued_since(environment, facts):
+        return SUPERSEDED
+    return None if facts.get("JobState") in ACTIVE else facts.get("JobState")
+
+
+def requeued_since(environment: Mapping[str, str], facts: Mapping[str, str]) -> bool:
+    """Whether a job was requeued since its environment was made.
+
+    Args:
+        facts: what scontrol says of the job now.
+    """
+    return facts.get("Restarts", "0") != restarts(environment)
 
 
 def restarts(environment: Mapping[str, str]) -> str:
@@ -55,24 +80,40 @@ def restarts(environment: Mapping[str, str]) -> str:
     return environment.get("SLURM_RESTART_COUNT", "0")
 
 
-def free_port(job_id: str) -> int:
-    """A free port of this host below the range from which the system hands out ports: no outgoing connection can take
-    it before rank 0 listens.  Jobs that share a node look in different orders.
+def environment_of_ranks() -> dict[str, str]:
+    """This process's, with a port at which the ranks of a step meet, and the job's time limit.
+
+    Raises:
+        SlurmError: no port is free.
+    """
+    end = deadline(os.environ["SLURM_JOB_ID"])
+    return {**os.environ, "MASTER_PORT": str(free_ports()), **({DEADLINE: str(end)} if end else {})}
+
+
+def free_ports(count: int = 1) -> int:
+    """The first of `count` consecutive ports of this host that nobody listens on, drawn at random.
+
+    They lie below the range from which the system hands out ports: no outgoing connection can take one meanwhile.
 
     Raises:
         SlurmError: none was found.
     """
     first_ephemeral = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
-    draw = random.Random(f"{job_id} {time.time_ns()}")
     for _ in range(TRIES):
-        port = draw.randrange(FIRST_PORT, max(first_ephemeral, FIRST_PORT + 1))
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-    raise SlurmError(f"no free port between {FIRST_PORT} and {first_ephemeral} on {socket.gethostname()}")
+        first = random.randint(FIRST_PORT, max(first_ephemeral - count, FIRST_PORT))
+        if all(map(_is_free, range(first, first + count))):
+            return first
+    what = "free port" if count == 1 else f"{count} consecutive free ports"
+    raise SlurmError(f"no {what} between {FIRST_PORT} and {first_ephemeral} on {socket.gethostname()}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def deadline(job_id: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from slurm.commands import SlurmError, ask
 from slurm.profile import Profile, ProfileError
@@ -77,13 +78,13 @@ def partitions() -> list[Partition]:
         SlurmError: SLURM cannot be asked.
     """
     answer = ask(["sinfo", "--noheader", "--format", "%P|%D|%G|%c|%m|%l"])
-    found = []
+    offered = []
     for line in answer.splitlines():
         name, nodes, resources, cpus, memory, limit = line.split("|")
         gpus, kind = gres(resources)
         count = int(nodes), gpus, kind, int(cpus.rstrip("+")), int(memory.rstrip("+")), minutes(limit)
-        found.append(Partition(name.rstrip("*"), name.endswith("*"), *count))
-    return found
+        offered.append(Partition(name.rstrip("*"), name.endswith("*"), *count))
+    return offered
 
 
 def meant(kind: str | None, features: Iterable[str]) -> tuple[Gpu, ...]:
@@ -96,9 +97,9 @@ def meant(kind: str | None, features: Iterable[str]) -> tuple[Gpu, ...]:
     left = set(named(kind)) if kind else set()
     if kind and not left:
         return ()
-    for feature in sorted(features, key=lambda one: not named(one)):  # a memory says nothing before the model
-        told = set(named(feature)) or {gpu for gpu in left if gpu.words[1] in GPU_MEMORY.findall(feature)}
-        left = left & told or left or told
+    for feature in sorted(features, key=lambda words: not named(words)):  # a memory says nothing before the model
+        named_gpus = set(named(feature)) or {gpu for gpu in left if gpu.words[1] in GPU_MEMORY.findall(feature)}
+        left = left & named_gpus or left or named_gpus
     return tuple(sorted(left, key=lambda gpu: gpu.memory_bytes))
 
 
@@ -107,16 +108,19 @@ def _gpu(chosen: Partition) -> tuple[str | None, str]:
     answer = ask(["sinfo", "--noheader", "--partition", chosen.name, "--format", "%G|%f"])
     rows = [line.split("|") for line in answer.splitlines()]
     alike = [features.split(",") for kind, features in rows if gres(kind) == (chosen.gpus, chosen.gpu_type)]
-    found = {gpu.name: gpu for features in alike for gpu in meant(chosen.gpu_type, features)}
-    known, said = ", ".join(GPUS), f"sinfo: {chosen.gpu_type or 'features of the nodes'}"
-    if len(found) == 1:
-        return next(iter(found)), said
-    if found:
-        smallest = min(found.values(), key=lambda gpu: gpu.memory_bytes)
-        return smallest.name, f"{said}, which may be {' or '.join(found)}: write which; this is the smallest"
+    possible = {gpu.name: gpu for features in alike for gpu in meant(chosen.gpu_type, features)}
+    known, source = ", ".join(GPUS), f"sinfo: {chosen.gpu_type or 'features of the nodes'}"
+    if len(possible) == 1:
+        return next(iter(possible)), source
+    if possible:
+        smallest = min(possible.values(), key=lambda gpu: gpu.memory_bytes)
+        return (
+            smallest.name,
+            f"{source}, which may be {' or '.join(possible)}: write which one it is; this is the smallest",
+        )
     if chosen.gpu_type:
-        return chosen.gpu_type, f"{said}; write the nearest of {known}, and its memory below"
-    return None, f"SLURM has no name for it; write one of {known}, or every stage gets one GPU"
+        return chosen.gpu_type, f"{source}; write the nearest of {known}, and its memory below"
+    return None, f"SLURM does not name it; write one of {known}, or every stage gets one GPU"
 
 
 def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
@@ -134,53 +138,50 @@ def probe(partition: str | None = None) -> tuple[Profile, dict[str, str]]:
     settings = _settings(ask(["scontrol", "show", "config"]))
     ranks = max(1, chosen.gpus)
     association = _association(settings)
-    limit = chosen.time_limit_min or LONGEST_MIN
-    gpu, why_gpu = _gpu(chosen) if chosen.gpus else (None, "sinfo: none")
+    account = association.get("account")
     others = "; ".join(str(other) for other in offered if other is not chosen)
     by_gres = "cons_tres" not in settings.get("SelectType", "")
-    profile = Profile(
-        cluster=settings.get("ClusterName", "cluster"),
-        partition=chosen.name,
-        account=association.get("account"),
-        nodes=chosen.nodes,
-        gpus_per_node=chosen.gpus,
-        gpu=gpu,
-        gpu_request="gres" if by_gres else "gpus-per-node",
-        gpu_type=chosen.gpu_type,
-        cpus_per_rank=max(1, chosen.cpus // ranks),
-        memory_per_rank_gib=_share_gib(chosen.memory_mib, ranks),
-        time_limit_min=limit,
-        max_array_size=int(settings.get("MaxArraySize", 1001)),
-        max_submitted=association.get("submitted"),
-        scratch=settings.get("TmpFS", "/tmp"),
-    )
-    notes = {
-        "cluster": "scontrol show config",
-        "partition": f"sinfo; others here: {others}" if others else "sinfo: the only one",
-        "account": "sacctmgr" if association.get("account") else "sacctmgr: your default, or none is needed",
-        "qos": _qualities(association.get("qos", ())),
-        "nodes": "sinfo",
-        "gpus_per_node": "sinfo",
-        "gpu": why_gpu,
-        "gpu_request": f"scontrol show config: {settings.get('SelectType', 'unknown')}",
-        "cpus_per_rank": f"sinfo: {chosen.cpus} CPUs a node",
-        "memory_per_rank_gib": f"sinfo: {chosen.memory_mib} MiB a node",
-        "time_limit_min": "sinfo" if chosen.time_limit_min else "the partition has no limit: a week",
-        "max_array_size": "scontrol show config",
-        "max_submitted": "sacctmgr" if association.get("submitted") else "sacctmgr: no limit found",
-        "scratch": "scontrol show config: TmpFS",
+    config = "scontrol show config"
+    submitted = association.get("submitted")
+    looked_up: dict[str, tuple[Any, str]] = {
+        "cluster": (settings.get("ClusterName", "cluster"), config),
+        "partition": (chosen.name, f"sinfo; others here: {others}" if others else "sinfo: the only one"),
+        "account": (account, "sacctmgr" if account else "sacctmgr: your default, or none is needed"),
+        "qos": (None, _qualities(association.get("qos", ()))),
+        "nodes": (chosen.nodes, "sinfo"),
+        "gpus_per_node": (chosen.gpus, "sinfo"),
+        "gpu": _gpu(chosen) if chosen.gpus else (None, "sinfo: none"),
+        "gpu_request": ("gres" if by_gres else "gpus-per-node", f"{config}: {settings.get('SelectType', 'unknown')}"),
+        "gpu_type": (chosen.gpu_type, ""),
+        "cpus_per_rank": (max(1, chosen.cpus // ranks), f"sinfo: {chosen.cpus} CPUs a node"),
+        "memory_per_rank_gib": (_share_gib(chosen.memory_mib, ranks), f"sinfo: {chosen.memory_mib} MiB a node"),
+        "time_limit_min": (
+            chosen.time_limit_min or LONGEST_MIN,
+            "sinfo" if chosen.time_limit_min else "the partition has no limit: a week",
+        ),
+        "max_array_size": (int(settings.get("MaxArraySize", 1001)), config),
+        "max_submitted": (submitted, "sacctmgr" if submitted else "sacctmgr: no limit found"),
+        "scratch": (settings.get("TmpFS", "/tmp"), f"{config}: TmpFS"),
     }
-    return profile, notes
+    profile = Profile(**{name: value for name, (value, _) in looked_up.items()})
+    return profile, {name: note for name, (_, note) in looked_up.items() if note}
 
 
 def _choose(offered: list[Partition], wanted: str | None) -> Partition:
     if wanted is None:
-        return max(offered, key=lambda one: (one.gpus * one.nodes > 0, one.default, one.gpus * one.nodes))
-    of_name = [one for one in offered if one.name == wanted]
+        return max(
+            offered,
+            key=lambda partition: (
+                partition.gpus * partition.nodes > 0,
+                partition.default,
+                partition.gpus * partition.nodes,
+            ),
+        )
+    of_name = [partition for partition in offered if partition.name == wanted]
     if not of_name:
-        names = ", ".join(dict.fromkeys(one.name for one in offered))
+        names = ", ".join(dict.fromkeys(partition.name for partition in offered))
         raise ProfileError(f"partition {wanted!r} does not exist on this cluster: it has {names}")
-    return max(of_name, key=lambda one: one.gpus * one.nodes)
+    return max(of_name, key=lambda partition: partition.gpus * partition.nodes)
 
 
 def _settings(answer: str) -> dict[str, str]:
@@ -231,11 +232,11 @@ def _qualities(yours: Collection[str]) -> str:
             ["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxWall,MaxTRESPU,MaxSubmitPU"]
         )
     except SlurmError:
-        return f"sacctmgr: you may name {', '.join(yours)}"
+        return f"sacctmgr: you may use {', '.join(yours)}"
     shown = dict.fromkeys(yours, "")
     for line in answer.splitlines():
         name, longest, resources, jobs = line.split("|")
         limits = ", ".join(filter(None, (longest, resources.replace(",", " "), jobs and f"{jobs} jobs submitted")))
         if name in shown and limits:
             shown[name] = f" ({limits})"
-    return f"sacctmgr: you may name {', '.join(name + limits for name, limits in shown.items())}"
+    return f"sacctmgr: you may use {', '.join(name + limits for name, limits in shown.items())}"

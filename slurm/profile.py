@@ -6,12 +6,14 @@ The file's comments are this module's field docstrings, so they cannot drift apa
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from slurm.sizing.memory import Placement
 from slurm.yaml_comments import commented
 
 
@@ -33,104 +35,70 @@ def one_line(text: str) -> str:
 Line = Annotated[str, AfterValidator(one_line)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,@:+&|*()\[\]-]*$")]
 """What SLURM takes as a name: nothing that a shell or sbatch would read as something else."""
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9][A-Za-z0-9.-]*$")]
+"""One plain mail address."""
 
 
-class _Settings(BaseModel):
+class Profile(BaseModel):
+    """What `retain` needs to know about one partition of a cluster."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Placement(_Settings):
-    """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
-
-    nodes: int = Field(default=1, ge=1)
-    """Nodes that one stage spans."""
-    ranks_per_node: int = Field(default=1, ge=1)
-    """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
-    zero_stage: int = Field(default=0, ge=0, le=3)
-    """DeepSpeed ZeRO stage."""
-    offload: bool = False
-    """Adam runs on the host, from the host's memory; needs ZeRO-3."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them."""
-    graphs: bool = True
-    """On one GPU, replay short micro-batches as CUDA graphs; they need the memory of a micro-batch a second time."""
-    micro_batch_tokens: int | None = Field(default=None, gt=0)
-    """Padded tokens per micro-batch and rank; None is the sweep's own."""
-    why: str = "set by hand"
-    """What `retain plan` says about it."""
-
-    @model_validator(mode="after")
-    def _can_be_done(self) -> Placement:
-        if self.offload and self.zero_stage != 3:
-            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
-        return self
-
-    @property
-    def ranks(self) -> int:
-        """World size."""
-        return self.nodes * self.ranks_per_node
-
-
-class Profile(_Settings):
-    """One cluster, as a user of it needs to know it."""
 
     cluster: str
     """Its name (scontrol show config: ClusterName)."""
     partition: Word
     """Where jobs go."""
     account: Word | None = None
-    """Whom they are charged to; null is your default."""
+    """Account that jobs are charged to; null is your default."""
     qos: Word | None = None
     """Quality of service; null is your default."""
     constraint: Word | None = None
     """Node features to ask for, e.g. a100_80."""
     exclude: Word | None = None
-    """Nodes to keep away from, e.g. node[3,7]."""
+    """Nodes not to use, e.g. node[3,7]."""
     nodes: int = Field(ge=1)
-    """Nodes of the partition; one stage never spans more."""
+    """Number of nodes in the partition; one stage never spans more."""
     gpus_per_node: int = Field(ge=0)
-    """0 is a cluster of CPUs."""
+    """GPUs per node; 0 is a cluster of CPUs."""
     gpu: str | None = None
-    """What a GPU is called in the table of known ones (retain plan lists them); null where it is not known."""
+    """Name of the GPU, e.g. A100-80 (an error of retain plan lists all known names); null if it is not known."""
     gpu_memory_gib: float | None = Field(default=None, gt=0)
-    """Memory of one GPU; SLURM does not know it.  null takes it from the table."""
+    """Memory of one GPU, which SLURM does not know; null takes it from the table."""
     gpu_request: Literal["gpus-per-node", "gres"] = "gpus-per-node"
-    """How GPUs are asked for here: --gpus-per-node needs select/cons_tres, older clusters take --gres."""
+    """How to request GPUs: --gpus-per-node needs select/cons_tres, older clusters take --gres."""
     gpu_type: Word | None = None
-    """Type in the request (gpu:TYPE:2); null asks for any."""
+    """GPU type in the request (gpu:TYPE:2); null requests any."""
     cpus_per_rank: int = Field(ge=1)
-    """Cores for each rank: a node's share for one GPU."""
+    """CPU cores for each rank: a node's share per GPU."""
     memory_per_rank_gib: float | None = Field(default=None, gt=0)
-    """Host memory for each rank: a node's share for one GPU; null leaves the cluster's default."""
+    """Host memory for each rank: a node's share per GPU; null is the cluster's default."""
     time_limit_min: int = Field(ge=1)
     """Longest job, in minutes."""
     job_min: int = Field(default=240, ge=1)
-    """Stages are bundled into jobs of about so many minutes: short jobs find gaps, long ones save start-ups."""
+    """Stages are bundled into jobs of about this many minutes.  Short jobs start sooner, long ones save start-ups."""
     max_array_size: int = Field(default=1001, ge=1)
-    """MaxArraySize: elements of one array."""
+    """Largest number of elements of one job array (SLURM's MaxArraySize)."""
     max_submitted: int | None = Field(default=None, ge=1)
     """Jobs that you may have in the queue at once; null is no limit."""
     max_running: int | None = Field(default=None, ge=1)
     """Elements of one array that may run at once; null is no limit."""
     signal_before_end_s: int = Field(default=120, ge=1)
-    """A job is told so many seconds before its time limit: enough to finish a step and write a checkpoint."""
+    """Seconds before its time limit at which a job is told: enough to finish a step and write a checkpoint."""
     setup: tuple[Line, ...] = ()
-    """Shell lines at the start of each job, e.g. `module load cuda`; they run as they stand here."""
+    """Shell lines to run at the start of each job, e.g. `module load cuda`; they run exactly as written."""
     scratch: Line = "/tmp"
-    """Node-local folder for caches; environment variables are filled in on the node."""
-    mail: str | None = None
-    """Told when a sweep starts, first fails and is over; never of every job."""
-    webhook_file: Path | None = None
-    """A file of yours with the URL of a webhook (Slack, Mattermost …) that is told the same; the URL is a secret."""
+    """Node-local folder for caches; environment variables are expanded on the node."""
+    mail: Address | None = None
+    """SLURM mails this address when a submission starts, when an array has failed, and when the last one ends."""
     scales: dict[str, Placement] = Field(default_factory=dict)
-    """Placements by scale that replace what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
+    """Placements by scale, instead of what the memory model chooses, e.g. xl: {ranks_per_node: 4, zero_stage: 3}."""
 
     def misfit(self, placement: Placement) -> str | None:
         """Why a placement cannot be had here, naming the limit; None where it can."""
         most = self.gpus_per_node or None
         if most and placement.ranks_per_node > most:
             return (
-                f"{placement.ranks_per_node} ranks a node ask for more GPUs than the {most} that a node of "
+                f"{placement.ranks_per_node} ranks per node need more GPUs than the {most} that a node of "
                 f"partition {self.partition} has"
             )
         if placement.nodes > self.nodes:
@@ -147,33 +115,59 @@ def load_profile(path: Path) -> Profile:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ProfileError(f"{path}: is not there; `retain init` writes it on the cluster") from error
+        raise ProfileError(f"{path}: does not exist; `retain init` writes it on the cluster") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise ProfileError(f"{path}: is not YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ProfileError(f"{path}: holds no `key: value` lines; `retain init` writes a sound one")
+        raise ProfileError(f"{path}: has no `key: value` lines; `retain init` writes a correct file")
+    if content.pop("webhook_file", None) is not None:  # `retain init` used to write it as null
+        raise ProfileError(f"{path}: webhook_file: is no longer used; SLURM itself mails the address in mail:")
     try:
         profile = Profile(**content)
     except ValidationError as error:
-        raise ProfileError("\n".join(f"{path}: {_sentence(problem)}" for problem in error.errors())) from error
-    misfits = [f"{path}: scales.{name}: {why}" for name, one in profile.scales.items() if (why := profile.misfit(one))]
+        raise ProfileError("\n".join(f"{path}: {problem}" for problem in sentences(error, Profile))) from error
+    misfits = [
+        f"{path}: scales.{name}: {why}"
+        for name, placement in profile.scales.items()
+        if (why := profile.misfit(placement))
+    ]
     if misfits:
         raise ProfileError("\n".join(misfits))
     return profile
 
 
-def _sentence(problem: Any) -> str:
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`did you mean …?`, or the valid names where none is near."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(name), valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
+
+
+def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """What is wrong with the fields of a model, a sentence each, with the nearest name for one that is unknown."""
+    return [_sentence(problem, _field_names(model)) for problem in error.errors()]
+
+
+def _sentence(problem: Any, valid: Iterable[str]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        valid = [*Profile.model_fields, *Placement.model_fields]
-        close = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1)
-        return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"{where}: unknown key; {nearest(problem['loc'][-1], valid)}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
+
+
+def _field_names(model: type[BaseModel]) -> list[str]:
+    """The model's own, and those of its sections, also where they stand by name."""
+    names = list(model.model_fields)
+    for field in model.model_fields.values():
+        for section in (field.annotation, *get_args(field.annotation)):
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                names += _field_names(section)
+    return names
 
 
 def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
@@ -182,6 +176,6 @@ def commented_yaml(profile: Profile, notes: dict[str, str]) -> str:
     Args:
         notes: by field, what was looked at; shown beside the value.
     """
-    found = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
+    values = profile.model_dump(mode="json", exclude={"scales": {"__all__": {"why"}}})
     head = "# A cluster, as `retain init` found it.  Change anything; `retain init` never overwrites this file."
-    return "\n".join([head, "", *commented(Profile, found, notes)])
+    return "\n".join([head, "", *commented(Profile, values, notes)])

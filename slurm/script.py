@@ -7,6 +7,7 @@ the store says what is done, squeue what is under way, and `launch.job.batch` re
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import submitit
 
 from slurm.commands import SlurmError, ask
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
+from slurm.sizing.memory import Placement
 
 SBATCH_TIMEOUT_S = 120.0
 
@@ -38,6 +40,8 @@ class ArrayJob:
     comment: str = ""
     exclude: tuple[str, ...] = ()
     """Nodes that failed earlier, beside those that the profile leaves out."""
+    mails: tuple[str, ...] = ()
+    """Of what SLURM mails the profile's address, e.g. BEGIN, FAIL, END: of the array as a whole."""
 
     def __post_init__(self) -> None:
         # A line break ends a #SBATCH line however it is quoted, and what follows it would be run.
@@ -90,7 +94,7 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
     logs = f"{_as_it_is(job.folder)}/log/%a.txt"
     running = f"%{profile.max_running}" if profile.max_running else ""
     memory = profile.memory_per_rank_gib
-    wanted = {
+    options = {
         "job_name": job.name,
         "partition": profile.partition,
         "account": profile.account,
@@ -106,7 +110,6 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
         "comment": job.comment or None,
         "signal_delay_s": profile.signal_before_end_s,
         "setup": list(profile.setup) or None,
-        "wckey": None,
         "use_srun": False,  # `launch.job.batch` calls srun: signals reach its tasks, and it sees how they ended
         "additional_parameters": {
             "array": ranges(job.indices) + running,
@@ -115,14 +118,22 @@ def _parameters(job: ArrayJob, profile: Profile) -> dict[str, Any]:
             "requeue": True,
             "kill-on-invalid-dep": "yes",
             **_gpus(placement, profile),
+            **_mail(job, profile),
         },
     }
-    return {name: value for name, value in wanted.items() if value is not None or name == "wckey"}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"wckey": None, **given}  # submitit would send one of its own
 
 
 def _as_it_is(path: Path) -> str:
     """SLURM takes a % in the names of logs for the begin of a symbol: %j is the job's id."""
     return str(path).replace("%", "%%")
+
+
+def _mail(job: ArrayJob, profile: Profile) -> dict[str, str]:
+    if not (profile.mail and job.mails):
+        return {}
+    return {"mail-user": profile.mail, "mail-type": ",".join(job.mails)}
 
 
 def _gpus(placement: Placement, profile: Profile) -> dict[str, str]:
@@ -148,14 +159,18 @@ def ranges(indices: tuple[int, ...]) -> str:
     return ",".join(parts)
 
 
-def srun(placement: Placement, cpus_per_rank: int, logs: Path, command: tuple[str, ...]) -> list[str]:
+def srun(
+    placement: Placement, cpus_per_rank: int, logs: Path, command: tuple[str, ...], options: Iterable[str] = ()
+) -> list[str]:
     """The step of one element: one task a GPU, told of each signal, ended together when one fails.
 
     Args:
         logs: folder for a file of each rank.
+        options: more of srun's own.
     """
     return [
         "srun",
+        *options,
         "--unbuffered",
         "--kill-on-bad-exit=1",
         f"--nodes={placement.nodes}",

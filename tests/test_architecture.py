@@ -20,9 +20,8 @@ PACKAGE_ARROWS = {
 ORDER = {
     "launch": "lock doctor study verdicts mirror estimate dashboard status job pace local story "
     "agents submit commands cli",
-    "slurm": "commands yaml_comments failures sizing profile probe job script health notify devcluster",
-    "trainers": "collector stage store tasks sandbox tokens families data network training measure "
-    "context assembly run",
+    "slurm": "commands yaml_comments failures sizing profile probe job script health devcluster",
+    "trainers": "collector stage store tasks sandbox tokens families data network training measure assembly run",
     "analysis": "inference records measures pieces study effects power reading benchmark report",
 }
 """The rooms of each package: one may import from those before it, and from no other."""

@@ -30,10 +30,9 @@ CHECKOUT = str(Path(__file__).parents[1])
 MODULES = (
     *(
         "torch",
-        "trainers.training.quiet_deepspeed",
+        "trainers.training.sharded",
         "scipy.stats",
         "sklearn.metrics",
-        "matplotlib.pyplot",
         "pyarrow.parquet",
     ),
     *("transformers.models.xlm_roberta.modeling_xlm_roberta", "transformers.models.auto.modeling_auto"),
@@ -49,7 +48,7 @@ MODULES = (
     ),
 )
 """What the server imports, with all that they import."""
-READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "LD_", "LC_", "LANG", "MPL")
+READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "LD_", "LC_", "LANG")
 """Variables that begin so are read while modules are imported, and tests may set them."""
 HARMLESS = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads that hold no lock when a process is forked from the server."""

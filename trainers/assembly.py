@@ -24,10 +24,10 @@ from trainers.store import StageEntry, Store
 from trainers.store.files import StoreError, writing
 from trainers.tasks import Task
 from trainers.tasks.intermediates import MLM
-from trainers.training import checkpoint
-from trainers.training.engine import Engine
+from trainers.training.engine import make_engine
 from trainers.training.mixing import StepBatches
 from trainers.training.ranks import Ranks
+from trainers.training.step import Engine
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
@@ -51,14 +51,14 @@ class Assembly:
         """A copy of a head as it is trained now: whole and in fp32, as `export` writes it.  All ranks must call it."""
         live = self.engine.model.head(name)
         head = new_head(self.data.tasks[name], self.engine.model.encoder)
-        head.load_state_dict({key: checkpoint.full_weight(self.engine, p) for key, p in live.named_parameters()})
+        head.load_state_dict({key: self.engine.full_weight(p) for key, p in live.named_parameters()})
         return head
 
     def export(self, entry: StageEntry) -> None:
         """Write encoder (whole vocabulary, Hugging Face's format) and heads.  All ranks must call it."""
         weights: dict[str, Tensor] = {}
-        for name, parameter in checkpoint.named_parameters(self.engine):
-            whole = checkpoint.full_weight(self.engine, parameter)
+        for name, parameter in self.engine.named_parameters():
+            whole = self.engine.full_weight(parameter)
             if self.engine.ranks.first:
                 weights[name] = whole.cpu()  # all of XXL at once would take 43 GB of every GPU
         if not self.engine.ranks.first:
@@ -95,7 +95,7 @@ def assemble(stage: Stage, store: Store, mirror: Mirror, execution: Execution, r
     heads = {name: new_head(data.tasks[name], encoder, seed_for(stage, name, "head")) for name in stage.trained}
     if MLM in heads:
         load_language_model_head(source, heads[MLM])
-    engine = Engine(StageModel(encoder, heads), stage.recipe, execution, ranks)
+    engine = make_engine(StageModel(encoder, heads), stage.recipe, execution, ranks)
     probers = tuple(
         Prober(probe, _stored_head(parent, probe.task, encoder) if parent else None) for probe in data.probes
     )

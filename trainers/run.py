@@ -11,34 +11,57 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import torch
 
 from trainers.assembly import Assembly, assemble
-from trainers.context import Context, Outcome
+from trainers.data.mirror import Mirror
 from trainers.data.stagedata import DataError
 from trainers.measure.evaluate import RETRIEVAL, evaluate, evaluate_retrieval
 from trainers.measure.probes import all_language_steps, probe_steps
-from trainers.stage import Stage
+from trainers.stage import Execution, Stage
 from trainers.stage.random import seed_for
 from trainers.stage.scales import locate
 from trainers.stage.scores import Score
-from trainers.store import EventLog, StageEntry
-from trainers.store.claims import Claim, ClaimLost
+from trainers.store import EventLog, StageEntry, Store
+from trainers.store.claims import Claim, ClaimLost, Judge, nobody_knows
 from trainers.store.files import StoreError, write_json, writing
 from trainers.store.progress import Progress
-from trainers.store.provenance import provenance
-from trainers.store.recorder import Recorder
-from trainers.store.stopwatch import Stopwatch
-from trainers.store.tracking import Tracker
+from trainers.store.record import Recorder, Stopwatch, provenance
+from trainers.store.tracking import Patience, Tracker, Tracking
 from trainers.tasks import TASKS
 from trainers.training import checkpoint
-from trainers.training.engine import learning_rate_at, set_up_torch
+from trainers.training.checkpoint import Saver
+from trainers.training.engine import set_up_torch
 from trainers.training.ranks import Ranks, connect
-from trainers.training.saver import Saver
+from trainers.training.step import learning_rate_at
+
+Outcome = Literal["completed", "diverged", "preempted"]
+
+
+@dataclass
+class Context:
+    """What `run` needs besides the stage: where from, where to, how, and when to stop."""
+
+    store: Store
+    mirror: Mirror
+    execution: Execution = field(default_factory=Execution)
+    tracking: Tracking = field(default_factory=Tracking)
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked at every step boundary; if any rank says yes, all ranks save and `run` returns `preempted`."""
+    job: str = "local"
+    """Names this job in claims and events."""
+    job_runs: Judge = nobody_knows
+    """Asked whether the job that holds a stage still runs."""
+    patience: Patience = field(default_factory=Patience)
+    """How long W&B may hold up this process."""
+    ready: Callable[[], None] = lambda: None
+    """Called once the stage has its data, and its encoder is loaded."""
 
 
 def run(stage: Stage, context: Context) -> Outcome:
@@ -125,13 +148,15 @@ class _Attempt:
 
     def _resume(self) -> int:
         """The number of steps already done: 0, or that of the newest whole checkpoint."""
-        found = self.ranks.share(self.ranks.on_first(lambda: checkpoint.newest_whole(self.entry.checkpoints)))
-        for name, reason in found.set_aside:
+        newest, set_aside = self.ranks.share(
+            self.ranks.on_first(lambda: checkpoint.newest_whole(self.entry.checkpoints))
+        )
+        for name, reason in set_aside:
             self.recorder.event("checkpoint_set_aside", checkpoint=name, reason=reason)
-        if found.checkpoint is None:
+        if newest is None:
             return 0
-        step = checkpoint.load(self.parts.engine, found.checkpoint)
-        self.recorder.event("resumed", step=step, checkpoint=found.checkpoint.name)
+        step = checkpoint.load(self.parts.engine, newest)
+        self.recorder.event("resumed", step=step, checkpoint=newest.name)
         return step
 
     # -- train --------------------------------------------------------------------------------------------
@@ -198,11 +223,11 @@ class _Attempt:
         if not self.parts.probers:
             return
         with self.watch("probe"):
-            found = [
+            probings = [
                 prober.measure(self.parts.engine, self.parts.vocabulary, **measures) for prober in self.parts.probers
             ]
-            self._write_examples(f"probe-step-{step:09d}", pl.concat([one.examples for one in found]))
-            self.recorder.measured([score for one in found for score in one.scores], at=step)
+            self._write_examples(f"probe-step-{step:09d}", pl.concat([probing.examples for probing in probings]))
+            self.recorder.measured([score for probing in probings for score in probing.scores], at=step)
 
     def _checkpoint_written(self, path: Path) -> None:
         self.recorder.event("checkpoint", step=checkpoint.step_of(path), checkpoint=path.name)
@@ -218,24 +243,23 @@ class _Attempt:
         scores: list[Score] = []
         if self.stage.kind == "retrieval":
             for labelled in data.evaluations:
-                for layer, found in evaluate_retrieval(engine, vocabulary, labelled):
-                    name = (
-                        labelled.task.name if found.scores[0].measure == RETRIEVAL else f"{labelled.task.name}-normed"
-                    )
-                    self._write_examples(f"{name}-layer{layer:02d}-{labelled.language}", found.examples)
-                    self.recorder.measured(found.scores, at=layer)
-                    scores += found.scores
+                for layer, evaluated in evaluate_retrieval(engine, vocabulary, labelled):
+                    normed = "" if evaluated.scores[0].measure == RETRIEVAL else "-normed"
+                    name = f"{labelled.task.name}{normed}-layer{layer:02d}-{labelled.language}"
+                    self._write_examples(name, evaluated.examples)
+                    self.recorder.measured(evaluated.scores, at=layer)
+                    scores += evaluated.scores
             return scores
         for head in self.stage.trained:
             sets = [("development", data.development[head])] if head in data.development else []
             sets += [("zero_shot", labelled) for labelled in data.evaluations]
             if not sets:  # language modelling is not scored
                 continue
-            evaluated = evaluate(engine, vocabulary, head, sets, self._beat)
-            for (measure, labelled), found in zip(sets, evaluated, strict=True):
-                scores += found.scores
+            in_sets = evaluate(engine, vocabulary, head, sets, self._beat)
+            for (measure, labelled), evaluated in zip(sets, in_sets, strict=True):
+                scores += evaluated.scores
                 if measure == "zero_shot":
-                    self._write_examples(f"{labelled.task.name}-{labelled.language}", found.examples)
+                    self._write_examples(f"{labelled.task.name}-{labelled.language}", evaluated.examples)
         self.recorder.measured(scores, at=self.parts.batches.total_steps)
         return scores
 
@@ -292,9 +316,9 @@ class _Attempt:
         self.claim.check()
 
     def failed(self, error: BaseException) -> None:
-        """Leave word of why this attempt ended, as well as the store still allows."""
+        """Record why this attempt ended, if the store can still be written."""
         if isinstance(error, ClaimLost):
-            return  # the log is another job's now
+            return  # the log belongs to another job now
         cause = "bad_data" if isinstance(error, DataError) else "crash"
         if isinstance(error, torch.OutOfMemoryError):
             cause = "out_of_memory"
@@ -302,7 +326,7 @@ class _Attempt:
             self.recorder.event("ended", outcome=cause, evidence=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
-        """Give everything back, whatever happened."""
+        """Close and release everything, however the attempt ended."""
         if hasattr(self, "saver"):
             self.saver.close()
         if hasattr(self, "parts"):

@@ -24,7 +24,8 @@ from typing import Literal
 import numpy as np
 
 from analysis.benchmark.published import PHANG_ABSTRACT, PHANG_NUMBER, PHANG_QUOTED
-from analysis.effects import MANY, CannotTell, Effect, Gains, NotInSweep, mean, same_seeds
+from analysis.effects import MANY, Gains, NotInSweep
+from analysis.inference.effect import CannotTell, Effect, mean, same_seeds
 from analysis.inference.statistics import FEWEST_SEEDS, SIGNIFICANT, UNDEFINED, Bootstrap, Estimate, Examples, p_value
 from analysis.measures.curves import HEADS
 from analysis.measures.trends import pooled_trends
@@ -172,7 +173,7 @@ def _best_of_each_target(gains: Gains) -> list[Effect]:
     others = found.sum(axis=-1, keepdims=True) - found
     by_seed = np.take_along_axis(found, others.argmax(axis=1, keepdims=True), axis=1).mean(axis=(0, 1))
     samples = gains.bootstrap.means(Examples.alike(by_seed[:, None]))
-    return [Effect(float(by_seed.mean()), samples, by_seed, effects[0][0].seeds)]
+    return [Effect(float(by_seed.mean()), samples, effects[0][0].seeds, by_seed)]
 
 
 def _english_as_well(changed: Callable[[str], str | None], what: str) -> Callable[[Gains], list[Effect]]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.inference.statistics import Bootstrap, Estimate, Floats
+from analysis.inference.effect import Effect
+from analysis.inference.statistics import Bootstrap, Estimate
 from analysis.measures.multilinguality import LayerCurve
 from analysis.measures.transfer import Cell
 from trainers.stage.languages import ENGLISH
@@ -39,30 +40,25 @@ def gain_grids(
     Args:
         scales: from small to large.
     """
-    drawn: dict[str, dict[Point, tuple[float, Floats, tuple[int, ...]]]] = {scale: {} for scale in scales}
-    for scale, point, value, samples, seeds in _gains(cells, layers):
-        drawn[scale][point] = value, samples, seeds
-    found = [
-        GridGain(scale, *point, bootstrap.estimate(value, samples, len(seeds)))
+    effects: dict[str, dict[Point, Effect]] = {scale: {} for scale in scales}
+    for scale, point, effect in _gains(cells, layers):
+        effects[scale][point] = effect
+    gains = [
+        GridGain(scale, *point, effect.estimate(bootstrap))
         for scale in scales
-        for point, (value, samples, seeds) in drawn[scale].items()
+        for point, effect in effects[scale].items()
     ]
     pairs = [*pairwise(scales), *([(scales[0], scales[-1])] if len(scales) > 2 else [])]
     for smaller, larger in pairs:
-        for point in drawn[larger]:
-            if point not in drawn[smaller]:
-                continue
-            (high, high_samples, seeds), (low, low_samples, others) = drawn[larger][point], drawn[smaller][point]
-            if seeds == others:  # else they are not paired
-                gain = bootstrap.estimate(high - low, high_samples - low_samples, len(seeds))
-                found.append(GridGain(f"{larger} − {smaller}", *point, gain))
-    return found
+        for point, effect in effects[larger].items():
+            other = effects[smaller].get(point)
+            if other and effect.seeds == other.seeds:  # else they are not paired
+                gains.append(GridGain(f"{larger} − {smaller}", *point, (effect - other).estimate(bootstrap)))
+    return gains
 
 
-def _gains(
-    cells: Sequence[Cell], layers: Sequence[LayerCurve]
-) -> Iterator[tuple[str, Point, float, Floats, tuple[int, ...]]]:
-    """Scale, point, gain, [B] resamples, seeds."""
+def _gains(cells: Sequence[Cell], layers: Sequence[LayerCurve]) -> Iterator[tuple[str, Point, Effect]]:
+    """Scale, point, gain."""
     for cell in cells:
         if cell.gain_samples is None:
             continue
@@ -72,8 +68,10 @@ def _gains(
             if places:
                 value = sum(cell.gains[place].gain.value for place in places) / len(places)
                 samples = cell.gain_samples[:, places].mean(axis=1)
-                yield cell.arm.scale, (side, cell.arm.intermediate, cell.target), value, samples, cell.paired_seeds
+                point = side, cell.arm.intermediate, cell.target
+                yield cell.arm.scale, point, Effect(value, samples, cell.paired_seeds)
     for curve in layers:
         if curve.arm.intermediate != NONE and curve.change_samples is not None and not math.isnan(curve.change.value):
             point = (SIDES[1], curve.arm.intermediate, curve.task)
-            yield curve.arm.scale, point, curve.change.value, curve.change_samples, tuple(curve.arm.seeds)
+            effect = Effect(curve.change.value, curve.change_samples, tuple(curve.arm.seeds))
+            yield curve.arm.scale, point, effect

@@ -1,15 +1,14 @@
-"""Read what stages left behind: from the store (the truth), from the W&B files beside it, or from a W&B server.
+"""Read what stages left behind: from the store (the truth), or from a W&B server.
 
-frame = gather_store(root)                        # one row per measured value
-frame = gather_wandb_files(root / "wandb")        # the same rows
-frame = gather_wandb_server(Place("us", "retain", "sandbox"), cache)
+frame = tidy(store_records(root))                 # one row per measured value
+frame = tidy(wandb_server_records(Place("us", "retain", "sandbox"), cache))
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -20,9 +19,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.records.frame import MEASURED, NOTHING, Record, tidy
-from analysis.records.wandb_api import Place, WandbError, connect, read_measured, runs_of
-from analysis.records.wandb_files import Fragment, read_runs
+from analysis.records.frame import MEASURED, NOTHING, Record
+from analysis.records.wandb_api import Fragment, Place, WandbError, connect, read_measured, runs_of
 from trainers.collector import uncollected
 from trainers.stage import Stage
 from trainers.stage.scores import Score
@@ -34,45 +32,6 @@ _MEASURED_LINE = re.compile(rb'\{"event": "measured", [^\n]*\}(?=\n)')
 what is looked for is found without going through their lines."""
 PARSED_AT_ONCE = 50_000
 """Lines: for each stage, or each line, a call would cost far more than the values themselves."""
-
-
-def gather_store(root: Path, keys: Set[str] | None = None) -> pl.DataFrame:
-    """Every value that the store's stages measured, unfinished stages included (outcome `running`).
-
-    Args:
-        keys: only these stages; all where None.
-
-    Returns:
-        One row per value (`analysis.records.frame.SCHEMA`).
-
-    Raises:
-        ValueError: a stage.json is no stage of this version.
-    """
-    return tidy(store_records(root, keys))
-
-
-def gather_wandb_files(folder: Path, keys: Set[str] | None = None) -> pl.DataFrame:
-    """The same frame from W&B's offline files.
-
-    Args:
-        folder: W&B's folder, `<store>/wandb`.
-
-    Raises:
-        ValueError: a file is damaged or not W&B's.
-    """
-    return tidy(wandb_records(folder, keys))
-
-
-def gather_wandb_server(place: Place, cache: Path, keys: Set[str] | None = None) -> pl.DataFrame:
-    """The same frame from a W&B server.
-
-    Args:
-        cache: a folder of runs that were read before.
-
-    Raises:
-        WandbError: W&B cannot be asked, or has no such runs.
-    """
-    return tidy(wandb_server_records(place, cache, keys))
 
 
 # -- the store ------------------------------------------------------------------------------------------------
@@ -137,20 +96,6 @@ def _content(path: Path, missing: bytes = b"") -> bytes:
 # -- W&B ------------------------------------------------------------------------------------------------------
 
 
-def wandb_records(folder: Path, keys: Set[str] | None = None) -> list[Record]:
-    """One record per run, its fragments merged in start order; runs that are no stages are passed over.
-
-    Raises:
-        ValueError: a file is damaged or not W&B's.
-    """
-    runs = read_runs(folder)
-    return [
-        _wandb_record(fragments)
-        for key, fragments in runs.items()
-        if (keys is None or key in keys) and any(_of_a_stage(fragment) for fragment in fragments)
-    ]
-
-
 def wandb_server_records(place: Place, cache: Path, keys: Set[str] | None = None) -> list[Record]:
     """One record per run of a sweep, by key; runs that are no stages are passed over.
 
@@ -171,16 +116,17 @@ def wandb_server_records(place: Place, cache: Path, keys: Set[str] | None = None
     screen = Console(stderr=True)
     shown = track(sorted(runs, key=lambda run: run.id), "W&B", console=screen, disable=not screen.is_terminal)
     fragments = [read_measured(run, cache / place.entity / place.project) for run in shown]
-    return [_wandb_record([fragment]) for fragment in fragments if _of_a_stage(fragment)]
+    return [wandb_record([fragment]) for fragment in fragments if is_stage(fragment)]
 
 
-def _of_a_stage(fragment: Fragment) -> bool:
+def is_stage(fragment: Fragment) -> bool:
     """Whether a run is a stage's: people's own runs may lie beside, and call anything a stage."""
     stage = fragment.config.get("stage")
     return isinstance(stage, dict) and "schema_version" in stage
 
 
-def _wandb_record(fragments: list[Fragment]) -> Record:
+def wandb_record(fragments: Sequence[Fragment]) -> Record:
+    """What the fragments of a stage's run say together, in the order in which they were written."""
     config: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     summary: dict[str, Any] = {}

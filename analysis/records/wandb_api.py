@@ -1,4 +1,4 @@
-"""Read runs from a W&B server: the same fragments that offline files hold.
+"""Read runs from a W&B server.
 
 The client asks page by page, and repeats what the server answers with 429 or 5xx, waiting longer each time; here
 is told in words what it gives up on, and what was read is kept on disk until the run changes.
@@ -12,11 +12,10 @@ import re
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.records.wandb_files import Fragment
 from trainers.store.files import write_atomically
 
 PATIENCE_S = 60
@@ -32,6 +31,19 @@ PLACE = re.compile(r"wandb://(?P<entity>[^/]+)/(?P<project>[^/]+)/(?P<sweep>[^/]
 
 class WandbError(RuntimeError):
     """W&B cannot be asked; the message says what a person can do, and holds no secret."""
+
+
+@dataclass
+class Fragment:
+    """What was written about a run: all of it, or what one process wrote in its offline file."""
+
+    run_id: str = ""
+    started: float = 0.0
+    """Seconds since 1970."""
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The logged rows, oldest first."""
+    summary: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Place:
         """
         found = PLACE.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no place in W&B; expected wandb://<entity>/<project>/<sweep>")
+            raise ValueError(f"{text!r} is not a place in W&B; expected wandb://<entity>/<project>/<sweep>")
         return cls(**found.groupdict())
 
 

@@ -5,10 +5,11 @@ Every sentence holds its effect with its 95 % interval, and its verdict only whe
 
 from __future__ import annotations
 
-from analysis.effects import CannotTell, Effect, Gains, mean
+from analysis.effects import Gains
+from analysis.inference.effect import CannotTell, Effect, mean
 from analysis.inference.statistics import FEWEST_SEEDS, Bootstrap
 from analysis.measures.trends import different_task, pooled_trends
-from analysis.report.findings import listed, number, said, tally, verdict
+from analysis.report.findings import counted, listed, said, tally, verdict
 from analysis.study import Study
 
 READ_THROUGH = {"stored": "through the stored head", "refit": "in their representation (refit head)"}
@@ -49,7 +50,7 @@ def _retained(study: Study, head: str) -> str:
     )
     return (
         f"{words[0].upper()}{words[1:]}: final English retention changes by {said(slope, sign=True)} per tenfold "
-        f"non-embedding parameters (over {listed(own[0].scales)}; mean of {number(trainings, 'training')} on another "
+        f"non-embedding parameters (over {listed(own[0].scales)}; mean of {counted(trainings, 'training')} on another "
         f"task than the intermediate’s{probed}{left_out}). Training by training, it "
         f"{tally([trend.overall for trend in own])}."
     )
@@ -80,8 +81,8 @@ def _gained(study: Study, bootstrap: Bootstrap) -> str:
         return f"{opening}, the data cannot tell of more than one scale: {reason}."
     among = "" if len(common) == len(gains.intermediates) else f"{len(common)} of "
     averaged = (
-        f"mean over {among}{number(len(gains.intermediates), 'intermediate')}, "
-        f"all {number(len(gains.targets), 'target')} and their languages"
+        f"mean over {among}{counted(len(gains.intermediates), 'intermediate')}, "
+        f"all {counted(len(gains.targets), 'target')} and their languages"
     )
     at_first, at_last = (said(effect.estimate(bootstrap), sign=True) for effect in (small, large))
     if first == last:

@@ -10,6 +10,8 @@ from analysis.inference.statistics import FEW_SEEDS, FEWEST_SEEDS, SIGNIFICANT, 
 from analysis.measures.search import PointScore, numbers, training
 from analysis.study import Study
 
+DASH = "–"
+"""Stands where there is no value."""
 FEW_INTERMEDIATES = 3
 """Of more it is told between which values they lie."""
 
@@ -27,15 +29,22 @@ def by_intermediate(study: Study) -> list[str]:
     return [*_gains(study), *_multilinguality(study)]
 
 
+def number_text(value: float, form: str) -> str:
+    """As `form` writes it, a dash where there is none."""
+    return DASH if math.isnan(value) else f"{value:{form}}".replace("-", "−")
+
+
+def interval_text(estimate: Estimate, form: str) -> str:
+    """`[0.502, 0.708]`; empty where there is none."""
+    if math.isnan(estimate.value) or math.isnan(estimate.low):
+        return ""
+    return f"[{estimate.low:{form}}, {estimate.high:{form}}]".replace("-", "−")
+
+
 def shown(estimate: Estimate, sign: bool = False, digits: int = 3) -> str:
     """`0.600 [0.502, 0.708]`; a dash where there is no value."""
-    if math.isnan(estimate.value):
-        return "–"
     form = f"{'+' if sign else ''}.{digits}f"
-    text = f"{estimate.value:{form}}"
-    if not math.isnan(estimate.low):
-        text += f" [{estimate.low:{form}}, {estimate.high:{form}}]"
-    return text.replace("-", "−")
+    return " ".join(filter(None, (number_text(estimate.value, form), interval_text(estimate, form))))
 
 
 def said(estimate: Estimate, sign: bool = False) -> str:
@@ -58,7 +67,7 @@ def _search(study: Study) -> Iterator[str]:
     edge = sum(_at_the_edge(point, study.points) for point in study.points if point.best)
     if edge:
         yield (
-            f"Of {number(sum(point.best for point in study.points), 'best point')}, {edge} lie at the edge of what "
+            f"Of {counted(sum(point.best for point in study.points), 'best point')}, {edge} lie at the edge of what "
             "was searched: a better value may lie beyond."
         )
 
@@ -99,7 +108,7 @@ def _head_or_encoder(study: Study) -> Iterator[str]:
         yield (
             f"{heads.scale}: after target training {said(heads.stored)} of the intermediate task is left through "
             f"the stored head and {said(heads.refit)} through a refit one (mean of "
-            f"{number(heads.trainings, 'training')}): {words}."
+            f"{counted(heads.trainings, 'training')}): {words}."
         )
 
 
@@ -132,7 +141,7 @@ def _gains(study: Study) -> Iterator[str]:
         yield (
             f"What {intermediate} adds to zero-shot scores in English and in other languages (mean over "
             f"{listed(means[0].targets)}): {parts}. "
-            f"Of {number(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
+            f"Of {counted(len(gains), 'single score')} (scale, target, language) it raises {up} and lowers "
             f"{len(real) - up} (p < {SIGNIFICANT} after Holm)"
             f"{f'; of {unclear} the data cannot tell' if unclear else ''}."
         )
@@ -165,6 +174,20 @@ def _reservations(study: Study) -> Iterator[str]:
         yield "Intervals cover seeds only: no scores of single examples were found."
 
 
+def origin(study: Study) -> str:
+    """The seeds, and the fingerprint by which `retain report --reproduce` draws the same again."""
+    return " · ".join(filter(None, (seeds_note(study), study.fingerprint)))
+
+
+def seeds_note(study: Study) -> str:
+    """How many seeds there are, and that they are few where they are."""
+    fewest, most = study.fewest_seeds, len(study.seeds)
+    if most == 0:
+        return "no seed has completed"
+    count = f"{most} seed{'s' * (most != 1)}" if fewest in (most, 0) else f"{fewest} to {most} seeds"
+    return count if fewest >= FEW_SEEDS else f"{count}: fewer than {FEW_SEEDS}, so other seeds may look different"
+
+
 def verdict(estimate: Estimate, above: str, below: str, unclear: str) -> str:
     """By the side of 0 on which the interval lies."""
     return above if estimate.above_zero else below if estimate.below_zero else unclear
@@ -185,5 +208,13 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
-def number(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def compact(number: float) -> str:
+    """Three digits and a unit: 85.1M."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:  # which three digits round up to the unit
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"

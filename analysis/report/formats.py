@@ -7,8 +7,7 @@ import io
 import math
 from pathlib import Path
 
-from analysis.report.figures.plotting import distinct
-from analysis.report.tabular import DASH, Number, Table
+from analysis.report.table import Shown, Table
 from trainers.store.files import write_atomically, writing
 
 _MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;"})
@@ -47,10 +46,7 @@ def write_tables(tables: dict[str, Table], folder: Path) -> None:
 def markdown(table: Table) -> str:
     """The best numbers in bold."""
     rules = ["---"] * table.names + ["--:"] * (len(table.columns) - table.names)
-    lines = [[name.translate(_MARKDOWN) for name in table.columns], rules]
-    for place, row in enumerate(table.rows):
-        cells = [cell.translate(_MARKDOWN) for cell in row]
-        lines.append([_bold(cell, "**", "**") if (place, at) in table.best else cell for at, cell in enumerate(cells)])
+    lines = [[name.translate(_MARKDOWN) for name in table.columns], rules, *_texts(table, _MARKDOWN, "**", "**")]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -59,20 +55,26 @@ def latex(table: Table) -> str:
     columns = "l" * table.names + "r" * (len(table.columns) - table.names)
     head = " & ".join(name.translate(_LATEX) for name in table.columns)
     lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
-    for place, row in enumerate(table.rows):
-        if place and row[0] != table.rows[place - 1][0]:
+    firsts = [row[0] for row in table.rows]
+    for place, cells in enumerate(_texts(table, _LATEX, "\\textbf{", "}")):
+        if place and firsts[place] != firsts[place - 1]:
             lines.append("\\addlinespace")
-        cells = [cell.translate(_LATEX) for cell in row]
-        cells = [_bold(cell, "\\textbf{", "}") if (place, at) in table.best else cell for at, cell in enumerate(cells)]
-        guard = "{}" if row[0].startswith(_TAKEN_BY_LATEX) else ""
+        guard = "{}" if firsts[place].startswith(_TAKEN_BY_LATEX) else ""
         lines.append(f"{guard}{' & '.join(cells)} \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
-def _bold(cell: str, before: str, after: str) -> str:
-    """The value; its interval stands beside it as it is."""
-    value, bracket, interval = cell.partition(" [")
-    return f"{before}{value}{after}{bracket}{interval}"
+def _texts(table: Table, escaped: dict[int, str], before: str, after: str) -> list[list[str]]:
+    """All cells, the values of the best between `before` and `after`."""
+
+    def text(cell: Shown, best: bool) -> str:
+        value, interval = (part.translate(escaped) for part in cell)
+        return Shown(f"{before}{value}{after}" if best else value, interval).text
+
+    return [
+        [text(cell, (place, column) in table.best) for column, cell in enumerate(row)]
+        for place, row in enumerate(table.cells)
+    ]
 
 
 def as_csv(table: Table) -> str:
@@ -80,21 +82,12 @@ def as_csv(table: Table) -> str:
 
     What is undefined is empty; what lies beyond all that was measured is `inf`.
     """
-    columns = []
-    for place, name in enumerate(table.columns):
-        cells = [row[place] for row in table.rows]
-        endings = distinct(ending for cell in cells if isinstance(cell, Number) for ending in cell.parts)
-        if place < table.names:
-            columns.append([name, *cells])
-        else:
-            columns += [[name + end, *(_for_programs(cell, end) for cell in cells)] for end in endings or [""]]
+    names = [column.name + ending for column in table.layout for ending in column.endings]
+    rows = [["" if _undefined(value) else value for value in row] for row in table.frame.select(names).iter_rows()]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(zip(*columns, strict=True))
+    csv.writer(out, lineterminator="\n").writerows([names, *rows])
     return out.getvalue()
 
 
-def _for_programs(cell: str, ending: str) -> str:
-    if not isinstance(cell, Number):
-        return "" if cell == DASH or ending else cell
-    value = cell.parts.get(ending, math.nan)
-    return "" if math.isnan(value) else str(value)
+def _undefined(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

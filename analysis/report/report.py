@@ -8,11 +8,8 @@ The page needs no network, prints, and never trusts a text that it was given.
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 
 import polars as pl
 
@@ -20,49 +17,18 @@ from analysis.benchmark import xtreme
 from analysis.benchmark.claims import judged
 from analysis.reading import Reading
 from analysis.records.frame import Record
-from analysis.report import page as parts
-from analysis.report import retention_tables, tables
+from analysis.report import page, retention_tables, tables
 from analysis.report.answer import answer
-from analysis.report.figures.files import DRAWINGS
-from analysis.report.figures.interactive import FIGURES
-from analysis.report.figures.plotting import Drawing, as_svg, origin, save, seeds_note, style
+from analysis.report.figures.catalogue import FIGURES, every_drawing
 from analysis.report.figures.search import scores_by_point
-from analysis.report.findings import FEW_INTERMEDIATES, by_intermediate, findings
+from analysis.report.findings import FEW_INTERMEDIATES, by_intermediate, findings, origin, seeds_note
 from analysis.report.formats import write_tables
 from analysis.report.xtreme_tables import beside_published, leaderboard
 from analysis.study import Study
 from trainers.store.files import write_atomically
 
-TEMPLATE = Path(__file__).with_name("report.html.template")
-PUBLISHED_HEADING = """<h2>Beside published numbers</h2>
-<p class="note">In points, aggregated as in XTREME: the unweighted mean over languages, English included; of question
-answering F1 / exact match. Published numbers come from other recipes, and few tell their seeds; those marked
-“recalled” were not read in their source. The “best” intermediate is picked by these very scores. Diverged trainings are
-not averaged in.</p>
-"""
-SEARCH_HEADING = """<h2>The search, point by point</h2>
-<p class="note">Means over seeds that did not diverge, with 95 % intervals. “Best” has the highest English development
-score of what is trained, on most seeds; test scores choose nothing. Zero-shot: mean over languages, English included.
-Everything else on this page compares each scale, intermediate and target at its own best point; retrieval is compared
-at that of its intermediate.</p>
-"""
-MISSING = {
-    "leaderboard": "No target is known yet.",
-    "cells": "No target training is known yet.",
-    "transfer": "No target has been scored.",
-    "replication": "No gain can be told yet.",
-    "claims": "No scale is known yet.",
-    "retention": "No retention has been measured.",
-    "shapes": "No retention curve is defined.",
-    "trends": "No slope: it takes a defined R(T) at two scales or more.",
-    "cost": "No stage has finished.",
-}
-"""What stands in the place of an empty table."""
 LARGE = 100
 """Arms: the figures of more take minutes to draw, which is asked for."""
-CSS_PIXELS_PER_INCH = 96 * 1.35
-"""Somewhat larger than on paper: a screen is read from farther away."""
-SOURCES = {"store": "the store", "wandb": "W&B offline files"}
 
 
 def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Path:
@@ -83,10 +49,11 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
     wanted = len(basis.results)
 
     if figures if figures is not None else len(study.arms) <= LARGE:
-        draw_figures(study, sweep_name, out / "figures")
+        for drawing in every_drawing(study, sweep_name):
+            drawing.save(out / "figures")
     xtreme_scores = xtreme.scores(study.compared, study.frame, basis.retrieval_depth)
     claims = judged(study, reading.bootstrap)
-    found = {
+    written = {
         "leaderboard": leaderboard(xtreme_scores),
         "cells": tables.cell_table(study),
         "transfer": tables.transfer_table(study),
@@ -97,100 +64,54 @@ def write_report(reading: Reading, out: Path, figures: bool | None = None) -> Pa
         "trends": retention_tables.trend_table(study),
         "cost": tables.cost_table(study),
     }
-    write_tables(found, out / "tables")
-    drawn = [(figure, figure.draw(study)) for figure in FIGURES]
-    mark = f"{sweep_name} · {origin(study)}"
-    first, *others = (parts.figure_section(figure, view, mark) for figure, view in drawn)
-    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        sweep=html.escape(sweep_name),
-        source=html.escape(SOURCES.get(basis.source, basis.source)),
-        seeds=html.escape(seeds_note(study)),
+    write_tables(written, out / "tables")
+    sentences, each = findings(study), by_intermediate(study)
+    if len({mean.intermediate for mean in study.mean_gains}) <= FEW_INTERMEDIATES:
+        sentences, each = [*sentences, *each], []
+    figures_on_page = [(figure, figure.draw(study)) for figure in FIGURES]
+    text = page.render(
+        sweep=sweep_name,
+        source="the store" if basis.source == "store" else basis.source,
+        seeds=seeds_note(study),
         resamples=f"{basis.resamples:,}",
         fingerprint=basis.fingerprint,
-        answer=parts.paragraphs(answer(study, reading.bootstrap)),
-        findings=_findings(study),
+        mark=f"{sweep_name} · {origin(study)}",
+        answer=answer(study, reading.bootstrap),
+        findings=sentences,
+        by_intermediate=each,
         counts=_counts(study, wanted),
-        claims_left_out=html.escape(tables.claims_left_out(claims)),
-        search=_search(study, sweep_name),
-        first_figure=first,
-        figures="\n".join(others),
-        script=parts.script() if any(view for _, view in drawn) else "",
-        published=_published(xtreme_scores),
-        trouble=_trouble(study, wanted),
+        claims_left_out=tables.claims_left_out(claims),
+        figures=figures_on_page,
+        search=tables.search_table(study) if study.points else None,
+        search_figures=scores_by_point(study),
+        tables=written,
+        published=beside_published(xtreme_scores),
+        trouble=tables.trouble_table(study),
+        unnamed=wanted - study.stages.height,
+        wanted=wanted,
         provenance=_provenance(reading.records),
-        **{name: parts.table(table, MISSING[name]) for name, table in found.items()},
+        script=page.script() if any(view for _, view in figures_on_page) else "",
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "report.html", page)
+    write_atomically(out / "report.html", text)
     basis.keep(reading.store)
     return out / "report.html"
 
 
-def draw_figures(study: Study, sweep_name: str, folder: Path) -> None:
-    """Every figure as `<name>.png` and `<name>.svg`; of a full study that takes many minutes."""
-    with style():
-        for draw in (*DRAWINGS, scores_by_point):
-            for drawing in draw(study, sweep_name):
-                save(drawing.figure, folder, drawing.name)
-
-
-def _findings(study: Study) -> str:
-    """What each intermediate does is folded away where they are many."""
-    whole, each = findings(study), by_intermediate(study)
-    if len({mean.intermediate for mean in study.mean_gains}) <= FEW_INTERMEDIATES:
-        return f'<ul class="findings">\n{parts.items([*whole, *each])}\n</ul>'
-    return f'<ul class="findings">\n{parts.items(whole)}\n</ul>\n' + parts.folded("Each intermediate by itself", each)
-
-
-def _search(study: Study, sweep_name: str) -> str:
-    """A section of its own where the sweep searches; else nothing."""
-    if not study.points:
-        return ""
-    with style():
-        figures = "\n".join(_image(drawing) for drawing in scores_by_point(study, sweep_name))
-    return SEARCH_HEADING + figures + parts.table(tables.search_table(study), "")
-
-
-def _image(drawing: Drawing) -> str:
-    caption = html.escape(drawing.caption)
-    width = drawing.figure.get_figwidth() * CSS_PIXELS_PER_INCH
-    # As an image, not inline: then the ids of one figure's SVG cannot meet another's.
-    svg = base64.b64encode(as_svg(drawing.figure).encode()).decode()
-    image = f'<img width="{width:.0f}" alt="{caption}" src="data:image/svg+xml;base64,{svg}">'
-    return f"<figure><div>{image}</div><figcaption>{caption}</figcaption></figure>"
-
-
-def _counts(study: Study, wanted: int) -> str:
+def _counts(study: Study, wanted: int) -> dict[str, str]:
     outcomes = study.stages["outcome"].to_list()
     begun = len(outcomes) - outcomes.count("missing")
     finished = study.stages.filter(pl.col("seconds").is_not_null())
-    shown = {
+    return {
         "stages completed": f"{outcomes.count('completed')} of {wanted}",
         "diverged": str(outcomes.count("diverged")),
         "unfinished": str(outcomes.count("running")),
         "not begun": str(wanted - begun),
         "of training and evaluation": tables.duration(float(finished["seconds"].sum())),
     }
-    return "\n".join(
-        f"<li><b>{html.escape(value)}</b><span>{html.escape(name)}</span></li>" for name, value in shown.items()
-    )
 
 
-def _published(scores: Sequence[xtreme.Score]) -> str:
-    """A section of its own where numbers of the sweep's scales were published; else nothing."""
-    table = beside_published(scores)
-    return PUBLISHED_HEADING + parts.table(table, "") if table.rows else ""
-
-
-def _trouble(study: Study, wanted: int) -> str:
-    unnamed = wanted - study.stages.height
-    content = parts.table(tables.trouble_table(study), "" if unnamed else "Nothing: every stage completed.")
-    if unnamed:
-        content += f'\n<p class="note">{unnamed} of the sweep’s {wanted} stages have not begun.</p>'
-    return content
-
-
-def _provenance(records: Sequence[Record]) -> str:
+def _provenance(records: Sequence[Record]) -> dict[str, dict[str, None]]:
     """Each fact's distinct values over all finished stages."""
     facts: dict[str, dict[str, None]] = {}
 
@@ -208,8 +129,4 @@ def _provenance(records: Sequence[Record]) -> str:
             add("devices", device)
         for package, version in provenance.get("packages", {}).items():
             add(package, version)
-    if not facts:
-        return "<dt>–</dt><dd>no finished stage has left its provenance here</dd>"
-    return "\n".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(', '.join(values))}</dd>" for name, values in facts.items()
-    )
+    return facts

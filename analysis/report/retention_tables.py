@@ -4,104 +4,100 @@ from __future__ import annotations
 
 import math
 
-from analysis.inference.statistics import UNDEFINED, Estimate
-from analysis.report.tabular import DASH, Number, Table, count, estimated, number
+from analysis.inference.statistics import UNDEFINED
+from analysis.measures.curves import Curve
+from analysis.report.findings import DASH
+from analysis.report.table import Column, Shown, Table, count, estimate, label, number, table_of, words
 from analysis.study import Study
 from trainers.stage.languages import ENGLISH
+
+CURVE = (label("scale"), label("training"), label("head"), count("seeds"))
 
 
 def retention_table(study: Study) -> Table:
     """Every English curve, with why it is undefined where it is."""
+    layout = (
+        *CURVE,
+        estimate("R(T)"),
+        estimate("area under R"),
+        Column("half-life (steps)", lambda steps, last: Shown(_whole(steps, last)), unwritten=(" last",)),
+        estimate("backward transfer", sign=True),
+        estimate("forgetting"),
+        words("why undefined"),
+    )
     rows = [
         (
-            curve.arm.scale,
-            curve.path,
-            curve.head,
-            count(len(curve.seeds)),
-            estimated(curve.final),
-            estimated(curve.area),
-            Number(_whole(curve.half_life, curve.steps[-1]), {"": curve.half_life}),
-            estimated(curve.backward_transfer, sign=True),
-            estimated(curve.forgetting),
-            curve.undefined or DASH,
+            *_curve(curve),
+            curve.final,
+            curve.area,
+            (curve.half_life, curve.steps[-1]),
+            curve.backward_transfer,
+            curve.forgetting,
+            curve.undefined or None,
         )
         for curve in study.curves
         if curve.language == ENGLISH
     ]
-    return Table(
-        (
-            "scale",
-            "training",
-            "head",
-            "seeds",
-            "R(T)",
-            "area under R",
-            "half-life (steps)",
-            "backward transfer",
-            "forgetting",
-            "why undefined",
-        ),
-        rows,
-        names=3,
-    )
+    return table_of(layout, rows)
 
 
 def shape_table(study: Study) -> Table:
     """The form that each defined English curve has, what it loses, and what stays."""
+    layout = (
+        *CURVE,
+        words("form"),
+        number("error left out", ".3f"),
+        Column("half-life (steps)", _show_steps, ("", " low", " high"), unwritten=(" last",)),
+        estimate("asymptote"),
+    )
     rows = [
         (
-            curve.arm.scale,
-            curve.path,
-            curve.head,
-            count(len(curve.seeds)),
+            *_curve(curve),
             curve.fit.form or curve.fit.undefined,
-            number(curve.fit.error, ".3f"),
-            _steps(curve.fit.half_life, curve.steps[-1]),
-            estimated(curve.fit.asymptote),
+            curve.fit.error,
+            (curve.fit.half_life.value, curve.fit.half_life.low, curve.fit.half_life.high, curve.steps[-1]),
+            curve.fit.asymptote,
         )
         for curve in study.curves
         if curve.language == ENGLISH and not curve.undefined
     ]
-    columns = ("scale", "training", "head", "seeds", "form", "error left out", "half-life (steps)", "asymptote")
-    return Table(columns, rows, names=3)
+    return table_of(layout, rows)
 
 
 def trend_table(study: Study) -> Table:
     """Slopes of R(T) on scale, overall and within each LayerNorm family."""
     families = sorted({family for trend in study.trends for family in trend.within})
+    slopes = ("slope per tenfold parameters", "at equal placement", *(f"within {family}-LN" for family in families))
+    layout = (
+        label("training"),
+        label("head"),
+        label("scales"),
+        count("fewest seeds"),
+        *(estimate(name, sign=True) for name in slopes),
+    )
     rows = [
         (
             trend.smallest.path,
             trend.smallest.head,
             ", ".join(trend.scales),
-            count(trend.seeds),
-            estimated(trend.overall, sign=True),
-            estimated(trend.adjusted, sign=True),
-            *(estimated(trend.within.get(family, UNDEFINED), sign=True) for family in families),
+            trend.seeds,
+            trend.overall,
+            trend.adjusted,
+            *(trend.within.get(family, UNDEFINED) for family in families),
         )
         for trend in study.trends
     ]
-    return Table(
-        (
-            "training",
-            "head",
-            "scales",
-            "fewest seeds",
-            "slope per tenfold parameters",
-            "at equal placement",
-            *(f"within {family}-LN" for family in families),
-        ),
-        rows,
-        names=3,
-    )
+    return table_of(layout, rows)
 
 
-def _steps(estimate: Estimate, last: float) -> Number:
-    """As `estimated`, in whole steps."""
-    text = _whole(estimate.value, last)
-    if math.isfinite(estimate.value) and not math.isnan(estimate.low):
-        text += f" [{estimate.low:.0f}, {_whole(estimate.high, last)}]"
-    return Number(text, {"": estimate.value, " low": estimate.low, " high": estimate.high})
+def _curve(curve: Curve) -> tuple:
+    return curve.arm.scale, curve.path, curve.head, len(curve.seeds)
+
+
+def _show_steps(value: float, low: float, high: float, last: float) -> Shown:
+    """In whole steps."""
+    known = math.isfinite(value) and not math.isnan(low)
+    return Shown(_whole(value, last), f"[{low:.0f}, {_whole(high, last)}]" if known else "")
 
 
 def _whole(steps: float, last: float) -> str:

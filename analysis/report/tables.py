@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -15,9 +14,19 @@ from analysis.measures.search import last_attempts, numbers, training
 from analysis.measures.transfer import Cell
 from analysis.records.frame import settings
 from analysis.records.measurements import path
-from analysis.report.figures.plotting import compact
-from analysis.report.findings import number as number_of
-from analysis.report.tabular import DASH, Number, Table, count, estimated, number
+from analysis.report.findings import DASH, compact, counted
+from analysis.report.table import (
+    Column,
+    Shown,
+    Table,
+    count,
+    estimate,
+    label,
+    number,
+    show_estimate,
+    table_of,
+    words,
+)
 from analysis.study import Study
 from trainers.stage.languages import ENGLISH
 
@@ -27,12 +36,23 @@ OUTCOME_COUNTS = [
 RETRIED = {"completed": "counted", "diverged": "diverged, too"}
 """What became of the last attempt."""
 SEED_COLUMNS = ("seeds", "diverged", "not done")
-SCORE_COLUMNS = ("English", "others", "English gain", "others’ gain")
+ARM = (label("scale"), label("intermediate"))
 LACKING = "lacking"
 
 
 def cell_table(study: Study) -> Table:
     """Every planned or begun cell; diverged and unfinished stages are counted and never averaged in."""
+    layout = (
+        *ARM,
+        label("target"),
+        *map(count, SEED_COLUMNS),
+        estimate("English", ranked=True),
+        estimate("others", ranked=True),
+        estimate("English gain", sign=True, ranked=True),
+        estimate("others’ gain", sign=True, ranked=True),
+        estimate("R(T) stored"),
+        estimate("R(T) refit"),
+    )
     computed = {(cell.arm.scale, cell.arm.intermediate, cell.target): cell for cell in study.cells}
     order = {scale: place for place, scale in enumerate(study.scales)}
     groups = (
@@ -58,24 +78,10 @@ def cell_table(study: Study) -> Table:
                 target,
                 *_seeds(len(cell.seeds) if cell else 0, completed, *counts),
                 *_scores(cell),
-                *(estimated(study.finals.get((cell.arm, head), UNDEFINED) if cell else UNDEFINED) for head in HEADS),
+                *(study.finals.get((cell.arm, head), UNDEFINED) if cell else UNDEFINED for head in HEADS),
             )
         )
-    return Table(
-        (
-            "scale",
-            "intermediate",
-            "target",
-            *SEED_COLUMNS,
-            *SCORE_COLUMNS,
-            "R(T) stored",
-            "R(T) refit",
-        ),
-        rows,
-        names=3,
-        ranked=SCORE_COLUMNS,
-        among=("scale", "target"),
-    )
+    return table_of(layout, rows, among=("scale", "target"))
 
 
 def search_table(study: Study) -> Table:
@@ -97,14 +103,18 @@ def search_table(study: Study) -> Table:
             (
                 scale,
                 path(intermediate, targets) if targets else intermediate,
-                ", ".join(f"{axis} {value}" for axis, value in settings(variant).items()) or DASH,
+                ", ".join(f"{axis} {value}" for axis, value in settings(variant).items()) or None,
                 "best" if point and point.best else "",
                 *_seeds(seeds, completed, *counts),
-                *map(estimated, (point.development, point.zero_shot, point.retention) if point else (UNDEFINED,) * 3),
+                *((point.development, point.zero_shot, point.retention) if point else (UNDEFINED,) * 3),
             )
         )
-    columns = ("scale", "training", "point", "", *SEED_COLUMNS, "English development", "zero-shot mean", "R(T) stored")
-    return Table(columns, rows, names=4)
+    layout = (
+        *map(label, ("scale", "training", "point", "")),
+        *map(count, SEED_COLUMNS),
+        *map(estimate, ("English development", "zero-shot mean", "R(T) stored")),
+    )
+    return table_of(layout, rows)
 
 
 def _by_training(study: Study) -> Callable[[tuple], tuple]:
@@ -120,78 +130,89 @@ def _by_training(study: Study) -> Callable[[tuple], tuple]:
 
 def transfer_table(study: Study) -> Table:
     """Across languages, for every cell with a score."""
+    layout = (
+        *ARM,
+        label("target"),
+        count("seeds"),
+        count("paired seeds"),
+        number("others IQM", ".3f", ranked=True),
+        estimate("gap", sign=True),
+        estimate("gap change", sign=True),
+        estimate("gain kept"),
+    )
     rows = [
         (
             cell.arm.scale,
             cell.arm.intermediate,
             cell.target,
-            count(len(cell.seeds)),
-            count(len(cell.paired_seeds)),
-            number(cell.others_iqm, ".3f"),
-            estimated(cell.gap, sign=True),
-            estimated(cell.gap_change, sign=True),
-            estimated(cell.gain_retention),
+            len(cell.seeds),
+            len(cell.paired_seeds),
+            cell.others_iqm,
+            cell.gap,
+            cell.gap_change,
+            cell.gain_retention,
         )
         for cell in study.cells
     ]
-    return Table(
-        ("scale", "intermediate", "target", "seeds", "paired seeds", "others IQM", "gap", "gap change", "gain kept"),
-        rows,
-        names=3,
-        ranked=("others IQM",),
-        among=("scale", "target"),
-    )
+    return table_of(layout, rows, among=("scale", "target"))
 
 
 def replication_table(study: Study) -> Table:
     """What each intermediate does over all targets, and in how many of them it replicates; no mean over only some."""
+    layout = (
+        *ARM,
+        count("seeds"),
+        estimate("mean gain", sign=True, ranked=True),
+        number("IQM gain", "+.3f", ranked=True),
+        estimate("P(improvement)", ranked=True),
+        Column("raised", _show_share, ("", " of")),
+        Column("lowered", _show_share, ("", " of")),
+        words(LACKING),
+    )
     rows = [
         (
-            one.scale,
-            one.intermediate,
-            count(one.seeds),
-            estimated(one.gain, sign=True),
-            number(one.gain_iqm, "+.3f"),
-            estimated(one.improvement),
-            *(_share(of, len(one.targets)) for of in (one.raised, one.lowered)),
-            ", ".join(one.lacking) or DASH,
+            arm.scale,
+            arm.intermediate,
+            arm.seeds,
+            arm.gain,
+            arm.gain_iqm,
+            arm.improvement,
+            (arm.raised, len(arm.targets)),
+            (arm.lowered, len(arm.targets)),
+            ", ".join(arm.lacking) or None,
         )
-        for one in study.replicated
+        for arm in study.replicated
     ]
-    means = ("mean gain", "IQM gain", "P(improvement)")
-    columns = ("scale", "intermediate", "seeds", *means, "raised", "lowered", LACKING)
-    return Table(columns, rows, names=2, ranked=means, among=("scale",))
+    return table_of(layout, rows, among=("scale",))
 
 
-def claim_table(found: Sequence[Judged]) -> Table:
+def claim_table(claims: Sequence[Judged]) -> Table:
     """Each claim that the sweep can speak to, at each scale; gains in points of 100."""
-    rows = [
-        (
-            one.text,
-            one.published,
-            one.source,
-            one.scale,
-            one.word + (f": {one.reason}" if one.reason else ""),
-            estimated(one.estimate, sign=True) if one.scale == ALL_SCALES else _points(one.estimate),
-        )
-        for one in found
-        if not one.needs
-    ]
-    return Table(("claim", "published", "source", "scale", "verdict", "here"), rows, names=5)
+    layout = (
+        *map(label, ("claim", "published", "source", "scale", "verdict")),
+        Column("here", _show_effect, ("", " low", " high"), unwritten=(" in points",)),
+    )
+    return table_of(layout, [_claim_row(claim) for claim in claims if not claim.needs])
 
 
-def claims_left_out(found: Sequence[Judged]) -> str:
+def _claim_row(claim: Judged) -> tuple:
+    verdict = claim.word + (f": {claim.reason}" if claim.reason else "")
+    in_points, effect = claim.scale != ALL_SCALES, claim.estimate
+    here = [float(100 * end if in_points else end) for end in (effect.value, effect.low, effect.high)]
+    return claim.text, claim.published, claim.source, claim.scale, verdict, (*here, in_points)
+
+
+def _show_effect(value: float, low: float, high: float, points: bool) -> Shown:
+    return show_estimate(value, low, high, sign=True, digits=1 if points else 3)
+
+
+def claims_left_out(claims: Sequence[Judged]) -> str:
     """A sentence that names the claims that are not in the table, and what each would take; empty without any."""
-    needs = {re.sub(r" \(.*?\)", "", one.text): one.needs for one in found if one.needs}
+    needs = {re.sub(r" \(.*?\)", "", claim.text): claim.needs for claim in claims if claim.needs}
     if not needs:
         return ""
     named = "; ".join(f"“{text}” needs {what}" for text, what in needs.items())
-    return f"This sweep cannot speak to {number_of(len(needs), 'more published claim')}: {named}."
-
-
-def _points(estimate: Estimate) -> Number:
-    in_points = Estimate(100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
-    return estimated(in_points, sign=True, digits=1)
+    return f"This sweep cannot speak to {counted(len(needs), 'more published claim')}: {named}."
 
 
 def trouble_table(study: Study) -> Table:
@@ -203,8 +224,8 @@ def trouble_table(study: Study) -> Table:
         outcome, final = words.get(row["outcome"], row["outcome"]), last[row["first_attempt"]]
         if final["retry"] > row["retry"]:
             outcome += f", retried, attempt {final['retry'] + 1} {RETRIED.get(final['outcome'], 'is not done')}"
-        rows.append((row["label"], outcome, row["evidence"] or DASH, row["key"]))
-    return Table(("stage", "outcome", "evidence", "key"), rows, names=4)
+        rows.append((row["label"], outcome, row["evidence"] or None, row["key"]))
+    return table_of([label(name) for name in ("stage", "outcome", "evidence", "key")], rows)
 
 
 def cost_table(study: Study) -> Table:
@@ -222,19 +243,28 @@ def cost_table(study: Study) -> Table:
         )
         .sort(pl.col("scale").replace_strict(order, return_dtype=pl.Int64), "kind")
     )
+    layout = (
+        label("scale"),
+        label("kind"),
+        count("stages"),
+        Column("time", lambda seconds: Shown(duration(seconds)), (" (s)",)),
+        Column("tokens", lambda tokens: Shown(compact(tokens))),
+        Column("median tokens/s", lambda tokens: Shown(compact(tokens))),
+        number("probing", ".1%"),
+    )
     rows = [
         (
             row["scale"],
             row["kind"],
-            count(row["len"]),
-            Number(duration(row["seconds"]), {" (s)": row["seconds"]}),
-            Number(compact(row["tokens"]), {"": row["tokens"]}),
-            Number(compact(row["tokens_per_s"]), {"": row["tokens_per_s"]}),
-            number(row["probing"] / max(row["seconds"], 1e-9), ".1%"),
+            row["len"],
+            row["seconds"],
+            row["tokens"],
+            row["tokens_per_s"],
+            row["probing"] / max(row["seconds"], 1e-9),
         )
         for row in groups.iter_rows(named=True)
     ]
-    return Table(("scale", "kind", "stages", "time", "tokens", "median tokens/s", "probing"), rows, names=2)
+    return table_of(layout, rows)
 
 
 def duration(seconds: float) -> str:
@@ -245,23 +275,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _scores(cell: Cell | None) -> tuple[Number, ...]:
+def _scores(cell: Cell | None) -> tuple[Estimate, ...]:
     if cell is None:
-        return (estimated(UNDEFINED),) * len(SCORE_COLUMNS)
-    return (
-        estimated(cell.scores.get(ENGLISH, UNDEFINED)),
-        estimated(cell.others),
-        estimated(cell.english_gain, sign=True),
-        estimated(cell.others_gain, sign=True),
-    )
+        return (UNDEFINED,) * 4
+    return cell.scores.get(ENGLISH, UNDEFINED), cell.others, cell.english_gain, cell.others_gain
 
 
-def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: int) -> tuple[Number, Number, Number]:
+def _seeds(averaged: int, completed: int, diverged: int, running: int, missing: int) -> tuple[int, int, int]:
     """Seeds that are averaged, that diverged (or whose intermediate did), and that are not done."""
-    return count(averaged), count(diverged + completed - averaged), count(running + missing)
+    return averaged, diverged + completed - averaged, running + missing
 
 
-def _share(targets: int | None, of: int) -> Number:
+def _show_share(targets: int | None, of: int) -> Shown:
     """A dash where nothing could be tested."""
-    told = DASH if targets is None else f"{targets} of {of}"
-    return Number(told, {"": math.nan if targets is None else targets, " of": of})
+    return Shown(DASH if targets is None else f"{targets} of {of}")

@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from analysis.benchmark.published import BEST, Points, Run, published_runs
 from analysis.benchmark.verify import covered, in_points
 from analysis.benchmark.xtreme import NAMES, NINE, Score, means
-from analysis.report.tabular import DASH, Number, Table
+from analysis.report.findings import DASH
+from analysis.report.table import Column, Shown, Table, label, number, table_of, words
 from trainers.tasks.intermediates import NONE
 
+ARM = (label("scale"), label("intermediate"))
+MEAN = "mean"
 
-def leaderboard(found: Sequence[Score]) -> Table:
+
+def leaderboard(scores: Sequence[Score]) -> Table:
     """XTREME's row of each scale and intermediate: one column a task, in points; the mean where `means` has one."""
-    arms: dict[tuple[str, str], dict[str, Score]] = {}
-    for score in found:
-        arms.setdefault((score.scale, score.intermediate), {})[score.task] = score
-    overall = {(mean.scale, mean.intermediate): points(mean.points) for mean in means(found)}
-    tasks = [task for task in NINE if any(task in scores for scores in arms.values())]
-    rows = []
-    for arm, scores in arms.items():
-        cells = [points(scores[task].points) if task in scores else DASH for task in tasks]
-        rows.append((*arm, overall.get(arm, DASH), *cells))
-    shown = "mean", *tasks
-    return Table(("scale", "intermediate", *shown), rows, 2, ranked=shown, among=("scale",))
+    arms: dict[tuple[str, str], dict[str, Points]] = {}
+    for score in [*scores, *(replace(mean, task=MEAN) for mean in means(scores))]:
+        arms.setdefault((score.scale, score.intermediate), {})[score.task] = score.points
+    tasks = [MEAN, *(task for task in NINE if any(task in by_task for by_task in arms.values()))]
+    metrics = {task: max((len(by_task.get(task, ())) for by_task in arms.values()), default=0) for task in tasks}
+    layout = (*ARM, *(points(task, metrics[task], ranked=True) for task in tasks))
+    rows = [(*arm, *(_both(by_task.get(task, ())) for task in tasks)) for arm, by_task in arms.items()]
+    return table_of(layout, rows, among=("scale",))
 
 
-def beside_published(found: Sequence[Score]) -> Table:
+def beside_published(scores: Sequence[Score]) -> Table:
     """One row per score and published number of the same scale and task; no rows for scales that nobody published."""
-    ours = {(score.scale, score.intermediate, score.task): score for score in [*found, *means(found)]}
-    best = list(_best(found).values())
+    ours = {(score.scale, score.intermediate, score.task): score for score in [*scores, *means(scores)]}
+    best = list(_best(scores).values())
     ours |= {(score.scale, BEST, score.task): score for score in best}
     ours |= {
         (score.scale, BEST, score.task): score for score in means([replace(one, intermediate=BEST) for one in best])
     }
     rows = [
         _row(ours[scale, run.intermediate, task], run, task)
-        for scale in dict.fromkeys(score.scale for score in found)
+        for scale in dict.fromkeys(score.scale for score in scores)
         for run in published_runs(scale)
         for task in run.scores
         if (scale, run.intermediate, task) in ours
     ]
-    return Table(
-        ("scale", "intermediate", "task", "ours", "published", "difference", "covered", "setting", "source"),
-        rows,
-        names=3,
+    layout = (
+        *ARM,
+        label("task"),
+        points("ours"),
+        Column("published", _show_published, BOTH, unwritten=(" recalled",)),
+        number("difference", "+.1f"),
+        *map(words, ("covered", "setting", "source")),
     )
+    return table_of(layout, rows)
 
 
 def _best(scores: Iterable[Score]) -> dict[tuple[str, str], Score]:
@@ -59,22 +65,43 @@ def _best(scores: Iterable[Score]) -> dict[tuple[str, str], Score]:
     return found
 
 
-def _row(score: Score, run: Run, task: str) -> tuple[str, ...]:
-    theirs = run.scores[task]
-    name = score.intermediate
+def _row(score: Score, run: Run, task: str) -> tuple:
+    theirs, name = run.scores[task], score.intermediate
     return (
         score.scale,
         f"{BEST}: {name}" if run.intermediate == BEST and name != BEST else name,
         NAMES.get(task, task),
-        points(score.points),
-        points(theirs) + " (recalled)" * (task in run.recalled),
-        f"{score.points[0] - theirs[0]:+.1f}".replace("-", "−") if score.points and run.zero_shot else DASH,
+        _both(score.points),
+        (*_both(theirs), task in run.recalled),
+        score.points[0] - theirs[0] if score.points and run.zero_shot else math.nan,
         covered(score) or "all",
         run.setting,
         run.source,
     )
 
 
-def points(values: Points) -> Number:
-    """`in_points`, with the numbers that it shows."""
-    return Number(in_points(values) or DASH, dict(zip(("", " exact match"), values, strict=False)))
+BOTH = ("", " exact match")
+"""The one metric of a task, or F1 and exact match of question answering."""
+
+
+def points(name: str, metrics: int = 2, ranked: bool = False) -> Column:
+    """Scores in points of 100.
+
+    Args:
+        metrics: how many there are: what a program reads has a column for each.
+    """
+    written = max(metrics, 1)
+    return Column(name, _show_points, BOTH[:written], BOTH[written:], digits=1 if ranked else None)
+
+
+def _both(values: Points) -> tuple[float, float]:
+    first, second, *_ = (*values, math.nan, math.nan)
+    return first, second
+
+
+def _show_points(*values: float) -> Shown:
+    return Shown(in_points(tuple(value for value in values if not math.isnan(value))) or DASH)
+
+
+def _show_published(first: float, second: float, recalled: bool) -> Shown:
+    return Shown(_show_points(first, second).value + " (recalled)" * recalled)

@@ -23,18 +23,19 @@ from bench.gpu.checks import check
 from bench.gpu.measure import CHECKS, EAGER, NO_GPU, STEPS, Job, Workload
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
 from bench.peers import PEERS, SHARDED, train
-from launch.estimate.sizes import model_size
-from slurm.sizing.memory import Sharding, peak
+from launch.estimate.costs import model_size
+from slurm.sizing.memory import Placement, peak
 from trainers.network.encoder import Vocabulary
 from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import Shape
-from trainers.store.provenance import provenance
+from trainers.store.record import provenance
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
 from trainers.training.batches import batch, cut
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
+from trainers.training.step import Engine
 
 MIN_STEPS = 3
 
@@ -107,7 +108,7 @@ def measure_steps(
         for workload in job.workloads
     ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    engine = Engine(model, recipe, executions[0], ranks)
+    engine = make_engine(model, recipe, executions[0], ranks)
     report["model"] = {
         **asdict(shape),
         "parameters": parameters,
@@ -127,7 +128,7 @@ def measure_steps(
             "parameters": parameters,
             "activation_checkpointing": job.activation_checkpointing,
             "precision": execution.precision,
-            "zero_stage": engine.deepspeed.zero_optimization_stage() if engine.deepspeed else 0,
+            "zero_stage": engine.zero_stage,
             "optimizer": type(engine.optimizer).__name__,
         }
         write()
@@ -222,12 +223,12 @@ def _time_steps(engine: Engine, examples: TokenisedSet, job: Job) -> dict[str, A
                     "micro_batches": len(pieces),
                 }
             )
-    sharding = Sharding(
+    placement = Placement(
         micro_batch_tokens=largest,
         activation_checkpointing=job.activation_checkpointing,
         graphs=engine.model.graphs is not None,
     )
-    predicted = peak(model_size(Shape(**job.shape)), sharding).allocated
+    predicted = peak(model_size(Shape(**job.shape)), placement).allocated
     measured = torch.cuda.max_memory_allocated() if gpu else None
     memory = {
         "peak_bytes": measured,

@@ -14,7 +14,7 @@ import torch
 
 from bench.gpu.model import SEED, random_examples
 from bench.measured import measured
-from trainers.network.attention import SHORT_HEAD, SHORT_TOKENS, EfficientAttention, FlashAttention
+from trainers.network.attention import SHORT_HEAD, SHORT_TOKENS, VariableLengthAttention
 from trainers.stage import Execution
 from trainers.stage.scales import KNOWN
 from trainers.training.engine import set_up_torch
@@ -42,9 +42,7 @@ def main() -> None:
         heads, dimensions = shape.heads, shape.hidden // shape.heads
         for name, length in LENGTHS.items():
             lengths = xnli_like() if length is None else np.full(TOKENS // length, length)
-            flash, efficient = (
-                passes(kernel, lengths, heads, dimensions) for kernel in (FlashAttention, EfficientAttention)
-            )
+            flash, efficient = (passes(short, lengths, heads, dimensions) for short in (False, True))
             print(
                 f"| {scale} | {heads} × {dimensions} | {name} | {flash[0]:.3f} + {flash[1]:.3f} |"
                 f" {efficient[0]:.3f} + {efficient[1]:.3f} | {sum(flash) / sum(efficient):.2f} |"
@@ -57,8 +55,8 @@ def xnli_like() -> np.ndarray:
     return np.sort(lengths[: int(np.searchsorted(np.cumsum(lengths), TOKENS))])[::-1].copy()
 
 
-def passes(kernel: type[torch.autograd.Function], lengths: np.ndarray, heads: int, dimensions: int) -> list[float]:
-    """Milliseconds of the forward and of the backward pass."""
+def passes(short: bool, lengths: np.ndarray, heads: int, dimensions: int) -> list[float]:
+    """Milliseconds of the forward and of the backward pass, by FlashAttention or the kernel for `short` ones."""
     bounds = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32, device="cuda")
     torch.manual_seed(SEED)
     query, key, value, gradient = (
@@ -67,7 +65,7 @@ def passes(kernel: type[torch.autograd.Function], lengths: np.ndarray, heads: in
     inputs = [one.requires_grad_() for one in (query, key, value)]
 
     def forward() -> torch.Tensor:
-        return kernel.apply(*inputs, bounds, int(lengths.max()), DROPOUT, None)
+        return VariableLengthAttention.apply(*inputs, bounds, int(lengths.max()), DROPOUT, None, short)
 
     attended = forward()
 

@@ -14,17 +14,19 @@ from torch import Tensor
 
 from bench.gpu.measure import Job
 from bench.gpu.model import SEED, TASK, build_model, config_of, random_examples
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
-from trainers.network.model import Batch, StageModel
+from trainers.network.model import StageModel
 from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import Shape
 from trainers.tasks import TASKS
 from trainers.training import checkpoint
 from trainers.training.batches import batch
-from trainers.training.engine import Engine
+from trainers.training.checkpoint import Saver
+from trainers.training.engine import make_engine
+from trainers.training.one_device import Graphs, OneDevice
 from trainers.training.ranks import Ranks
-from trainers.training.saver import Saver
 
 SEQUENCES = 16
 STEPS = 2
@@ -121,12 +123,13 @@ def one_step(shape: Shape, device: torch.device, graphs: bool) -> tuple[Tensor, 
             module.p = 0.0
     recipe = recipe_for("xtreme", "target", TASK)
     execution = Execution(precision="bf16", micro_batch_tokens=512, graphs=graphs)
-    engine = Engine(model, recipe, execution, Ranks())
+    engine = make_engine(model, recipe, execution, Ranks())
     examples, vocabulary = random_examples(shape.vocabulary), Vocabulary(None, shape.vocabulary)
     drawn = examples.take(batch(SEED, 0, len(examples), recipe.batch_size))
     report = engine.step(drawn, TASK, (SEED, 0), vocabulary, recipe.learning_rate)
+    assert isinstance(engine, OneDevice)
     assert engine.masters is not None
-    assert not graphs or (engine.model.graphs and engine.model.graphs.recorded > 1)
+    assert not graphs or (isinstance(engine.model.graphs, Graphs) and engine.model.graphs.recorded > 1)
     gradients = [master.grad.clone() for master in engine.masters.masters if master.grad is not None]
     engine.close()
     return torch.tensor([report.loss]), gradients
@@ -159,7 +162,7 @@ def trained(
 ) -> str:
     """The digest of weights and states after `2 × STEPS` steps; a checkpoint is written on the way, or read first."""
     recipe, execution = recipe_for("xtreme", "target", TASK), Execution(precision="bf16")
-    engine = Engine(build_model(shape, device, False), recipe, execution, Ranks())
+    engine = make_engine(build_model(shape, device, False), recipe, execution, Ranks())
     examples, vocabulary = random_examples(shape.vocabulary), Vocabulary(None, shape.vocabulary)
 
     def train(numbers: Any) -> None:

@@ -24,7 +24,7 @@ from trainers.stage import Execution
 from trainers.stage.recipes import recipe_for
 from trainers.stage.scales import KNOWN, Shape
 from trainers.training.batches import batch
-from trainers.training.engine import Engine, set_up_torch
+from trainers.training.engine import make_engine, set_up_torch
 from trainers.training.ranks import Ranks, connect
 
 WARM_UPS, TIMED, PROFILED = 8, 20, 5
@@ -57,7 +57,7 @@ def kernels(shape: Shape, workload: Workload, graphs: bool) -> str:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = recipe_for("xtreme", "target", TASK).model_copy(update={"batch_size": workload.batch_size})
     execution = Execution(precision="bf16", graphs=graphs, micro_batch_tokens=workload.micro_batch_tokens)
-    engine = Engine(build_model(shape, device, False), recipe, execution, ranks)
+    engine = make_engine(build_model(shape, device, False), recipe, execution, ranks)
     examples, vocabulary = random_examples(shape.vocabulary), Vocabulary(None, shape.vocabulary)
 
     def step(number: int) -> float:

@@ -99,20 +99,20 @@ class Agent:
         for mine in self.folder.trials():
             if self.folder.agent_of(mine) == self.runner.name and not self._settled(mine) and self._take(mine):
                 return self._with_follower(mine)
-        trial, follower = (self._waiting(), None) if self.folder.agents.broker else self._ask()
+        trial, follower = (self._waiting(), None) if self.folder.study.broker else self._ask()
         if trial is None and not self.runner.stopping and (left := self._left()):
             return self._with_follower(left)
         return trial, follower
 
     def _with_follower(self, trial: Trial) -> tuple[Trial, Follower]:
-        return trial, None if self.folder.agents.broker else follow(self.folder, trial.run)
+        return trial, None if self.folder.study.broker else follow(self.folder, trial.run)
 
     def _take(self, trial: Trial) -> bool:
         """Whether it is ours: to carry out, or only to tell the end of."""
         return self.folder.claim(trial.run, self.runner.name)
 
     def _settled(self, trial: Trial) -> bool:
-        if self.folder.agents.broker:
+        if self.folder.study.broker:
             return self.folder.result(trial.run) is not None
         return self.folder.is_reported(trial.run)
 
@@ -132,9 +132,8 @@ class Agent:
 
     def _ask(self) -> tuple[Trial | None, Follower]:
         """An assignment from the real `wandb agent`; None when W&B has no more."""
-        from analysis.records.wandb_api import WandbError
-
-        end, said = time.monotonic() + PATIENCE_S, ""
+        end = time.monotonic() + PATIENCE_S
+        printed: set[str] = set()
         while not self.runner.stopping:
             known = {trial.run for trial in self.folder.trials()}
             agent = ask(self.folder, self.runner.name)
@@ -146,14 +145,7 @@ class Agent:
             if self.runner.stopping:
                 agent.terminate()
                 break
-            try:
-                if is_over(self.folder):
-                    break
-            except WandbError as error:
-                if str(error) != said:
-                    said = str(error)
-                    print(said, file=sys.stderr, flush=True)
-            if time.monotonic() > end:
+            if is_over(self.folder, printed) or time.monotonic() > end:
                 break
             time.sleep(ASK_AGAIN_S)
         return None, None
@@ -174,10 +166,10 @@ class Agent:
         """What others left: trials, and what W&B served to an agent that died before it could note it."""
         if trial := self._free():
             return trial
-        if not self.folder.agents.broker and self.folder.forgotten():
+        if not self.folder.study.broker and self.folder.forgotten():
             time.sleep(GRACE_S)  # it may be on its way
             for assignment in self.folder.forgotten():
-                run = digest({"sweep": self.folder.agents.id, **assignment})[:16]
+                run = digest({"sweep": self.folder.study.id, **assignment})[:16]
                 if self._take(trial := self.folder.take(run, assignment, self.runner.name)):
                     return trial
         return None

@@ -8,7 +8,6 @@ sweep learns.  Killed and started again, it goes on: all it knows is in the stor
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 
 from launch.agents.trials import AgentsFolder
@@ -27,7 +26,7 @@ class Broker:
         self._asking: subprocess.Popen[bytes] | None = None
         self._over = False
         self._not_before = 0.0
-        self._said = ""
+        self._told: set[str] = set()
 
     def work(self) -> None:
         """Until the sweep has nothing more to give and W&B knows the end of every trial."""
@@ -48,21 +47,10 @@ class Broker:
                 self._not_before = time.monotonic() + (ASK_AGAIN_S if follower else 0.0)
         if self._asking is not None and self._asking.poll() is not None:
             self._asking = None
-            self._over = self._is_over()
+            self._not_before = time.monotonic() + ASK_AGAIN_S
+            self._over = is_over(self.folder, self._told)
         elif self._asking is None and not self._over and len(self._unreported()) < self.count:
             self._asking = ask(self.folder, None)
 
     def _unreported(self) -> list[str]:
         return [trial.run for trial in self.folder.trials() if not self.folder.is_reported(trial.run)]
-
-    def _is_over(self) -> bool:
-        from analysis.records.wandb_api import WandbError
-
-        self._not_before = time.monotonic() + ASK_AGAIN_S
-        try:
-            return is_over(self.folder)
-        except WandbError as error:
-            if str(error) != self._said:
-                self._said = str(error)
-                print(self._said, file=sys.stderr, flush=True)
-            return False

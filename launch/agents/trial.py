@@ -65,7 +65,7 @@ def _open(folder: AgentsFolder, trial: Trial) -> Any:
 
     return wandb.init(
         id=trial.run,
-        group=folder.agents.sweep.name,
+        group=folder.study.sweep.name,
         job_type="trial",
         config={**trial.assignment, "stages": [stage.key for stage in trial.stages]},
         resume="allow",
@@ -95,29 +95,23 @@ def _wait(folder: AgentsFolder, trial: Trial, shown: Any) -> TrialResult | None:
 
 def _measured(entry: StageEntry, axis: str) -> Iterator[list[dict[str, Any]]]:
     """What a stage has measured since the last look, as rows of W&B, again and again."""
-    path, place = entry.folder / "events.jsonl", 0
+    from launch.story import GrowingFile
+
+    log = GrowingFile(entry.folder / "events.jsonl")
     while True:
         rows = []
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(place)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # it is being written
-                    place += len(line)
-                    if b'"measured"' in line:
-                        event = json.loads(line)
-                        name = f"{event['measure']}/{event['task']}/{event['language']}/{event['metric']}"
-                        rows.append({axis: event["at"], name: event["value"]})
+        for event in (json.loads(line) for line in log.new_lines() if '"measured"' in line):
+            name = f"{event['measure']}/{event['task']}/{event['language']}/{event['metric']}"
+            rows.append({axis: event["at"], name: event["value"]})
         yield rows
 
 
 def _report(shown: Any, result: TrialResult) -> None:
     from launch.agents.trials import OBJECTIVE
 
-    told = {"outcome": result.outcome, "evidence": result.evidence, OBJECTIVE: result.objective}
-    shown.log({name: value for name, value in told.items() if name == OBJECTIVE and value is not None})
-    shown.summary.update({name: value for name, value in told.items() if value not in (None, "")})
+    facts = {"outcome": result.outcome, "evidence": result.evidence, OBJECTIVE: result.objective}
+    shown.log({name: value for name, value in facts.items() if name == OBJECTIVE and value is not None})
+    shown.summary.update({name: value for name, value in facts.items() if value not in (None, "")})
     shown.finish(exit_code=0 if result.outcome == "completed" else 1)
 
 

@@ -41,7 +41,7 @@ OBJECTIVE = "development"
 """English development score of what the arm trains last; of several targets the mean."""
 
 
-class Agents(Frozen):
+class Study(Frozen):
     """A study that is handed out by a W&B sweep."""
 
     sweep: Sweep
@@ -86,22 +86,22 @@ class AgentsFolder:
         self.folder = folder
 
     @cached_property
-    def agents(self) -> Agents:
-        return Agents.model_validate_json((self.folder / "agents.json").read_text(encoding="utf-8"))
+    def study(self) -> Study:
+        return Study.model_validate_json((self.folder / "agents.json").read_text(encoding="utf-8"))
 
     @property
     def store(self) -> Store:
-        return Store(self.agents.sweep.store)
+        return Store(self.study.sweep.store)
 
     @property
     def template(self) -> Path:
         """Of agents on this machine."""
         return self.folder / f"{TEMPLATE}.json"
 
-    def write(self, agents: Agents) -> None:
+    def write(self, study: Study) -> None:
         with writing(self.folder):
             (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "agents.json", agents.model_dump_json(indent=1))
+        write_atomically(self.folder / "agents.json", study.model_dump_json(indent=1))
 
     # -- trials -------------------------------------------------------------------------------------------
 
@@ -134,10 +134,10 @@ class AgentsFolder:
 
     def forgotten(self) -> list[dict[str, Any]]:
         """Points of a grid that W&B served to a process which died before it could note them."""
-        if not self.agents.grid:
+        if not self.study.grid:
             return []
         known = [arm_and_point(trial.assignment) for trial in self.trials()]
-        grid = itertools.product(arms(self.agents.sweep), points(self.agents.sweep.search))
+        grid = itertools.product(arms(self.study.sweep), points(self.study.sweep.search))
         return [{**dict(zip(ARM, arm, strict=True)), **point} for arm, point in grid if (arm, point) not in known]
 
     def plan_of(self, assignment: Mapping[str, Any]) -> Plan:
@@ -146,7 +146,7 @@ class AgentsFolder:
         Raises:
             ValueError: it names none of this study.
         """
-        sweep = self.agents.sweep
+        sweep = self.study.sweep
         arm, point = arm_and_point(assignment)
         if arm not in arms(sweep) or set(point) != set(sweep.search):
             raise ValueError(f"{dict(assignment)} is no arm and point of the sweep {sweep.name}")
@@ -201,7 +201,7 @@ class AgentsFolder:
         write_atomically(self.folder / "closed", "")
 
     def _judge(self, trial: Trial, evidence: str) -> TrialResult:
-        stages = with_retries(trial.stages, self.store.outcome, self.agents.sweep.diverged.retries)
+        stages = with_retries(trial.stages, self.store.outcome, self.study.sweep.diverged.retries)
         undone = [stage.label for stage in stages if self.store.outcome(stage.key) is None]
         if undone:
             return TrialResult(outcome="failed", evidence=evidence or f"{', '.join(undone)} has no result")
@@ -270,4 +270,6 @@ def assignment_of(config: str) -> dict[str, Any]:
     import yaml
 
     given = yaml.safe_load(config)
-    return json.loads(json.dumps({name: one["value"] for name, one in given.items() if name != "wandb_version"}))
+    return json.loads(
+        json.dumps({name: parameter["value"] for name, parameter in given.items() if name != "wandb_version"})
+    )

@@ -29,7 +29,7 @@ def sweep_config(sweep: Sweep, method: Method, runs: int | None) -> dict[str, An
         "intermediate": {"values": list(sweep.intermediates)},
         "seed": {"values": list(sweep.seeds)},
     }
-    fixed = [str(one["values"][0]) for one in parameters.values() if len(one["values"]) == 1]
+    fixed = [str(axis["values"][0]) for axis in parameters.values() if len(axis["values"]) == 1]
     for axis, values in sweep.search.items():
         parameters[axis] = {"values": list(values)} if method == "grid" else between(values)
     config = {
@@ -68,27 +68,33 @@ def register(config: dict[str, Any], entity: str | None, project: str) -> str:
         return wandb.sweep(config, entity=entity, project=project)
 
 
-def is_over(folder: AgentsFolder) -> bool:
-    """Whether W&B's sweep serves nothing more.
+def is_over(folder: AgentsFolder, printed: set[str]) -> bool:
+    """Whether W&B's sweep serves nothing more.  Where W&B cannot be asked: False, and a line of why.
 
-    Raises:
-        WandbError: W&B cannot be asked.
+    Args:
+        printed: the lines that were printed before; each is printed once.
     """
-    from analysis.records.wandb_api import connect, told_in_words
+    from analysis.records.wandb_api import WandbError, connect, told_in_words
 
-    with told_in_words():
-        return connect().sweep(folder.agents.address).state.upper() in OVER
+    try:
+        with told_in_words():
+            return connect().sweep(folder.study.address).state.upper() in OVER
+    except WandbError as error:
+        if str(error) not in printed:
+            print(error, file=sys.stderr, flush=True)
+        printed.add(str(error))
+        return False
 
 
 def ask(folder: AgentsFolder, agent: str | None) -> subprocess.Popen[bytes]:
     """Start the real `wandb agent` for one assignment; it starts `launch.agents.trial`."""
-    address = folder.agents.address
+    address = folder.study.address
     return _start(folder, agent, ["-m", "wandb", "agent", "--count", "1", address])
 
 
 def follow(folder: AgentsFolder, run: str) -> subprocess.Popen[bytes]:
     """Start `launch.agents.trial` for an assignment that was taken before: the same W&B run goes on."""
-    given = {"WANDB_RUN_ID": run, "WANDB_SWEEP_ID": folder.agents.id}
+    given = {"WANDB_RUN_ID": run, "WANDB_SWEEP_ID": folder.study.id}
     return _start(folder, None, ["-P", "-m", "launch.agents.trial"], **given)
 
 
@@ -101,8 +107,8 @@ def _start(folder: AgentsFolder, agent: str | None, words: list[str], **given: s
         "RETAIN_PYTHON": sys.executable,
         FOLDER: str(folder.folder),
         PARENT: str(os.getpid()),
-        "WANDB_ENTITY": folder.agents.entity,
-        "WANDB_PROJECT": folder.agents.project,
+        "WANDB_ENTITY": folder.study.entity,
+        "WANDB_PROJECT": folder.study.project,
         "WANDB_DIR": str(folder.folder),
         "WANDB_ERROR_REPORTING": "false",
         **given,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import signal
 import subprocess
 import sys
@@ -18,34 +16,33 @@ if TYPE_CHECKING:
     from launch.job.bundle import Bundle
     from launch.study.plan import Plan
     from launch.study.sweep import Sweep
-    from slurm.profile import Placement, Profile
     from trainers.data.mirror import Mirror
 
 
 @dataclass
 class Agents(Common):
-    """Let a W&B sweep hand out the work: jobs that run the real `wandb agent`, each trial made stages of the store.
+    """Let a W&B sweep hand out the work: jobs run the real `wandb agent`, and each trial becomes stages in the store.
 
-    Over the sweep's arms and the points of its `search:`.  Repeat it after anything: the same W&B sweep goes on.
+    The W&B sweep is over the arms and the points of `search:`.  Repeat the command to continue the same W&B sweep.
     """
 
     count: int = 1
-    """Agents, each a job with one trial at a time; those that live already count."""
+    """Number of agents, including those already alive; each is a job and runs one trial at a time."""
     on: Literal["local", "slurm"] = "local"
-    """This machine, or the cluster of `--cluster`."""
+    """Run agents on this machine, or on the cluster of `--cluster`."""
     method: Literal["grid", "random", "bayes"] = "grid"
-    """A grid tries the values of `search:`; the others draw between the smallest and the largest of each axis."""
+    """grid tries every value of `search:`; the others draw between the smallest and the largest value of each axis."""
     runs: int | None = None
-    """Trials in all; needed by random and bayes, which have no end of their own."""
+    """Total number of trials; random and bayes need it, because they do not end by themselves."""
     scale: str | None = None
-    """Only this one of the sweep's scales; None is all."""
+    """Only this scale of the sweep; None is all."""
     intermediate: str | None = None
-    """Only this one of the sweep's intermediates; None is all."""
+    """Only this intermediate of the sweep; None is all."""
     seed: int | None = None
-    """Only this one of the sweep's seeds; None is all.  `--method bayes` wants one arm: of several it would draw the
-    best one ever more often, and not look for the best point of each."""
+    """Only this seed of the sweep; None is all.  `--method bayes` needs a single arm: with several, it would draw the
+    best arm more and more often, and not look for the best point of each."""
     broker: bool = False
-    """Jobs have no network: ask W&B from here, as long as this command runs."""
+    """For jobs without a network: this command asks W&B for them, and must keep running."""
     cluster: Path = Path("cluster.yaml")
     """The cluster file (see `retain init`)."""
 
@@ -56,13 +53,13 @@ def agents(chosen: Agents) -> int:
     from launch.study.sweep import SweepError
 
     if chosen.method != "grid" and not chosen.runs:
-        raise SweepError(f"--method {chosen.method} has no end of its own: say how many trials with --runs")
+        raise SweepError(f"--method {chosen.method} does not end by itself: give the number of trials with --runs")
     sweep, mirror = load(chosen)
     sweep = narrowed(sweep, chosen)
     if chosen.method == "bayes" and (several := [name for name, values in arms_of(sweep).items() if len(values) > 1]):
         raise SweepError(
             f"--method bayes searches one arm, and this sweep has several {' and '.join(several)}: it would draw the "
-            "best of them ever more often, and not look for the best point of each. Give one with --scale, "
+            "best arm more and more often, and not look for the best point of each. Choose one arm with --scale, "
             "--intermediate and --seed, and repeat the command for each arm."
         )
     plan = checked_plan(sweep, mirror)
@@ -71,7 +68,7 @@ def agents(chosen: Agents) -> int:
     except WandbError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"sweep    {folder.agents.address}", flush=True)
+    print(f"sweep    {folder.study.address}", flush=True)
     if chosen.on == "slurm":
         print(f"queue    {_submit(chosen, plan, mirror, folder)} agents sent, {chosen.count} in all", flush=True)
         if chosen.broker:
@@ -97,7 +94,7 @@ def narrowed(sweep: Sweep, chosen: Agents) -> Sweep:
     asked = {name: value for name, value in wanted.items() if value is not None}
     for name, value in asked.items():
         if value not in (there := arms_of(sweep)[name]):
-            raise SweepError(f"{value} is none of the sweep's {name}: {', '.join(map(str, there))}")
+            raise SweepError(f"{value} is not among the sweep's {name}: {', '.join(map(str, there))}")
     return sweep.model_copy(update={name: (value,) for name, value in asked.items()})
 
 
@@ -108,7 +105,7 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
         WandbError: W&B refuses it or cannot be asked.
     """
     from analysis.records.wandb_api import connect
-    from launch.agents.trials import Agents, AgentsFolder
+    from launch.agents.trials import AgentsFolder, Study
     from launch.agents.wandb import register, sweep_config
     from trainers.stage import digest
 
@@ -120,7 +117,7 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
         entity = sweep.tracking.entity or connect().default_entity
         resolved = {"store": sweep.store.resolve(), "mirror": sweep.mirror.resolve() if sweep.mirror else None}
         folder.write(
-            Agents(
+            Study(
                 sweep=sweep.model_copy(update=resolved),
                 entity=entity,
                 project=sweep.tracking.project,
@@ -132,25 +129,18 @@ def _registered(chosen: Agents, sweep: Sweep) -> AgentsFolder:
     return folder
 
 
-def _template(chosen: Agents, plan: Plan, mirror: Mirror, profile: Profile | None, at: Placement | None) -> Bundle:
-    """All that an agent needs to know but what to train."""
-    from launch.job.bundle import bundle_of
-    from launch.submit.reconcile import execution_at
-
-    execution, where = plan.sweep.execution, {}
-    if profile is not None and at is not None:
-        execution = execution_at(execution, at)
-        where = {"scratch": profile.scratch, "gpus_per_node": at.ranks_per_node if profile.gpus_per_node else 0}
-    bundle = bundle_of(plan, mirror, (), execution, **where)
+def _template(chosen: Agents, bundle: Bundle) -> Bundle:
+    """All that an agent needs to know but what to train; where it has no network, W&B's client would wait for one."""
     if not chosen.broker:
         return bundle
-    # Where there is no network, W&B's client would wait for one.
     return bundle.model_copy(update={"tracking": bundle.tracking.model_copy(update={"mode": "offline"})})
 
 
 def _here(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) -> int:
-    """Agents as processes of this machine; Ctrl-C lets each save, and the same command goes on from there."""
-    _template(chosen, plan, mirror, None, None).save(folder.template)
+    """Agents as processes of this machine; Ctrl-C lets each save, and the same command resumes."""
+    from launch.job.bundle import bundle_of
+
+    _template(chosen, bundle_of(plan, mirror, (), plan.sweep.execution)).save(folder.template)
     processes = [
         subprocess.Popen(
             [sys.executable, "-P", "-m", "launch.agents.agent", str(folder.folder), f"local-{number}"],
@@ -181,56 +171,32 @@ def _submit(chosen: Agents, plan: Plan, mirror: Mirror, folder: AgentsFolder) ->
     """Send an array of as many agents as are not yet in the queue; their number."""
     from launch.agents.trials import TEMPLATE
     from launch.estimate.placement import placements
-    from launch.job.records import PREFIX, ArrayRecord, new_folder
+    from launch.job.records import PREFIX
+    from launch.submit.send import Sender
     from launch.submit.snapshot import take_snapshot
     from slurm.commands import queue
     from slurm.profile import load_profile
-    from slurm.script import ArrayExecutor, ArrayJob
 
-    profile, sweep = load_profile(chosen.cluster), plan.sweep
-    name = f"agents-{folder.folder.name}"
+    profile, name = load_profile(chosen.cluster), f"agents-{folder.folder.name}"
     living = sum(job.living and job.name.startswith(f"{PREFIX}{name}-") for job in queue())
     missing = chosen.count - living
     if missing <= 0:
         return 0
     # One W&B sweep serves all scales: a job takes what the largest needs.
-    placement = max(placements(plan, profile).values(), key=lambda one: one.ranks)
-    code = take_snapshot(sweep.store.resolve())
-    array = new_folder(sweep.store.resolve(), name, [folder.folder.name])
-    array.write(
-        ArrayRecord(
-            sweep=sweep.name,
-            scale="",
-            user=getpass.getuser(),
-            placement=placement,
-            cpus_per_rank=profile.cpus_per_rank,
-            spare_nodes=profile.nodes - placement.nodes,
-            minutes=profile.time_limit_min,
-            signal_before_end_s=profile.signal_before_end_s,
-            code=code.facts,
-            elements=((),) * missing,
-        )
-    )
-    _template(chosen, plan, mirror, profile, placement).save(array.bundle(TEMPLATE))
-    python = os.pathsep.join(filter(None, (str(code.folder or ""), os.environ.get("PYTHONPATH"))))
-    environment = ("env", f"PYTHONPATH={python}") if code.folder else ()
-    job = ArrayJob(
-        name=array.name,
-        folder=array.folder,
-        command=(
-            *environment,
-            sys.executable,
-            "-P",
-            "-u",
-            "-m",
-            "launch.agents.agent",
-            str(folder.folder),
-            str(array.folder),
-        ),
-        indices=tuple(range(missing)),
+    placement = max(placements(plan, profile).values(), key=lambda each: each.ranks)
+    sender = Sender(plan, mirror, profile, take_snapshot(plan.sweep.store.resolve()))
+    array = sender.folder(name, [])
+    job = sender.job(
+        array.folder,
+        missing,
+        "launch.agents.agent",
+        str(folder.folder),
+        str(array.folder),
         placement=placement,
         minutes=profile.time_limit_min,
-        comment=f"retain {sweep.name} agents",
+        comment=f"retain {plan.sweep.name} agents",
     )
-    ArrayExecutor(job, profile).send()
+    sender.write(array, "", placement, job.minutes, [()] * missing)
+    _template(chosen, sender.bundle((), placement)).save(array.bundle(TEMPLATE))
+    sender.send(job)
     return missing

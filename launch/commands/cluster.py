@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from launch.commands.common import Common, StageKey, checked_plan, console, load, plain, planned, print_json, stage_of
+from launch.commands.common import (
+    Common,
+    StageKey,
+    checked_plan,
+    console,
+    load,
+    plain,
+    planned,
+    print_json,
+    show_live,
+    stage_of,
+)
 
 if TYPE_CHECKING:
     from launch.submit.reconcile import Submitter
@@ -18,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Init:
-    """Look at the SLURM cluster that this is a login node of, and write a commented cluster file."""
+    """Look at the SLURM cluster of this login node, and write a commented cluster file."""
 
     out: Annotated[Path, tyro.conf.Positional] = Path("cluster.yaml")
-    """Where to write it; an existing file is never overwritten."""
+    """The file to write; an existing file is never overwritten."""
     partition: str | None = None
-    """Where jobs are to go; None is the partition with most GPUs."""
+    """Partition for the jobs; None is the one with most GPUs."""
 
 
 def init(chosen: Init) -> int:
@@ -40,7 +51,7 @@ def init(chosen: Init) -> int:
         with chosen.out.open("x", encoding="utf-8") as file:
             file.write(commented_yaml(profile, notes))
     except FileExistsError as error:
-        raise ProfileError(f"{chosen.out}: is there already and is not overwritten; name another file") from error
+        raise ProfileError(f"{chosen.out}: exists and is not overwritten; give another file name") from error
     except OSError as error:
         raise ProfileError(f"{chosen.out}: cannot be written: {error.strerror}") from error
     print(f"wrote    {chosen.out}: partition {profile.partition} of {profile.cluster}; read it before you submit")
@@ -54,17 +65,17 @@ class Sending(Common):
     cluster: Path = Path("cluster.yaml")
     """The cluster file (see `retain init`)."""
     strict: bool = False
-    """Refuse code with uncommitted changes."""
+    """Refuse to submit code with uncommitted changes."""
     cancel_removed: bool = False
     """Cancel pending jobs of arms that are no longer in the sweep file, without asking."""
 
 
 @dataclass
 class Submit(Sending):
-    """Send to SLURM what is missing: repeat it after anything, work that is done or under way is never sent again."""
+    """Submit to SLURM what is missing.  You can always repeat it: it never submits work that is done or running."""
 
     print: bool = False
-    """Show the exact sbatch scripts and send nothing."""
+    """Show the exact sbatch scripts and submit nothing."""
     json: bool = False
     """With `--print`: the scripts as JSON, with the names of their arrays."""
 
@@ -73,7 +84,7 @@ def submit(chosen: Submit) -> int:
     from launch.study.sweep import SweepError
 
     if chosen.json and not chosen.print:
-        raise SweepError("--json is for the scripts that --print shows: give both, or neither")
+        raise SweepError("--json needs --print, whose scripts it shows as JSON: give both, or neither")
     screen = console()
     submitter = _submitter(chosen)
     if chosen.json:
@@ -90,15 +101,13 @@ def submit(chosen: Submit) -> int:
 
 @dataclass
 class Watch(Sending):
-    """Submit again and again until every stage has ended, and show the sweep; needed by nothing, liked by some."""
+    """Repeat `retain submit` until every stage has ended, and show the sweep; nothing depends on it."""
 
     every_s: float = 60.0
-    """Seconds between looks."""
+    """Seconds between repetitions."""
 
 
 def watch(chosen: Watch) -> int:
-    from rich.live import Live
-
     from launch import status
     from launch.estimate.placement import placements
     from launch.story import queue_of
@@ -108,18 +117,16 @@ def watch(chosen: Watch) -> int:
     submitter = _submitter(chosen)
     store = submitter.store
     settled: dict[str, status.StageStatus] = {}
-    with Live(console=screen) as live:
-        while True:
-            plan = as_it_stands(submitter.plan, store)
-            submitter = replace(submitter, plan=plan, placements=placements(plan, submitter.profile))
-            for line in _submit(chosen, submitter):
-                live.console.print(plain(line), soft_wrap=True)
-            plan = as_it_stands(submitter.plan, store)
-            statuses = status.survey(plan, store, settled, queue_of(store.root, screen))
-            live.update(status.table(statuses, plan.sweep.name, everything=False))
-            if not any(one.state in ("running", "queued", "waiting", "interrupted") for one in statuses):
-                return 0 if all(one.state in status.SETTLED for one in statuses) else 1
-            time.sleep(chosen.every_s)
+
+    def submit_and_look() -> list[status.StageStatus]:
+        plan = as_it_stands(submitter.plan, store)
+        for line in _submit(chosen, replace(submitter, plan=plan, placements=placements(plan, submitter.profile))):
+            screen.print(plain(line), soft_wrap=True)
+        return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
+
+    unfinished = ("running", "queued", "waiting", "interrupted")
+    statuses = show_live(screen, submitter.plan.sweep.name, submit_and_look, unfinished, chosen.every_s)
+    return 0 if all(progress.state in status.SETTLED for progress in statuses) else 1
 
 
 def _submitter(chosen: Sending) -> Submitter:
@@ -175,12 +182,12 @@ def _agreed(question: str) -> bool:
 
 @dataclass
 class Why(Common):
-    """Tell the whole story of one stage: attempts, jobs, checkpoints, failures and decisions."""
+    """Show everything that happened to one stage: attempts, jobs, checkpoints, failures and decisions."""
 
     stage: StageKey = ""
     """Key of the stage, or its first digits."""
     json: bool = False
-    """Print the story as JSON."""
+    """Print it as JSON."""
 
 
 def why(chosen: Why) -> int:
@@ -190,7 +197,9 @@ def why(chosen: Why) -> int:
     plan, store = _plan_and_store(chosen)
     stage, screen = stage_of(plan.stages, chosen.stage), console()
     now = next(
-        one for one in status.survey(plan, store, queued=queue_of(store.root, screen)) if one.stage.key == stage.key
+        progress
+        for progress in status.survey(plan, store, queued=queue_of(store.root, screen))
+        if progress.stage.key == stage.key
     )
     if chosen.json:
         print_json({**now.facts, "story": [{"time": when, "what": line} for when, line in story(stage, store)]})
@@ -205,14 +214,14 @@ def why(chosen: Why) -> int:
 
 @dataclass
 class Tail(Common):
-    """Show what the job that runs a stage prints, as it prints it."""
+    """Show the output of the job that runs a stage, as it appears."""
 
     stage: StageKey = ""
     """Key of the stage, or its first digits."""
     lines: int = 20
-    """So many lines from before."""
+    """Number of earlier lines to show."""
     follow: bool = True
-    """Go on until the stage ends."""
+    """Continue until the stage ends."""
     json: bool = False
     """Print each line as JSON."""
 
@@ -224,7 +233,7 @@ def tail(chosen: Tail) -> int:
     stage = stage_of(plan.stages, chosen.stage)
     log = newest_log(stage.key, store.root)
     if log is None:
-        print(f"{stage.label} has printed nothing: no job with it has begun", file=sys.stderr)
+        print(f"{stage.label} has no output yet: none of its jobs has started", file=sys.stderr)
         return 1
     for line in lines_of(log, chosen.lines, lambda: not chosen.follow or store.entry(stage.key).done):
         if chosen.json:
@@ -237,10 +246,10 @@ def tail(chosen: Tail) -> int:
 
 @dataclass
 class Cancel(Common):
-    """Take the sweep's jobs out of the queue; what they have saved stays."""
+    """Cancel the sweep's jobs; what they have saved stays."""
 
     stage: tuple[str, ...] = ()
-    """Only the jobs that hold these stages (keys or their first digits); their other stages go with them."""
+    """Only the jobs of these stages (keys or their first digits); other stages of these jobs are cancelled too."""
 
 
 def cancel(chosen: Cancel) -> int:
@@ -259,24 +268,24 @@ def cancel(chosen: Cancel) -> int:
 
 @dataclass
 class Retry(Common):
-    """Let failed stages be run and submitted again."""
+    """Allow failed stages to be run and submitted again."""
 
     stage: tuple[str, ...] = ()
-    """Keys or their first digits; none is every failed stage of the sweep."""
+    """Keys or their first digits; if none is given, every failed stage of the sweep."""
 
 
 def retry(chosen: Retry) -> int:
     from launch import status
-    from launch.story import let_again
+    from launch.story import allow_retry
 
     plan, store = _plan_and_store(chosen)
     named = [stage_of(plan.stages, key) for key in chosen.stage]
-    stages = named or [one.stage for one in status.survey(plan, store) if one.state == "failed"]
-    again = [stage for stage in stages if let_again(store.entry(stage.key))]
+    stages = named or [progress.stage for progress in status.survey(plan, store) if progress.state == "failed"]
+    again = [stage for stage in stages if allow_retry(store.entry(stage.key))]
     for stage in again:
         print(f"again    {stage.key}  {stage.label}")
     if not again:
-        print("nothing to retry: no such stage failed")
+        print("nothing to retry: no such stage has failed")
     return 0
 
 
@@ -285,7 +294,7 @@ class Prune(Common):
     """Delete checkpoints and encoders that no unfinished stage of the sweep needs; results stay."""
 
     dry: bool = False
-    """Only say what would be deleted."""
+    """Only show what would be deleted."""
     json: bool = False
     """Print the folders as JSON."""
 
@@ -295,38 +304,40 @@ def prune(chosen: Prune) -> int:
     from launch.story import prune as delete
 
     plan, store = _plan_and_store(chosen)
-    found = prunable(plan, store)
-    for entry, folder, size in found:
+    prunables = prunable(plan, store)
+    for entry, folder, size in prunables:
         if not chosen.dry:
             delete(entry, folder)
         if not chosen.json:
             print(f"{'would go' if chosen.dry else 'deleted '}  {size / 2**20:8.1f} MiB  {entry.key}/{folder.name}")
     if chosen.json:
         facts = {"deleted": not chosen.dry}
-        print_json([{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in found])
+        print_json(
+            [{"key": entry.key, "folder": folder.name, "bytes": size, **facts} for entry, folder, size in prunables]
+        )
     else:
-        print(f"{sum(size for *_, size in found) / 2**30:.2f} GiB in {len(found)} folders")
+        print(f"{sum(size for *_, size in prunables) / 2**30:.2f} GiB in {len(prunables)} folders")
     return 0
 
 
 @dataclass
 class Devcluster:
-    """Bring up a throwaway SLURM cluster on this machine, show it, or take it down.
+    """Start a throwaway SLURM cluster on this machine, show it, or remove it.
 
-    `eval "$(retain devcluster up)"` brings it up where it is not yet, and `sbatch` and `retain` of this shell find it.
+    `eval "$(retain devcluster up)"` starts it if it is not running; then `sbatch` and `retain` of this shell find it.
     It needs root and Debian's SLURM packages.
     """
 
     action: Annotated[Literal["up", "status", "down"], tyro.conf.Positional]
-    """up: bring it up where it is not yet.  status: show its nodes.  down: end it."""
+    """up: start it if it is not running.  status: show its nodes.  down: end it."""
     root: Path | None = None
     """The cluster's folder; None is `/run/retain-devcluster`."""
     nodes: int = 4
-    """Nodes, all of them on this machine."""
+    """Number of nodes, all on this machine."""
     gpus: int = 2
-    """Fake GPUs of each node."""
+    """Fake GPUs per node."""
     cpus: int = 8
-    """CPUs of each node, whether this machine has them or not."""
+    """CPUs per node; this machine may have fewer."""
     json: bool = False
     """Print the cluster as JSON."""
 

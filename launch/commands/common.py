@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ import tyro
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from launch.status import StageStatus
     from launch.study.plan import Plan
     from launch.study.sweep import Sweep
     from trainers.data.mirror import Mirror
@@ -106,6 +108,23 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False)
+
+
+def show_live(
+    screen: Console, sweep: str, look: Callable[[], list[StageStatus]], unfinished: Collection[str], every_s: float
+) -> list[StageStatus]:
+    """Show the table of a sweep until no stage is in one of the states `unfinished`; the last look."""
+    from rich.live import Live
+
+    from launch.status import table
+
+    with Live(console=screen) as live:
+        while True:
+            statuses = look()
+            live.update(table(statuses, sweep, everything=False))
+            if not any(progress.state in unfinished for progress in statuses):
+                return statuses
+            time.sleep(every_s)
 
 
 def plain(text: str) -> str:

@@ -18,7 +18,7 @@ from trainers.store.files import write_json
 
 NAME = ".made-from.json"
 """Beside the page."""
-DRAWN_BY = ("numpy", "scipy", "polars", "matplotlib", "vl-convert-python")
+DRAWN_BY = ("numpy", "scipy", "polars", "vl-convert-python", "Jinja2")
 """Packages whose versions can change what a report looks like."""
 
 

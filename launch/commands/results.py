@@ -28,20 +28,20 @@ LOOK_EVERY_S = 2.0
 
 @dataclass
 class Report(Common):
-    """Write one HTML page with interactive figures, its tables for papers, and figures as files."""
+    """Write one HTML page with interactive figures; also tables and figures as files, for papers."""
 
     out: Path | None = None
     """Folder of the report; None is `<store>/report`."""
     source: Annotated[str, tyro.conf.arg(name="from")] = "store"
-    """`store`, or a W&B server: `wandb://<entity>/<project>/<sweep>`, whose intervals cover seeds only."""
+    """`store`, or W&B: `wandb://<entity>/<project>/<sweep>`, where intervals cover seeds only."""
     figures: bool | None = None
-    """Draw PNG and SVG files, too: minutes for a full study; None draws those of a study of up to 100 arms."""
+    """Also draw PNG and SVG files, which takes minutes for a full study; None draws them for up to 100 arms."""
     watch: bool = False
-    """Serve the report to this machine while the sweep runs, and write it again whenever a stage has ended."""
+    """Serve the report to this machine while the sweep runs, and update it whenever a stage has ended."""
     port: int = 0
-    """Where `--watch` serves; 0 takes a free port."""
+    """Port for `--watch`; 0 takes a free one."""
     reproduce: str | None = None
-    """Write an earlier report again, by its fingerprint or first digits; None for `--out` is `<store>/reports/…`."""
+    """Write an earlier report again: its fingerprint or first digits.  None for `--out` is then `<store>/reports/…`."""
 
 
 def report(chosen: Report) -> int:
@@ -52,7 +52,7 @@ def report(chosen: Report) -> int:
     plan = planned(sweep)
     made_from = _made_from(chosen, plan)
     if made_from is not None and made_from.written:
-        print(f"report  {made_from.page}  (as it was: nothing that it is made from has changed)")
+        print(f"report  {made_from.page}  (unchanged: the data behind it have not changed)")
         return 0
     from analysis.records.wandb_api import WandbError
     from analysis.report.report import write_report
@@ -103,7 +103,7 @@ def _watch(chosen: Report) -> NoReturn:
     from trainers.store import Store
 
     if chosen.reproduce is not None or chosen.source != "store":
-        raise SweepError("--watch follows the store as it grows: leave out --reproduce and --from")
+        raise SweepError("--watch follows the store while it grows: do not give --reproduce or --from with it")
     sweep, _ = load(chosen)
     plan, store, out = make_plan(sweep), Store(sweep.store), chosen.out or sweep.store / "report"
     server, last = ReportServer(out, chosen.port), None
@@ -124,12 +124,12 @@ def _watch(chosen: Report) -> NoReturn:
 
 @dataclass
 class Power(Common):
-    """Tell how many seeds it takes to see a difference between scales, from the variance seen so far."""
+    """Say how many seeds are needed to see a difference between scales, from the variance so far."""
 
     delta: float = 0.05
-    """The difference: of R(T), and of the mean gain in scores from 0 to 1."""
+    """The difference to see, in R(T) and in the mean gain (scores are from 0 to 1)."""
     power: float = 0.8
-    """How probably it is to be seen."""
+    """Probability of seeing it."""
     json: bool = False
     """Print the numbers as JSON."""
 
@@ -139,12 +139,12 @@ def power(chosen: Power) -> int:
 
     from analysis.power import MOST_SEEDS, outlooks
 
-    found = outlooks(_study(chosen), chosen.delta, chosen.power)
+    comparisons = outlooks(_study(chosen), chosen.delta, chosen.power)
     if chosen.json:
-        print_json(found)
+        print_json(comparisons)
         return 0
     screen = console()
-    if not found:
+    if not comparisons:
         screen.print("Scales cannot be compared: fewer than two have begun.")
         return 0
     table = Table(title=f"seeds to see a difference of {chosen.delta:g} with power {chosen.power:.0%}")
@@ -159,26 +159,29 @@ def power(chosen: Power) -> int:
         "visible",
     ):
         table.add_column(column, justify="left" if column in ("measure", "scales") else "right")
-    for one in found:
-        scales = f"{one.smaller} → {one.larger}"
-        if one.not_enough:
-            table.add_row(one.measure, scales, f"not enough: {one.not_enough}", *[""] * 5)
+    for comparison in comparisons:
+        scales = f"{comparison.smaller} → {comparison.larger}"
+        if comparison.not_enough:
+            table.add_row(comparison.measure, scales, f"not enough: {comparison.not_enough}", *[""] * 5)
             continue
-        seeds = [f"{count:.0f}" if math.isfinite(count) else f"> {MOST_SEEDS}" for count in (one.needed, one.cautious)]
+        seeds = [
+            f"{count:.0f}" if math.isfinite(count) else f"> {MOST_SEEDS}"
+            for count in (comparison.needed, comparison.cautious)
+        ]
         table.add_row(
-            one.measure,
+            comparison.measure,
             scales,
-            str(one.trainings),
-            str(one.seeds),
-            f"{one.by_seed:.3f}",
-            f"{one.by_examples:.3f}",
+            str(comparison.trainings),
+            str(comparison.seeds),
+            f"{comparison.by_seed:.3f}",
+            f"{comparison.by_examples:.3f}",
             " to ".join(dict.fromkeys(seeds)),
-            f"{one.visible:.3f}",
+            f"{comparison.visible:.3f}",
         )
     screen.print(table)
     screen.print(
-        "over seeds: standard deviation of the difference; over examples: its standard error, for any number; "
-        "needed: from that deviation, to its upper 80 % limit; visible: what the seeds so far would show",
+        "over seeds: standard deviation of the difference; over examples: its standard error, however many seeds; "
+        "needed: seeds by that deviation, and by its upper 80 % limit; visible: what the seeds so far would show",
         soft_wrap=True,
     )
     return 0
@@ -186,7 +189,7 @@ def power(chosen: Power) -> int:
 
 @dataclass
 class Verify(Common):
-    """Judge the baselines (none → target) by the bands of published numbers; exit status 1 where one is outside."""
+    """Compare the baselines (none → target) with bands of published numbers; exit status 1 if one is outside."""
 
     json: bool = False
     """Print the verdicts as JSON."""
@@ -218,13 +221,13 @@ class Submission(Common):
     seed: int = 1
     """One of the sweep's seeds."""
     scale: str | None = None
-    """One of the sweep's scales; needed where it has several."""
+    """One of the sweep's scales; needed if it has several."""
     settings: tuple[str, ...] = ()
-    """Where the sweep searches: a value for each axis that the arm has, e.g. `target.learning_rate=1e-05`."""
+    """If the sweep has a `search:`, a value for each axis of the arm, e.g. `target.learning_rate=1e-05`."""
     layer: int | None = None
-    """Layer at which retrieval is read; None is the sweep's `retrieval_depth`: 14 of 24, 7 of 12."""
+    """Layer for retrieval; None is the sweep's `retrieval_depth` (by default 14 of 24, 7 of 12)."""
     partial: bool = False
-    """Write what there is, though examples, languages or tasks are missing."""
+    """Write what there is, even if examples, languages or tasks are missing."""
 
 
 def submission(chosen: Submission) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch.commands.cluster import Submit
-from launch.commands.common import Common, checked_plan, console, load, plain, planned, print_json, stage_of
+from launch.commands.common import Common, checked_plan, console, load, plain, planned, print_json, show_live, stage_of
 
 if TYPE_CHECKING:
     from launch.status import StageStatus
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run(Common):
-    """Run what is missing on this machine, as many bundles side by side as it holds."""
+    """Run what is missing on this machine, with as many stages at once as fit."""
 
     steps: bool = False
-    """Inside a SLURM allocation: run bundles as its steps, on all of its nodes (see slurm/sweep.sbatch)."""
+    """Inside a SLURM allocation: run bundles as job steps on all of its nodes (see slurm/sweep.sbatch)."""
     cluster: Path | None = None
-    """By it steps are placed as `retain submit` would place them; None is cluster.yaml, or one task each without it."""
+    """With `--steps`: place stages by this file, as `retain submit` would.  None is cluster.yaml; if that does not
+    exist, each stage takes one task."""
 
 
 def run(chosen: Run) -> int:
@@ -34,11 +35,14 @@ def run(chosen: Run) -> int:
     sweep, mirror = load(chosen)
     plan = checked_plan(sweep, mirror)
     statuses = run_steps(chosen, plan, mirror) if chosen.steps else run_local(plan, mirror, screen)
-    for one in statuses:
-        if one.state in ("failed", "blocked", "interrupted"):
-            screen.print(f"{one.state}  {one.stage.key}  {one.stage.label}  {plain(one.detail)}", soft_wrap=True)
+    for progress in statuses:
+        if progress.state in ("failed", "blocked", "interrupted"):
+            screen.print(
+                f"{progress.state}  {progress.stage.key}  {progress.stage.label}  {plain(progress.detail)}",
+                soft_wrap=True,
+            )
     screen.print(status.summary_line(statuses))
-    return 0 if all(one.state in status.SETTLED for one in statuses) else 1
+    return 0 if all(progress.state in status.SETTLED for progress in statuses) else 1
 
 
 def run_steps(chosen: Run, plan: Plan, mirror: Mirror) -> list[StageStatus]:
@@ -51,15 +55,15 @@ def run_steps(chosen: Run, plan: Plan, mirror: Mirror) -> list[StageStatus]:
     file = chosen.cluster or (Submit.cluster if Submit.cluster.exists() else None)
     profile = load_profile(file) if file else allocation.profile
     placed = placements(plan, profile)
-    for scale, one in placed.items():
-        print(f"placed   {scale}: {one.why}", flush=True)
+    for scale, placement in placed.items():
+        print(f"placed   {scale}: {placement.why}", flush=True)
     allocation.check(placed)
     return Steps(plan, mirror, profile, placed, allocation).run()
 
 
 @dataclass
 class Debug(Common):
-    """Run one stage in this process; breakpoints work."""
+    """Run one stage in this process, so that breakpoints work."""
 
     stage: str = ""
     """Key of the stage, or its first digits (see `retain plan --stages`)."""
@@ -85,17 +89,15 @@ def debug(chosen: Debug) -> int:
 
 @dataclass
 class Status(Common):
-    """Show what ran, runs, waits, failed and why."""
+    """Show which stages are done, running, waiting or failed, and why."""
 
     watch: bool = False
-    """Refresh until every stage has ended."""
+    """Update the view until every stage has ended."""
     json: bool = False
     """Print the states as JSON."""
 
 
 def status(chosen: Status) -> int:
-    import time
-
     from launch import status
     from launch.story import queue_of
     from launch.study.retries import as_it_stands
@@ -108,18 +110,11 @@ def status(chosen: Status) -> int:
     def look() -> list[status.StageStatus]:
         return status.survey(as_it_stands(plan, store), store, settled, queue_of(store.root, screen))
 
-    statuses = look()
     if chosen.json:
-        print_json([one.facts for one in statuses])
+        print_json([progress.facts for progress in look()])
         return 0
     if not chosen.watch:
-        screen.print(status.table(statuses, sweep.name))
+        screen.print(status.table(look(), sweep.name))
         return 0
-    from rich.live import Live
-
-    with Live(status.table(statuses, sweep.name, everything=False), console=screen) as live:
-        while any(one.state in ("running", "queued", "waiting") for one in statuses):
-            time.sleep(1)
-            statuses = look()
-            live.update(status.table(statuses, sweep.name, everything=False))
+    show_live(screen, sweep.name, look, unfinished=("running", "queued", "waiting"), every_s=1)
     return 0

@@ -13,33 +13,32 @@ import tyro
 from launch.commands.common import Common, console, load, load_only, plain, planned, print_json
 
 if TYPE_CHECKING:
+    from launch.estimate.costs import Prediction
     from launch.study import plan as planning
-    from trainers.data.mirror import Mirror
-    from trainers.store import Store
 
 COLOURS = {"fine": "green", "note": "yellow", "problem": "bold red"}
 
 
 @dataclass
 class New:
-    """Write a first sweep file with every field explained; in a terminal it asks for what no option gives."""
+    """Write a first sweep file and explain every field in it; in a terminal, ask for what no option gives."""
 
     out: Annotated[Path, tyro.conf.Positional] = Path("sweep.yaml")
-    """Where to write it; an existing file is never overwritten.  The sweep is named after it."""
+    """The file to write, which also names the sweep; an existing file is never overwritten."""
     scales: tuple[str, ...] = ()
     """Encoders: base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, hub ids or folders."""
     intermediates: tuple[str, ...] = ()
-    """What phase 2 trains on, `none` for the baseline."""
+    """What phase 2 trains on; `none` is the baseline."""
     targets: tuple[str, ...] = ()
     """XTREME tasks."""
     seeds: tuple[int, ...] = ()
-    """Shared by all arms; three or more for statistics."""
+    """Seeds, the same for all arms; statistics need three or more."""
     mirror: Path | None = None
-    """Folder of the data sets; the sandbox's encoders need none."""
+    """Folder of the data sets; the sandbox encoders need none."""
     store: Path | None = None
     """Folder of the results; None is `runs/<name>`."""
     ask: bool = True
-    """In a terminal, ask for what no option gives."""
+    """Ask for what no option gives, if this is a terminal."""
 
 
 def new(chosen: New) -> int:
@@ -50,7 +49,7 @@ def new(chosen: New) -> int:
     given["name"] = chosen.out.stem
     screen = console()
     if chosen.out.exists():
-        raise SweepError(f"{chosen.out}: is there already and is not overwritten; name another file")
+        raise SweepError(f"{chosen.out}: exists and is not overwritten; give another file name")
     if chosen.ask and sys.stdin.isatty():
         given = starter.ask(given, screen)
     sweep = starter.starter(given)
@@ -69,13 +68,13 @@ def new(chosen: New) -> int:
 
 @dataclass
 class Doctor:
-    """Look at this machine as a sweep needs it: packages, GPUs, disks, SLURM, W&B; and say what to do.
+    """Check what a sweep needs on this machine: packages, GPUs, disks, SLURM, W&B; and say what to do.
 
-    Exit status 1 where something stands in the way.
+    Exit status 1 if there is a problem.
     """
 
     store: Path = Path("runs")
-    """The folder of results, or where it is to be."""
+    """The folder of results; it need not exist yet."""
     json: bool = False
     """Print the findings as JSON."""
 
@@ -85,21 +84,23 @@ def doctor(chosen: Doctor) -> int:
 
     screen = console()
     findings = []
-    for one in examine(chosen.store):
-        findings.append(one)
+    for finding in examine(chosen.store):
+        findings.append(finding)
         if not chosen.json:
-            colour = COLOURS[one.verdict]
-            screen.print(f"[{colour}]{one.verdict:<8}[/] {one.subject:<11} {plain(one.found)}", soft_wrap=True)
-            if one.advice:
-                screen.print(f"{'':<20} → {plain(one.advice)}", soft_wrap=True)
+            colour = COLOURS[finding.verdict]
+            screen.print(
+                f"[{colour}]{finding.verdict:<8}[/] {finding.subject:<11} {plain(finding.found)}", soft_wrap=True
+            )
+            if finding.advice:
+                screen.print(f"{'':<20} → {plain(finding.advice)}", soft_wrap=True)
     if chosen.json:
         print_json(findings)
-    return int(any(one.verdict == "problem" for one in findings))
+    return int(any(finding.verdict == "problem" for finding in findings))
 
 
 @dataclass
 class Check(Common):
-    """Show every problem of the sweep, its data and its encoders, before anything runs."""
+    """List every problem of the sweep, its data and its encoders, before anything runs."""
 
     json: bool = False
     """Print the findings as JSON."""
@@ -129,14 +130,14 @@ def check(chosen: Check) -> int:
 
 @dataclass
 class Fetch(Common):
-    """Bring the data sets and encoders that the sweep reads from the hub into its mirror, on a machine with a network.
+    """Download the data sets and encoders that the sweep needs from the hub into its mirror (needs a network).
 
-    Repeat it after anything: what is there is checked and not fetched again.  Repositories are pinned to the commit of
-    their first fetch (`<mirror>/fetched.json`).  Exit status 1 where something could not be brought.
+    You can always repeat it: files that are there are checked and not fetched again.  Repositories are pinned to the
+    commit of their first fetch (`<mirror>/fetched.json`).  Exit status 1 if something could not be fetched.
     """
 
     again: bool = False
-    """Replace files that have changed since they were fetched, or that this command did not bring."""
+    """Replace files that have changed since they were fetched, or that this command did not fetch."""
     revision: tuple[str, ...] = ()
     """Read a repository at this commit, tag, branch or pull request: `<hub id>=<revision>`, e.g. `a/b=refs/pr/1`."""
 
@@ -156,74 +157,63 @@ def fetch(chosen: Fetch) -> int:
 
 @dataclass
 class Plan(Common):
-    """Show the deduplicated graph: what is done, what is to do, how long and how large."""
+    """Show the stages of the sweep: what is done, what is to do, and the time and disk it will take."""
 
     stages: bool = False
     """List every stage with its key."""
     json: bool = False
-    """Print the stages as JSON; with a cluster file, what each scale takes there."""
+    """Print the stages as JSON; with a cluster file, also what each scale takes there."""
     cluster: Path | None = None
-    """A cluster file (see `retain init`): how each scale is sharded there and why, what it takes, when it starts."""
+    """A cluster file (see `retain init`): show how each scale is sharded there and why, its cost and its start."""
     budget: float | None = None
-    """Hours of one GPU (without a cluster file: of one CPU core) to spend: what to run first, and what they buy."""
+    """Hours of one GPU (without a cluster file: of one CPU core): show what to run first, and what it tells you."""
 
 
 def plan(chosen: Plan) -> int:
-    from launch.estimate import overview
     from launch.estimate.costs import predict
+    from launch.estimate.placement import speed_of
+    from launch.submit.forecast import forecast, show_on_cluster, show_plan
+    from slurm.profile import load_profile
+    from slurm.sizing.timing import CPU_CORE
     from trainers.store import Store
 
     sweep, mirror = load(chosen)
-    plan, store = planned(sweep), Store(sweep.store)
+    plan, store, screen = planned(sweep), Store(sweep.store), console()
+    profile = load_profile(chosen.cluster) if chosen.cluster else None
+    if chosen.json and chosen.budget is None:
+        if profile is not None:
+            print_json([on_cluster.facts for on_cluster in forecast(plan, mirror, profile)])
+        else:
+            done = {stage.key: store.entry(stage.key).done for stage in plan.stages}
+            print_json(
+                [{"key": stage.key, "done": done[stage.key], **stage.model_dump(mode="json")} for stage in plan.stages]
+            )
+        return 0
+    prediction = predict(plan, store, mirror, speed_of(profile) if profile else CPU_CORE)
     if chosen.budget is not None:
-        return _budget(chosen, plan, store, mirror)
-    if chosen.json and chosen.cluster is None:
-        print_json(
-            [
-                {"key": stage.key, "done": store.entry(stage.key).done, **stage.model_dump(mode="json")}
-                for stage in plan.stages
-            ]
-        )
-        return 0
-    screen = console()
-    if chosen.cluster is None:
-        overview.show(plan, store, predict(plan, store, mirror), screen, chosen.stages)
-        return 0
-    from launch.submit import forecast
-    from slurm.profile import load_profile
-
-    profile = load_profile(chosen.cluster)
-    if chosen.json:
-        print_json([one.facts for one in forecast.forecast(plan, mirror, profile)])
-        return 0
-    overview.show(plan, store, forecast.on_one_gpu(plan, store, mirror, profile), screen, chosen.stages, "GPU")
-    forecast.show(plan, mirror, profile, screen)
+        return _budget(chosen, plan, prediction)
+    show_plan(plan, store, prediction, screen, chosen.stages, on="GPU" if profile else "process")
+    if profile is not None:
+        show_on_cluster(plan, mirror, profile, screen)
     return 0
 
 
-def _budget(chosen: Plan, plan: planning.Plan, store: Store, mirror: Mirror) -> int:
-    from launch.estimate import budget, overview
-    from launch.estimate.costs import predict
-    from launch.submit import forecast
-    from slurm.profile import load_profile
+def _budget(chosen: Plan, plan: planning.Plan, prediction: Prediction) -> int:
+    from launch.estimate import budget
 
     assert chosen.budget is not None
-    if chosen.cluster is None:
-        prediction = predict(plan, store, mirror)
-    else:
-        prediction = forecast.on_one_gpu(plan, store, mirror, load_profile(chosen.cluster))
     hours = {key: seconds / 3600 for key, seconds in prediction.seconds.items()}
     sizes = {name: scale.shape.non_embedding_parameters for name, scale in plan.scales.items()}
-    found = budget.cells(plan)
-    bought = budget.in_order(found, sizes, hours, chosen.budget)
+    cells = budget.cells(plan)
+    bought = budget.in_order(cells, sizes, hours, chosen.budget)
     if chosen.json:
         print_json(
             [
-                {"cell": one.cell.label, "stages": one.cell.stages, "bits": one.bits, "hours": one.hours}
-                for one in bought
+                {"cell": choice.cell.label, "stages": choice.cell.stages, "bits": choice.bits, "hours": choice.hours}
+                for choice in bought
             ]
         )
         return 0
-    unit = "CPU" if chosen.cluster is None else "GPU"
-    overview.show_budget(found, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
+    unit = "GPU" if chosen.cluster else "CPU"
+    budget.show(cells, bought, hours, console(), chosen.budget, unit, everything=chosen.stages)
     return 0

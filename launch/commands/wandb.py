@@ -1,4 +1,4 @@
-"""`retain wandb sync`: W&B is given what it lacks of a sweep, told from the store; and its report, by `dashboard`."""
+"""`retain wandb sync` sends W&B what it lacks of a sweep, from the store; `dashboard` writes the sweep's W&B report."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class WandbAction:
     """The word after `retain wandb`."""
 
     action: Annotated[Literal["sync", "dashboard"], tyro.conf.Positional]
-    """sync: send what W&B lacks.  dashboard: write the sweep's W&B report, or write it anew."""
+    """sync: send what W&B lacks.  dashboard: write or update the sweep's W&B report."""
 
 
 @dataclass
 class Wandb(Common, WandbAction):
-    """Give W&B what it lacks of a sweep, from the store: offline runs, rows lost in a crash, another project.
+    """Send to W&B what it lacks of a sweep, from the store: offline runs, rows lost in a crash, another project.
 
-    Repeat it after anything: what is there is not sent again, and one report is updated.  Exit status 1 where W&B could
-    not be given everything.
+    You can always repeat it: only what is missing is sent, and the same report is updated.  Exit status 1 if not
+    everything could be sent to W&B.
     """
 
     project: str | None = None
     """W&B project; None is the sweep's."""
     entity: str | None = None
-    """W&B user or team; None is the sweep's, or the key's own."""
+    """W&B user or team; None is the sweep's, or that of your key."""
 
 
 def wandb(chosen: Wandb) -> int:
@@ -81,8 +81,8 @@ def _sync(stages: list[Stage], store: Store, api: Any, place: Place) -> int:
         if entry.claimant():
             running += 1
             continue
-        told = shown_by_store(entry)
-        lacking = told.less(_shown_by(stage, run) if run else None)
+        in_store = shown_by_store(entry)
+        lacking = in_store.less(_shown_by(stage, run) if run else None)
         if lacking is None:
             there += 1
             continue
@@ -91,11 +91,11 @@ def _sync(stages: list[Stage], store: Store, api: Any, place: Place) -> int:
         tracking = Tracking(mode="online", project=place.project, entity=place.entity, group=group)
         with told_in_words():
             send(stage, lacking, tracking)
-        _see_arrive(stage, told, api, place)
+        _see_arrive(stage, in_store, api, place)
         sent += 1
     screen.print(f"{sent} stages sent to {place.entity}/{place.project}, {there} already there", soft_wrap=True)
     if running:
-        screen.print(f"{running} are being worked on: sync again when they have ended", style="yellow")
+        screen.print(f"{running} are still running: sync again when they have ended", style="yellow")
     return 0
 
 
@@ -107,7 +107,7 @@ def _shown_by(stage: Stage, run: Any) -> Shown:
     return Shown(fragment.config, points_of(stage, fragment.history), fragment.summary, run.state)
 
 
-def _see_arrive(stage: Stage, told: Shown, api: Any, place: Place) -> None:
+def _see_arrive(stage: Stage, in_store: Shown, api: Any, place: Place) -> None:
     """Wait until W&B shows everything: its client may give up on rows without a word.
 
     Raises:
@@ -122,7 +122,7 @@ def _see_arrive(stage: Stage, told: Shown, api: Any, place: Place) -> None:
         with told_in_words():
             api.flush()  # it remembers runs
             run = api.run(f"{place.entity}/{place.project}/{stage.key}")
-        if told.less(_shown_by(stage, run)) is None:
+        if in_store.less(_shown_by(stage, run)) is None:
             return
     raise WandbError(
         f"W&B: {stage.label} ({stage.key}) was sent to {place.entity}/{place.project} and is not whole there. "

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from launch.estimate.costs import TYPICAL_TOKENS
-from launch.estimate.learned import learn_memory
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import TYPICAL_TOKENS, learn_memory, model_size
 from launch.study.plan import Plan
-from slurm.profile import Placement, Profile, ProfileError
+from slurm.profile import Profile, ProfileError
 from slurm.sizing.fitting import Misfit, least_sharding
 from slurm.sizing.gpus import GIB, GPUS, Gpu, named
-from slurm.sizing.memory import Sharding, peak
+from slurm.sizing.memory import Placement, Precision, peak
 from slurm.sizing.timing import CPU_CORE, Speed
 from trainers.stage import Stage
 from trainers.store import Store
@@ -45,15 +43,15 @@ def gpu_of(profile: Profile) -> Gpu | None:
     meant = named(profile.gpu)
     if not meant:
         raise ProfileError(
-            f"gpu {profile.gpu!r} is not in the table of known ones ({', '.join(GPUS)}): name the nearest, with its "
+            f"gpu {profile.gpu!r} is not in the table of known GPUs ({', '.join(GPUS)}): name the nearest, and its "
             "memory as gpu_memory_gib"
         )
     if profile.gpu_memory_gib:
         memory = int(profile.gpu_memory_gib * GIB)
-        return replace(min(meant, key=lambda one: abs(one.memory_bytes - memory)), memory_bytes=memory)
+        return replace(min(meant, key=lambda gpu: abs(gpu.memory_bytes - memory)), memory_bytes=memory)
     if len(meant) > 1:
-        names = " or ".join(one.name for one in meant)
-        raise ProfileError(f"gpu {profile.gpu!r} may be {names}: write in the cluster file which of them it is")
+        names = " or ".join(gpu.name for gpu in meant)
+        raise ProfileError(f"gpu {profile.gpu!r} may be {names}: write in the cluster file which one it is")
     return meant[0]
 
 
@@ -80,9 +78,9 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
     for name in plan.scales:
         stages = [stage for stage in plan.stages if stage.scale.name == name]
         if name in profile.scales:
-            one = Placed(profile.scales[name], _peak(plan, name, stages, profile, gpu, correction) if gpu else None)
+            where = Placed(profile.scales[name], _peak(plan, name, stages, profile, gpu, correction) if gpu else None)
         elif gpu is None:
-            one = Placed(Placement(why="one rank: no cluster file says what GPU there is"))
+            where = Placed(Placement(why="one rank: no cluster file names the GPU"))
         else:
             fit = least_sharding(
                 model_size(plan.scales[name].shape, language_model=_reads_text(stages)),
@@ -97,26 +95,16 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
             if isinstance(fit, Misfit):
                 problems.append(f"{name}: {fit.limit}")
                 continue
-            shape = fit.sharding
-            placement = Placement(
-                nodes=shape.nodes,
-                ranks_per_node=min(shape.world_size, profile.gpus_per_node),
-                zero_stage=shape.zero_stage,
-                offload=shape.offload,
-                activation_checkpointing=shape.activation_checkpointing,
-                graphs=shape.graphs,
-                micro_batch_tokens=shape.micro_batch_tokens,
-                why=str(fit),
-            )
-            one = Placed(placement, fit.parts.reserve + correction * fit.parts.allocated, fit.why)
-        if why := profile.misfit(one.placement):
+            placement = fit.placement.model_copy(update={"why": str(fit)})
+            where = Placed(placement, fit.parts.reserve + correction * fit.parts.allocated, fit.why)
+        if why := profile.misfit(where.placement):
             problems.append(f"{name}: {why}")
-        if one.peak_bytes is not None and gpu is not None and one.peak_bytes > gpu.memory_bytes:
+        if where.peak_bytes is not None and gpu is not None and where.peak_bytes > gpu.memory_bytes:
             problems.append(
-                f"{name}: the placement in the cluster file needs {one.peak_bytes / 1e9:.1f} GB per GPU and "
-                f"{gpu.memory_bytes / 1e9:.1f} GB are there; take it out, and the least sharding that fits is chosen"
+                f"{name}: the placement in the cluster file needs {where.peak_bytes / 1e9:.1f} GB per GPU and "
+                f"{gpu.memory_bytes / 1e9:.1f} GB are there; remove it, and the least sharding that fits is chosen"
             )
-        placed[name] = one
+        placed[name] = where
     if problems:
         raise ProfileError("\n".join(problems))
     return placed
@@ -124,34 +112,28 @@ def place(plan: Plan, profile: Profile) -> dict[str, Placed]:
 
 def placements(plan: Plan, profile: Profile) -> dict[str, Placement]:
     """Where each scale of the plan is placed, as `place` says and with its errors."""
-    return {scale: one.placement for scale, one in place(plan, profile).items()}
+    return {scale: where.placement for scale, where in place(plan, profile).items()}
 
 
 def _peak(plan: Plan, scale: str, stages: Iterable[Stage], profile: Profile, gpu: Gpu, correction: float) -> float:
     """Predicted peak of a placement that was set by hand."""
-    placement = profile.scales[scale]
-    sharding = Sharding(
-        world_size=placement.ranks,
-        gpus_per_node=max(1, profile.gpus_per_node),
-        zero_stage=placement.zero_stage,
-        offload=placement.offload,
-        activation_checkpointing=placement.activation_checkpointing,
-        micro_batch_tokens=placement.micro_batch_tokens or plan.sweep.execution.micro_batch_tokens,
-        precision="bf16" if gpu.bf16 else "fp32",
-        graphs=placement.graphs,
-    )
-    parts = peak(model_size(plan.scales[scale].shape, language_model=_reads_text(stages)), sharding)
+    size = model_size(plan.scales[scale].shape, language_model=_reads_text(stages))
+    precision: Precision = "bf16" if gpu.bf16 else "fp32"
+    parts = peak(size, profile.scales[scale], precision, plan.sweep.execution.micro_batch_tokens)
     return parts.reserve + correction * parts.allocated
 
 
 def step_tokens(stage: Stage) -> int:
     """Typical tokens of one optimizer step."""
-    return max((one.recipe.batch_size * _typical(one.task, one.recipe.max_length) for one in stage.train), default=1)
+    return max(
+        (training.recipe.batch_size * _typical(training.task, training.recipe.max_length) for training in stage.train),
+        default=1,
+    )
 
 
 def longest_sequence(stage: Stage) -> int:
     """Tokens of the longest example that a stage may read: all choices of a question count."""
-    lengths = [one.recipe.max_length for one in stage.train] + [one.max_length for one in stage.evaluate]
+    lengths = [part.recipe.max_length for part in stage.train] + [part.max_length for part in stage.evaluate]
     return max(lengths)
 
 

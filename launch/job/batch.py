@@ -15,17 +15,11 @@ import sys
 from pathlib import Path
 
 from launch.job.judge import Attempt
-from launch.job.news import tell
 from launch.job.records import ArrayFolder
-from slurm.commands import SlurmError, job_facts, requeue
+from slurm.commands import SlurmError, requeue
 from slurm.failures.decide import Decision
-from slurm.job import DEADLINE, deadline, free_port, restarts
+from slurm.job import SUPERSEDED, deadline, ended_as, environment_of_ranks
 from slurm.script import srun
-
-ENDED_BY_ITSELF = ("RUNNING", "SUSPENDED")
-"""States of a job that nobody has ended yet."""
-SUPERSEDED = "superseded"
-"""In the place of such a state: the job was requeued while this step lived on."""
 
 
 def main() -> int:
@@ -52,27 +46,15 @@ def attempt(folder: ArrayFolder, index: int | str) -> tuple[int, Decision | None
     """
     job_id, record, logs = os.environ["SLURM_JOB_ID"], folder.record, folder.rank_logs(index)
     logs.mkdir(parents=True, exist_ok=True)
-    end = deadline(job_id)
-    environment = {**os.environ, "MASTER_PORT": str(free_port(job_id)), **({DEADLINE: str(end)} if end else {})}
     this = Attempt(folder, index)
-    command = (
-        sys.executable,
-        "-P",
-        "-u",
-        "-m",
-        "launch.job.rank",
-        str(folder.bundle(index)),
-        str(this.micro_batch_factor),
-    )
-    status = subprocess.call(srun(record.placement, record.cpus_per_rank, logs, command), env=environment)
-    state = ended_as(job_id)
+    call = srun(record.placement, record.cpus_per_rank, logs, this.command)
+    status = subprocess.call(call, env=environment_of_ranks())
+    state = ended_as(os.environ)
     if state == SUPERSEDED:
-        print("this job runs elsewhere by now: SLURM took this node for lost", flush=True)
+        print("this job now runs elsewhere: SLURM took this node for lost", flush=True)
         return status, None
     decision = this.judge(status, state, deadline(job_id))
     print(decision.because, flush=True)
-    for trouble in tell(this.store, record.sweep):
-        print(trouble, flush=True)
     return status, decision
 
 
@@ -87,17 +69,6 @@ def again(folder: ArrayFolder, exclude_nodes: tuple[str, ...] = ()) -> int:
         return 1
     signal.sigwait({signal.SIGTERM})  # to return before SLURM ends this step would be to complete the job
     return 1
-
-
-def ended_as(job_id: str) -> str | None:
-    """SLURM's word for a job that it or a person has ended meanwhile; None for one that ended by itself."""
-    try:
-        facts = job_facts(job_id)
-    except SlurmError:
-        return None  # slurmctld is away; what the ranks left must do
-    if facts.get("Restarts", "0") != restarts(os.environ):
-        return SUPERSEDED
-    return None if facts.get("JobState") in ENDED_BY_ITSELF else facts.get("JobState")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 from launch.study.plan import Plan
 from launch.study.retries import with_retries
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Execution, Frozen, Stage
 from trainers.store import Store
@@ -26,7 +27,7 @@ class Bundle(Frozen):
     tracking: Tracking
     stages: tuple[Stage, ...]
     others: tuple[Stage, ...] = ()
-    """Stages of the bundles beside this one: when its own are done, it begins those that nobody has."""
+    """Stages of the other bundles: when this one is done, its job begins those that no other job has begun."""
     scratch: str | None = None
     """Node-local folder for the caches of compilers and libraries; environment variables are filled in there."""
     gpus_per_node: int = 0
@@ -63,8 +64,25 @@ def bundle_of(plan: Plan, mirror: Mirror, stages: tuple[Stage, ...], execution: 
     )
 
 
+def execution_at(execution: Execution, placement: Placement) -> Execution:
+    """How a stage is carried out where it is placed."""
+    return execution.model_copy(
+        update={
+            "zero_stage": placement.zero_stage,
+            "offload": placement.offload,
+            "activation_checkpointing": placement.activation_checkpointing,
+            "graphs": execution.graphs and placement.graphs,
+            "micro_batch_tokens": placement.micro_batch_tokens or execution.micro_batch_tokens,
+        }
+    )
+
+
 def stages_in(bundle: Bundle, store: Store, outcome: Callable[[str], str | None]) -> list[Stage]:
-    """A bundle's stages as they stand by now, parents first."""
+    """The bundle's stages, with the retries of those that have diverged so far; parents first.
+
+    Args:
+        outcome: how the stage of a key ended; None where it has not.
+    """
     # What it starts from may have been run again by another job.
     parents = {stage.parent for stage in bundle.stages} - {stage.key for stage in bundle.stages} - {None}
     before_us = [store.entry(key).stage for key in sorted(filter(None, parents))] if bundle.retries else []

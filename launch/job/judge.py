@@ -1,8 +1,9 @@
-"""What is made of the end of one attempt: its cause from every rank's log, and what to do, written down."""
+"""The verdict on the end of an attempt: its cause, from the logs of all ranks, and what to do, both written down."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -25,7 +26,7 @@ SCHEDULERS_TICK_S = 90.0
 
 
 class Attempt:
-    """One attempt at one element, from before its ranks start."""
+    """One attempt at one element of an array: made before its ranks start, asked for a verdict when they have ended."""
 
     def __init__(self, folder: ArrayFolder, index: int | str) -> None:
         self.folder, self.index = folder, index
@@ -36,14 +37,20 @@ class Attempt:
 
     @property
     def stages(self) -> list[Stage]:
-        """The element's stages as they stand by now."""
+        """The element's stages, with the retries of those that have diverged so far."""
         return stages_in(self.bundle, self.store, self.store.outcome)
 
     @property
     def micro_batch_factor(self) -> float:
-        """What earlier ends of its unfinished stages make of the planned micro-batch."""
+        """What the planned micro-batch is multiplied by, since earlier jobs with these stages ran out of memory."""
         newest = (newest_verdict(entry) for _, entry in self._unfinished())
         return min((verdict.decision.micro_batch_factor for verdict in newest if verdict), default=1.0)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What each rank runs."""
+        words = "-P", "-u", "-m", "launch.job.rank", str(self.folder.bundle(self.index)), str(self.micro_batch_factor)
+        return sys.executable, *words
 
     def judge(self, status: int, state: str | None, deadline: float | None) -> Decision:
         """Why it ended and what to do, logged with the evidence.
@@ -72,7 +79,7 @@ class Attempt:
         return decision
 
     def _stage_judged(self, cause: Cause) -> Stage | None:
-        """The unfinished stage that the end is about; None where nothing is left, or others are at it.
+        """The unfinished stage that this end counts for; None where all are finished, or other jobs hold the rest.
 
         One whose own log names the cause: a single rank goes on with other stages when one has failed.  Else the last
         that was begun, or the first in turn where the job ended before it began any.
@@ -92,8 +99,8 @@ class Attempt:
         """The node of the rank that failed first, by its position (None where none did), and what its log tells."""
         if not any(self._unfinished()):
             return None, Finding(Cause.COMPLETED, "every stage has its result", 0)
-        told = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
-        late = state is None and deadline is not None and time.time() > deadline - told
+        warned_s = self.folder.record.signal_before_end_s + SCHEDULERS_TICK_S
+        late = state is None and deadline is not None and time.time() > deadline - warned_s
         if state is None and status == REQUEUE:
             cause, why = (Cause.TIMEOUT, "time limit") if late else (Cause.PREEMPTED, "signal")
             return None, Finding(cause, f"told to stop ({why}), and saved", 0)

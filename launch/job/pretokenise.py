@@ -1,7 +1,7 @@
 """While one stage trains, the data of the next are tokenised beside it, so that its GPUs need not wait for them.
 
-ahead.wait()                              # before a stage begins: one tokeniser is at work at a time
-run(stage, context with ready=lambda: ahead.begin(following))
+pretokeniser.wait()                      # before a stage begins: one tokeniser is at work at a time
+run(stage, context with ready=lambda: pretokeniser.start(following))
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from trainers.stage import Stage
 from trainers.store import Store
 
 
-class Ahead:
-    """One process's look at what comes next."""
+class Pretokeniser:
+    """Tokenises the data of one stage at a time, in a thread."""
 
     def __init__(self, store: Store, mirror: Mirror) -> None:
         self.store, self.mirror = store, mirror
@@ -25,17 +25,17 @@ class Ahead:
         self._seen: set[Hashable] = set()
         """What was looked at before: it is tokenised, or soon fails."""
 
-    def begin(self, following: Stage) -> None:
+    def start(self, following: Stage) -> None:
         """Start tokenising what `following` reads, unless nothing of it is new."""
-        read = _what_is_read(following)
+        read = _data_of(following)
         if read in self._seen:
             return
         self._seen.add(read)
-        self._thread = threading.Thread(target=self._tokenise, args=(following,), name="ahead", daemon=True)
+        self._thread = threading.Thread(target=self._tokenise, args=(following,), name="pretokenise", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Until what was begun is done."""
+        """Until what was started is done."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -47,6 +47,6 @@ class Ahead:
             StageData.load(stage, self.mirror, self.store.tokenised, Path(stage.scale.source))
 
 
-def _what_is_read(stage: Stage) -> Hashable:
+def _data_of(stage: Stage) -> Hashable:
     """Equal for all seeds of an arm."""
     return stage.scale.source, stage.train, stage.evaluate, stage.probes, stage.development_examples

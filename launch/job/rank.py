@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -18,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.job.bundle import Bundle, stages_in
-from launch.job.deadline import Deadline
-from launch.job.pretokenise import Ahead
-from slurm.job import first_node, job_runs
+from launch.job.pretokenise import Pretokeniser
+from slurm.job import DEADLINE, first_node, job_runs
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
-from trainers.store import Store
+from trainers.store import StageEntry, Store
 from trainers.store.claims import StageInUse
 from trainers.training.ranks import Ranks, connect, disconnect
 
@@ -54,6 +52,44 @@ class StopFlag:
 
     def __call__(self) -> bool:
         return self.name is not None
+
+
+FIRST_GUESS_S = 120.0
+"""What a stage takes until it has something to save, while no stage of this job has shown it."""
+WITH_SAVING = 1.5
+"""Over what another stage took until then: it has to be written, too."""
+
+
+class Deadline:
+    """The time limit of this job, and what its stages take until there is something to save."""
+
+    def __init__(self) -> None:
+        self.end = float(os.environ.get(DEADLINE, "inf"))
+        # Of a job that is short as a whole, its last fifth: it could never begin anything else.
+        self._guess_s = min(FIRST_GUESS_S, 0.2 * (self.end - time.time()))
+        self._shown_s: dict[str, float] = {}
+
+    def too_late(self, kind: str) -> bool:
+        """Whether a stage of this kind that began now would end before anything of it is saved."""
+        shown_s = self._shown_s.get(kind)
+        return time.time() > self.end - (self._guess_s if shown_s is None else WITH_SAVING * shown_s)
+
+    def learn(self, kind: str, entry: StageEntry) -> None:
+        """Remember how long a stage of this kind, which has just ended, took until there was something to save."""
+        if self.end < float("inf") and (shown_s := to_save_s(entry)) is not None:
+            self._shown_s[kind] = shown_s
+
+
+def to_save_s(entry: StageEntry) -> float | None:
+    """Seconds from the begin of a stage's last attempt to its first step, or to the result of what takes no steps; None
+    where it came to neither."""
+    begun = took_s = None
+    for event in entry.events("attempt", "step", "ended"):
+        if event["event"] == "attempt":
+            begun, took_s = event["time"], None
+        elif begun is not None and took_s is None:
+            took_s = event["time"] - begun
+    return took_s
 
 
 def main() -> int:
@@ -124,90 +160,105 @@ def keep_caches_local(scratch: str) -> None:
 def run_stages(bundle: Bundle, should_stop: StopFlag) -> dict[str, str]:
     """The bundle's stages in order, and the retries of those that diverge; then those of others that nobody has begun.
 
-    Those that another job holds are come back to, until they are done.
+    A stage that another job holds is looked at again and again until it is done.
+
+    Returns:
+        Outcome by key, of the stages that have one.
     """
     stay_offline()
     if bundle.scratch:
         keep_caches_local(bundle.scratch)
-    from trainers.run import Context, run  # torch is imported here, and only here
+    return _Worker(bundle, should_stop).work()
 
-    ranks = Ranks.from_environment()
-    connect(ranks)
-    store = Store(bundle.store)
-    context = Context(
-        store, Mirror(bundle.mirror), bundle.execution, bundle.tracking, should_stop, _job_name(), job_runs
-    )
-    outcomes: dict[str, str] = {}
-    ahead, deadline = Ahead(store, context.mirror), Deadline()
 
-    def next_step(stage: Stage) -> str:
-        """The first rank decides for all: they must enter a stage together or not at all."""
-        if should_stop() or deadline.too_late(stage.kind):
+class _Worker:
+    """One rank at the stages of its bundle."""
+
+    def __init__(self, bundle: Bundle, should_stop: StopFlag) -> None:
+        from trainers.run import Context  # torch is imported here, and only here
+
+        self._bundle, self._should_stop = bundle, should_stop
+        self._ranks = Ranks.from_environment()
+        connect(self._ranks)
+        self._store, mirror = Store(bundle.store), Mirror(bundle.mirror)
+        self._context = Context(
+            self._store, mirror, bundle.execution, bundle.tracking, should_stop, _job_name(), job_runs
+        )
+        self._pretokeniser, self._deadline = Pretokeniser(self._store, mirror), Deadline()
+        self.outcomes: dict[str, str] = {}
+
+    def work(self) -> dict[str, str]:
+        while waiting := self._missing():
+            before = len(self.outcomes)
+            if not self._run_what_can_start(waiting):
+                return self.outcomes
+            if len(self.outcomes) == before:
+                time.sleep(WAIT_FOR_OTHERS_S)
+        # Looked for anew each time: others begin them as well.
+        while stage := next(filter(self._nobody_has_begun, self._bundle.others), None):
+            self._attempt(stage, None)
+        return self.outcomes
+
+    def _missing(self) -> list[Stage]:
+        stages = stages_in(self._bundle, self._store, lambda key: self.outcomes.get(key) or self._store.outcome(key))
+        return [stage for stage in stages if stage.key not in self.outcomes]
+
+    def _run_what_can_start(self, waiting: list[Stage]) -> bool:
+        """One look at each stage; False where the job is to stop."""
+        for stage, following in zip_longest(waiting, waiting[1:]):
+            # The first rank decides for all: they must enter a stage together or not at all.
+            step = self._ranks.share(self._next_step(stage))
+            if step == "stop":
+                return False
+            if step == "blocked":
+                self.outcomes[stage.key] = "blocked"
+            elif step == "run":
+                self._pretokeniser.wait()
+                self._attempt(stage, following)
+                if self.outcomes.get(stage.key) == "diverged":
+                    break  # what comes after may start from the next attempt
+        return True
+
+    def _next_step(self, stage: Stage) -> str:
+        """`run`, `wait` (for its parent), `blocked` (its parent has failed), or `stop`: the whole job is to end."""
+        if self._should_stop() or self._deadline.too_late(stage.kind):
             return "stop"
-        return _parent_verdict(stage, outcomes, store)
+        if stage.parent is None:
+            return "run"
+        parent = self._store.entry(stage.parent)
+        if parent.done:
+            return "run" if parent.encoder.is_dir() else "blocked"
+        return "blocked" if self.outcomes.get(stage.parent) in ("failed", "blocked") else "wait"
 
-    def outcome(key: str) -> str | None:
-        return outcomes.get(key) or store.outcome(key)
+    def _attempt(self, stage: Stage, following: Stage | None) -> None:
+        """Run a stage, and tokenise the following one meanwhile; its outcome is noted, unless another job holds it."""
+        from trainers.run import run
 
-    def missing() -> list[Stage]:
-        return [stage for stage in stages_in(bundle, store, outcome) if stage.key not in outcomes]
-
-    def attempt(stage: Stage, ready: Callable[[], None]) -> None:
-        """Run a stage; its outcome is noted, unless another job holds it."""
+        context = self._context
+        if self._ranks.first and following is not None:
+            context = replace(context, ready=partial(self._pretokeniser.start, following))
         try:
-            outcomes[stage.key] = run(stage, replace(context, ready=ready))
+            self.outcomes[stage.key] = run(stage, context)
         except StageInUse:
             return
         except Exception as error:
-            if ranks.world_size > 1:
+            if self._ranks.world_size > 1:
                 raise  # the others may wait for this rank in the middle of the stage: end the job
-            outcomes[stage.key] = "failed"  # other stages of the bundle can still run
+            self.outcomes[stage.key] = "failed"  # other stages of the bundle can still run
             print(f"{stage.label}  failed: {error}", file=sys.stderr, flush=True)
             traceback.print_exc()
-        if ranks.first:
-            deadline.learn(stage.kind, store.entry(stage.key))
+        if self._ranks.first:
+            self._deadline.learn(stage.kind, self._store.entry(stage.key))
 
-    def unbegun(stage: Stage) -> bool:
+    def _nobody_has_begun(self, stage: Stage) -> bool:
         """Of those that failed here even the folder may be missing, where the disk is full."""
-        begun = stage.key in outcomes or store.entry(stage.key).folder.exists()
-        return not begun and next_step(stage) == "run"
-
-    while waiting := missing():
-        before = len(outcomes)
-        for stage, following in zip_longest(waiting, waiting[1:]):
-            verdict = ranks.share(next_step(stage))
-            if verdict == "stop":
-                return outcomes
-            if verdict == "blocked":
-                outcomes[stage.key] = "blocked"
-            elif verdict == "run":
-                ahead.wait()
-                attempt(stage, partial(ahead.begin, following) if ranks.first and following else context.ready)
-                if stage.key not in outcomes:
-                    continue
-                if outcomes[stage.key] == "diverged":
-                    break  # what comes after may start from the next attempt
-        if len(outcomes) == before:
-            time.sleep(WAIT_FOR_OTHERS_S)
-    while stage := next(filter(unbegun, bundle.others), None):  # looked for anew each time: others begin them as well
-        attempt(stage, context.ready)
-    return outcomes
+        begun = stage.key in self.outcomes or self._store.entry(stage.key).folder.exists()
+        return not begun and self._next_step(stage) == "run"
 
 
 def _job_name() -> str:
     job = os.environ.get("SLURM_JOB_ID")
     return f"job {job}" if job else f"pid {os.getpid()}"
-
-
-def _parent_verdict(stage: Stage, outcomes: dict[str, str], store: Store) -> str:
-    if stage.parent is None:
-        return "run"
-    parent = store.entry(stage.parent)
-    if parent.done:
-        return "run" if parent.encoder.is_dir() else "blocked"
-    if outcomes.get(stage.parent) in ("failed", "blocked"):
-        return "blocked"
-    return "wait"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.commands import QueuedJob
-from slurm.profile import Placement
+from slurm.sizing.memory import Placement
 from trainers.stage import Frozen, digest
 from trainers.store.files import write_atomically, writing
 
@@ -102,13 +102,13 @@ def in_queue(store: Path, jobs: Iterable[QueuedJob]) -> dict[str, QueuedJob]:
     named: dict[str, list[QueuedJob]] = {}
     for job in living:
         named.setdefault(job.name, []).append(job)
-    found: dict[str, QueuedJob] = {}
+    by_key: dict[str, QueuedJob] = {}
     for folder in array_folders(store):
         for job in named.get(folder.name, ()):
             index = element_of(job.job_id)
             if index is not None and index < len(folder.record.elements):
-                found.update(dict.fromkeys(folder.record.elements[index], job))
-    return found
+                by_key.update(dict.fromkeys(folder.record.elements[index], job))
+    return by_key
 
 
 def element_of(job_id: str) -> int | None:

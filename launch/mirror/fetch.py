@@ -25,7 +25,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from launch.lock import turn
+from launch.lock import exclusive
 from launch.mirror.hub import (
     CONVERTED,
     HubError,
@@ -79,13 +79,13 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
     """
     if sweep.mirror is None:
         raise SweepError(
-            "mirror: the sweep reads the embedded sandbox, which needs nothing from the hub; name the folder to fill "
-            "by `mirror:` or --mirror"
+            "mirror: this sweep uses the embedded sandbox, which needs nothing from the hub; to fetch data, "
+            "give a folder with `mirror:` or --mirror"
         )
     splits, encoders = needed_splits(sweep), needed_encoders(sweep)
     try:
         say = partial(console.print, soft_wrap=True, markup=False)
-        with turn(sweep.mirror / CLAIMS, "retain fetch", say) as claim:
+        with exclusive(sweep.mirror / CLAIMS, "retain fetch", say) as claim:
             ledger = Ledger.read(sweep.mirror)  # as whoever had the turn before has left it
             return _Fetch(sweep.mirror, ledger, claim, console, again, revisions or {}).all_of(splits, encoders)
     except OSError as error:
@@ -93,7 +93,7 @@ def fetch(sweep: Sweep, console: Console, again: bool = False, revisions: dict[s
 
 
 def _cannot_write(root: Path, error: OSError) -> str:
-    return f"cannot write to {root}: {error.strerror or error}; the same command goes on from there"
+    return f"cannot write to {root}: {error.strerror or error}; the same command resumes"
 
 
 @dataclass
@@ -126,13 +126,13 @@ class _Fetch:
                 jobs = self._jobs([split for split in splits if not split.source], encoders, progress)
                 done = self._run(jobs, progress)
         except HubUnreachable as error:
-            self.problems.append(f"{error}; what was fetched stays, the same command goes on from there")
+            self.problems.append(f"{error}; what was fetched stays, the same command resumes")
         except OSError as error:
             self.problems.append(_cannot_write(self.root, error))
         except ClaimLost:
-            self.problems.append("another `retain fetch` has taken this mirror over; this one stops")
+            self.problems.append("another `retain fetch` has taken over this mirror; this one stops")
         except KeyboardInterrupt:
-            self.problems.append("interrupted; the same command goes on from there")
+            self.problems.append("interrupted; the same command resumes")
         self._say(f"mirror   {self.root}: {done} fetched, {self.kept} there already")
         return self.problems
 
@@ -146,7 +146,7 @@ class _Fetch:
             missing = [path for path in missing if not (self.root / path).is_file()]
             if missing:
                 self.problems.append(
-                    f"{source} is not on the hub, bring it yourself: {how}. {self.root} lacks {', '.join(missing)}"
+                    f"{source} is not on the hub, supply it yourself: {how}. {self.root} lacks {', '.join(missing)}"
                 )
 
     def _jobs(self, splits: list[Split], encoders: list[str], progress: Progress) -> list[Job]:
@@ -188,7 +188,7 @@ class _Fetch:
         elif changed := [path for path in paths if not self.ledger.intact(repository, path)]:
             if self.again:
                 return False
-            raise HubError(f"{', '.join(changed)}: changed since it was fetched; --again fetches it once more")
+            raise HubError(f"{', '.join(changed)}: changed since it was fetched; --again fetches it again")
         self.kept += 1
         return True
 
@@ -278,7 +278,7 @@ class _Fetch:
         coming += max((job.bytes for job in jobs if job.split and len(job.remotes) > 1), default=0)  # to join them
         free = shutil.disk_usage(self.root).free
         if coming > free:
-            raise OSError(f"{coming / 2**30:.2f} GiB are to come, and {free / 2**30:.2f} GiB are free")
+            raise OSError(f"{coming / 2**30:.2f} GiB are needed, but only {free / 2**30:.2f} GiB are free")
         task = progress.add_task("", total=sum(job.bytes for job in jobs))
 
         def advance(count: int) -> None:
@@ -314,6 +314,6 @@ class _Fetch:
             raise HubError(f"{job.name}: {error}") from None
         self.ledger.record(job.repository, job.split.path, job.remotes, rows)
         published = published_rows(job.split.dataset, job.split.config, job.split.split)
-        told = f" ({published:,} are published)" if published not in (None, rows) else ""
-        self._say(f"fetched  {job.name}  {rows:,} rows{told}, {job.bytes / 1e6:,.1f} MB")
+        expected = f" ({published:,} are published)" if published not in (None, rows) else ""
+        self._say(f"fetched  {job.name}  {rows:,} rows{expected}, {job.bytes / 1e6:,.1f} MB")
         return 1

@@ -35,6 +35,12 @@ class HubUnreachable(HubError):
     """The hub does not answer at all."""
 
 
+def sha256_of(path: Path) -> str:
+    """Checksum of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """One file of a repository at one commit."""
@@ -52,8 +58,7 @@ class RemoteFile:
     def matches(self, path: Path) -> bool:
         """Whether a local file has this content."""
         if self.sha256:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+            return sha256_of(path) == self.sha256
         content = path.read_bytes()
         return self.blob in (None, hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
 
@@ -78,20 +83,20 @@ class Repository:
             HubError: some of the shards are missing.
         """
         for pattern in _patterns(self.configs, config, split):
-            if found := sorted(path for path in self.files if path.endswith(".parquet") and fnmatch(path, pattern)):
-                return self._whole(found)
+            if paths := sorted(path for path in self.files if path.endswith(".parquet") and fnmatch(path, pattern)):
+                return self._whole(paths)
         folders = [config, *(("data", "") if config == "default" else ())]
         for folder in folders:
             start = re.escape(f"{folder}/{split}" if folder else split)
             shape = re.compile(rf"{start}(-\d+-of-\d+(-[0-9a-f]+)?|/\d{{4}})?\.parquet")
-            if found := sorted(path for path in self.files if shape.fullmatch(path)):
-                return self._whole(found)
+            if paths := sorted(path for path in self.files if shape.fullmatch(path)):
+                return self._whole(paths)
         return ()
 
     def _whole(self, paths: list[str]) -> tuple[RemoteFile, ...]:
-        told = re.search(r"-of-(\d+)", paths[0])
-        if told and int(told[1]) != len(paths):
-            raise HubError(f"{self.name}: {paths[0]} tells of {int(told[1])} shards, but {len(paths)} are there")
+        count = re.search(r"-of-(\d+)", paths[0])
+        if count and int(count[1]) != len(paths):
+            raise HubError(f"{self.name}: {paths[0]} announces {int(count[1])} shards, but {len(paths)} are there")
         return tuple(self.files[path] for path in paths)
 
     def partial(self, config: str, split: str) -> bool:
@@ -123,13 +128,21 @@ def list_repository(name: str, kind: Kind, revision: str | None) -> Repository:
     with _in_words(name, kind, revision):
         info: Any = HfApi().repo_info(name, repo_type=kind, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
     files = {
-        one.rfilename: RemoteFile(
-            name, kind, info.sha, one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None, one.blob_id
+        sibling.rfilename: RemoteFile(
+            name,
+            kind,
+            info.sha,
+            sibling.rfilename,
+            sibling.size or 0,
+            sibling.lfs.sha256 if sibling.lfs else None,
+            sibling.blob_id,
         )
-        for one in info.siblings or ()
+        for sibling in info.siblings or ()
     }
     card = info.card_data.to_dict() if info.card_data else {}
-    return Repository(name, info.sha, files, [one for one in card.get("configs") or [] if isinstance(one, dict)])
+    return Repository(
+        name, info.sha, files, [config for config in card.get("configs") or [] if isinstance(config, dict)]
+    )
 
 
 def download(remote: RemoteFile, target: Path, advance: Callable[[int], object]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch.mirror.hub import RemoteFile, Repository
+from launch.mirror.hub import RemoteFile, Repository, sha256_of
 from launch.study.sweep import SweepError
 from trainers.store.files import write_json
 
@@ -28,7 +27,7 @@ class Ledger:
         try:
             return cls(root, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
         except ValueError as error:
-            raise SweepError(f"{path} is not readable ({error}): move it away; intact files are then kept") from None
+            raise SweepError(f"{path} is not readable ({error}): move it away; then intact files are kept") from None
 
     def commit(self, repository: str) -> str | None:
         """The commit to which a repository is pinned."""
@@ -45,7 +44,7 @@ class Ledger:
             "commit": repository.commit,
             "from": [remote.path for remote in remotes],
             "bytes": local.stat().st_size,
-            "sha256": known or _sha256(local),
+            "sha256": known or sha256_of(local),
         }
         if rows is not None:
             facts["rows"] = rows
@@ -59,9 +58,4 @@ class Ledger:
     def intact(self, repository: str, path: str) -> bool:
         """Whether a recorded file is there as it was fetched."""
         facts, local = self.files(repository)[path], self.root / path
-        return local.is_file() and local.stat().st_size == facts["bytes"] and _sha256(local) == facts["sha256"]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return local.is_file() and local.stat().st_size == facts["bytes"] and sha256_of(local) == facts["sha256"]

@@ -67,18 +67,18 @@ class Split:
 def needed_splits(sweep: Sweep) -> list[Split]:
     """Every split that some stage reads; the same for all scales, seeds and points, and whatever the mirror holds."""
     empty = sweep.store / "no-mirror"
-    one = {"scales": SANDBOX[:1], "seeds": sweep.seeds[:1], "search": {}}
-    alone = sweep.model_copy(update={**one, "mirror": empty})
+    smallest = {"scales": SANDBOX[:1], "seeds": sweep.seeds[:1], "search": {}}
+    alone = sweep.model_copy(update={**smallest, "mirror": empty})
     mirror = Mirror(empty)
-    found: dict[Split, None] = {}
+    splits: dict[Split, None] = {}
     for stage in make_plan(alone).stages:
         for files, languages in needed_files(stage.train, stage.evaluate, stage.probes).values():
             for part in files.all_files:
                 for language in languages:
                     path = mirror.path(part, language)
                     config = path.parent.relative_to(empty / part.dataset).as_posix()
-                    found[Split(part.dataset, "" if config == "." else config, path.stem)] = None
-    return sorted(found, key=lambda split: split.path)
+                    splits[Split(part.dataset, "" if config == "." else config, path.stem)] = None
+    return sorted(splits, key=lambda split: split.path)
 
 
 def needed_encoders(sweep: Sweep) -> list[str]:
@@ -90,7 +90,7 @@ def needed_encoders(sweep: Sweep) -> list[str]:
     names = [name for name in sweep.scales if name not in SANDBOX and not Path(name).expanduser().is_dir()]
     ids = [KNOWN[name].hub_id if name in KNOWN else name for name in names]
     if wrong := [name for name in ids if not HUB_ID.fullmatch(name)]:
-        raise SweepError("\n".join(f"scales: {name} is no folder on this machine, and no hub id" for name in wrong))
+        raise SweepError("\n".join(f"scales: {name} is neither a folder here nor a hub id" for name in wrong))
     return ids
 
 
@@ -104,7 +104,7 @@ def encoder_files(repository: Repository) -> list[str]:
     paths = [path for path in top if any(fnmatch(path, pattern) for pattern in ENCODER_FILES)]
     at = f"{repository.name} at {repository.commit}"
     if missing := [path for path in (CONFIG, TOKENIZER) if path not in paths]:
-        raise HubError(f"{at}: has no {' and no '.join(missing)}: no whole encoder for the mirror")
+        raise HubError(f"{at}: has no {' and no '.join(missing)}: the encoder is not complete")
     if not any(path.endswith(".safetensors") for path in paths):
         raise HubError(
             f"{at}: has no *.safetensors, and pickled weights are never read; look for a conversion among its pull "

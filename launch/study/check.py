@@ -48,7 +48,7 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     problems += [*length_problems(plan), *language_model_problems(plan)] if plan else []
     if not mirror.root.is_dir():
         problems.append(
-            f"mirror: {mirror.root} is no folder; `retain fetch` fills it, or name the data by `mirror:` or --mirror"
+            f"mirror: {mirror.root} is not a folder; `retain fetch` fills it, or give another by `mirror:` or --mirror"
         )
     elif plan is not None:
         problems += list(data_problems(plan, mirror))
@@ -59,7 +59,7 @@ def check(sweep: Sweep, mirror: Mirror) -> Findings:
     if len(sweep.seeds) < SEEDS_FOR_STATISTICS:
         notes.append(f"{len(sweep.seeds)} seed(s): intervals over seeds need {SEEDS_FOR_STATISTICS} or more")
     if "none" not in sweep.intermediates:
-        notes.append("no intermediate `none`: gains have nothing to be measured against")
+        notes.append("`none` is not among the intermediates: gains cannot be measured without this baseline")
     return Findings(tuple(dict.fromkeys(problems)), tuple(notes), plan)
 
 
@@ -82,9 +82,9 @@ def encoder_problems(scale: Scale) -> list[str]:
         ]
     problems = []
     if not (scale.folder / "tokenizer.json").is_file():
-        problems.append(f"scales: {scale.folder} has no tokenizer.json; save the fast tokenizer beside the weights")
+        problems.append(f"scales: {scale.folder} has no tokenizer.json; save the fast tokenizer with the weights")
     if not any(scale.folder.glob("*.safetensors")):
-        problems.append(f"scales: {scale.folder} has no *.safetensors; weights are never unpickled, convert them")
+        problems.append(f"scales: {scale.folder} has no *.safetensors; pickled weights are never read, so convert them")
     return problems
 
 
@@ -98,8 +98,8 @@ def wide_probes(plan: Plan, mirror: Mirror) -> list[str]:
         rows = min(examples, expected_rows(mirror, files, ENGLISH) or examples)
         if half_width(rows) > PROBE_HALF_WIDTH:
             notes.append(
-                f"probe of {task}: {rows} English examples may leave A(τ) an interval of "
-                f"± {half_width(rows):.3f}; {EXAMPLES_FOR_HALF_WIDTH} leave ± {PROBE_HALF_WIDTH} at the most"
+                f"probe of {task}: {rows} English examples may give A(τ) an interval of "
+                f"± {half_width(rows):.3f}; {EXAMPLES_FOR_HALF_WIDTH} give at most ± {PROBE_HALF_WIDTH}"
             )
     return notes
 
@@ -109,14 +109,16 @@ def language_model_problems(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         folder = plan.scales[stage.scale.name].folder
         if MLM in stage.trained and folder is not None and not has_language_model_head(folder):
-            yield f"{stage.intermediate}: {folder} holds no language-model head (lm_head.*), which +mlm trains further"
+            yield f"{stage.intermediate}: {folder} has no language-model head (lm_head.*), which +mlm needs"
 
 
 def length_problems(plan: Plan) -> Iterator[str]:
     """Sequences that do not fit an encoder, and windows that leave no room."""
     for stage in plan.stages:
         usable = plan.scales[stage.scale.name].shape.positions - 2  # XLM-R counts from padding_idx + 1 = 2
-        read: list[tuple[str, Recipe | Evaluation | Probe]] = [(one.task, one) for one in stage.evaluate]
+        read: list[tuple[str, Recipe | Evaluation | Probe]] = [
+            (evaluation.task, evaluation) for evaluation in stage.evaluate
+        ]
         read += [(training.task, training.recipe) for training in stage.train]
         read += [(probe.task, probe) for probe in stage.probes]
         for task, lengths in read:
@@ -141,7 +143,7 @@ def store_problems(sweep: Sweep) -> list[str]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return [f"store: cannot write to {sweep.store}: {error.strerror}; choose another by `store:` or --store"]
+        return [f"store: cannot write to {sweep.store}: {error.strerror}; choose another with `store:` or --store"]
     return []
 
 
@@ -173,12 +175,12 @@ def _split_problems(mirror: Mirror, task: Task, files: Files, language: str) -> 
         try:
             tables.append(_sound_rows(mirror, task, part, language, part is files.gold))
         except FileNotFoundError:
-            advice = "add it, or leave the language out of `languages:`"
+            advice = "add it, or remove the language from `languages:`"
             yield f"{task.name}: {path} is missing (language {language}); {advice}"
         except KeyError as error:
             yield f"{task.name}: {error.args[0]}"
         except (pa.ArrowException, OSError) as error:
-            yield f"{task.name}: {path} is no readable parquet file ({error})"
+            yield f"{task.name}: {path} is not a readable parquet file ({error})"
         except ValueError as error:
             yield f"{task.name}: {path}: {error}"
     if files.gold is not None and len(tables) == len(files.all_files):  # both sides and what joins them
@@ -201,7 +203,7 @@ def _sound_rows(mirror: Mirror, task: Task, part: Files, language: str, is_gold:
         raise ValueError(f"has no rows in the language {language}")
     names, label = mirror.class_names(part, language, task.columns[-1]), task.columns[-1]
     if task.labels and names is not None and names != task.labels:
-        raise ValueError(f"names the classes of {label!r} {', '.join(names)}; expected {', '.join(task.labels)}")
+        raise ValueError(f"has the classes {', '.join(names)} in {label!r}; expected {', '.join(task.labels)}")
     if flaws := [] if is_gold else family(task).flaws(task, table):
         raise ValueError("; ".join(flaws))
     return table

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import graphlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-from launch.study.parts import Parts
-from launch.study.search import Point, deciding, points
+from launch.study.search import Point, book_of, deciding, points
 from launch.study.sweep import Sweep
 from trainers.collector import uncollected
 from trainers.data.mirror import Mirror
-from trainers.stage import Evaluation, Kind, Probe, ScaleId, Stage, Training
-from trainers.stage.recipes import Phase
+from trainers.data.stagedata import needed_files
+from trainers.stage import Evaluation, Kind, Probe, Recipe, ScaleId, Stage, Training
+from trainers.stage.languages import ENGLISH
+from trainers.stage.recipes import Phase, recipe_for
 from trainers.stage.scales import Scale, locate
 from trainers.tasks import TASKS
 from trainers.tasks.intermediates import MLM, Intermediate, parse_intermediate
@@ -45,10 +45,6 @@ class Plan:
     def trainings(self) -> int:
         return sum(bool(stage.train) for stage in self.stages)
 
-    def counts(self) -> Counter[tuple[str, str]]:
-        """Stages by (scale, kind)."""
-        return Counter((stage.scale.name, stage.kind) for stage in self.stages)
-
 
 def mirror_of(sweep: Sweep) -> Mirror:
     """The sweep's mirror; the sandbox's is made at first use beside the store."""
@@ -67,7 +63,7 @@ def make_plan(sweep: Sweep) -> Plan:
     """
     plan = _whole(sweep)
     if idle := set(sweep.search).difference(*(stage.variant for stage in plan.stages)):
-        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: nothing is trained so")
+        raise ValueError(f"search: {', '.join(sorted(idle))} changes no stage of this sweep: no training uses it")
     return plan
 
 
@@ -91,6 +87,74 @@ def _whole(sweep: Sweep) -> Plan:
     order = graphlib.TopologicalSorter({key: {s.parent} if s.parent else set() for key, s in stages.items()})
     in_order = tuple(stages[key] for key in order.static_order())
     return Plan(sweep, in_order, planner.scales, tuple(dict.fromkeys(planner.notes)))
+
+
+class Parts:
+    """What the stages of one point of a search share: recipes, readings, probes and fingerprints, each made once.
+
+    A large plan has a hundred thousand stages of a few hundred parts; equal parts are one object, whose identity is
+    computed once.
+    """
+
+    def __init__(self, sweep: Sweep, mirror: Mirror, point: Point) -> None:
+        self.sweep, self.mirror, self.point = sweep, mirror, point
+        # Per instance, so that they end with it.
+        self.recipe = cache(self._recipe)
+        self.training = cache(self._training)
+        self.evaluation = cache(self._evaluation)
+        self.probe = cache(self._probe)
+        self.during_target = cache(self._during_target)
+        self.data = cache(self._data)
+
+    @property
+    def text_languages(self) -> tuple[str, ...]:
+        """Languages of the text for language modelling: the sweep's, or XTREME's 40, whatever the mirror holds."""
+        return TASKS[MLM].languages if self.sweep.languages is None else self.sweep.languages
+
+    def _recipe(self, phase: Phase, task: str) -> Recipe:
+        return recipe_for(self.sweep.recipes, phase, task, self.sweep.overrides, book_of(self.point))
+
+    def _training(self, phase: Phase, task: str, languages: tuple[str, ...] = (ENGLISH,)) -> Training:
+        return Training(task=task, languages=languages, recipe=self.recipe(phase, task))
+
+    def _evaluation(self, target: str) -> Evaluation:
+        recipe = self.recipe("target", TASKS[target].training_task or target)
+        return Evaluation(
+            task=target,
+            languages=self.mirror.languages(TASKS[target], self.sweep.languages),
+            max_examples=self.sweep.evaluation.max_examples,
+            max_length=recipe.max_length,
+            doc_stride=recipe.doc_stride,
+            overflow=recipe.overflow,
+        )
+
+    def _probe(self, task: str) -> Probe:
+        recipe, sizes = self.recipe("intermediate", task), self.sweep.probe.of(task)
+        other = TASKS[task].multilingual
+        languages = self.mirror.languages(TASKS[other], self.sweep.languages) if other else ()
+        return Probe(
+            task=task,
+            languages=tuple(language for language in languages if language != ENGLISH),
+            examples=sizes.examples,
+            examples_other=sizes.examples_other,
+            refit_examples=sizes.refit_examples,
+            max_length=recipe.max_length,
+            doc_stride=recipe.doc_stride,
+            overflow=recipe.overflow,
+        )
+
+    def _during_target(self, probe: Probe) -> Probe:
+        """An intermediate's probe as it is made during target training: as often as the sweep says."""
+        return probe.model_copy(update={"per_doubling": self.sweep.probe.per_doubling})
+
+    def _data(
+        self, train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], probes: tuple[Probe, ...]
+    ) -> dict[str, str]:
+        """Fingerprint of every split that is read."""
+        return {
+            name: self.mirror.fingerprint(files, languages)
+            for name, (files, languages) in needed_files(train, evaluate, probes).items()
+        }
 
 
 @dataclass

@@ -52,6 +52,6 @@ def as_it_stands(plan: Plan, store: Store) -> Plan:
     if not retries:
         return plan
 
-    found = list(attempts(plan.stages, store.outcome, retries))
-    places = {stage.key: plan.place_of(key) for stage, key in found}
-    return replace(plan, stages=tuple(stage for stage, _ in found), places=places)
+    planned_for = list(attempts(plan.stages, store.outcome, retries))
+    places = {stage.key: plan.place_of(key) for stage, key in planned_for}
+    return replace(plan, stages=tuple(stage for stage, _ in planned_for), places=places)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.prompt import Prompt
 
-from launch.study.sweep import Sweep, SweepError, sentences
+from launch.study.sweep import Sweep, SweepError
+from slurm.profile import sentences
 from slurm.yaml_comments import commented
 from trainers.sandbox.language.lexicon import LANGUAGES
 from trainers.stage.scales import SANDBOX
@@ -23,7 +24,7 @@ FIRST: dict[str, Any] = {
 }
 """A study that runs anywhere within minutes; its order is that of the questions."""
 QUESTIONS = {
-    "scales": "Which encoders? base, large, xl, xxl, hub ids or folders; sandbox-s, -m, -l need nothing",
+    "scales": "Which encoders? base, large, xl, xxl, hub ids or folders; sandbox-s, -m, -l need no data",
     "intermediates": "Which intermediates? `none` is the baseline; mnli, squad, all9, mnli+mlm, …",
     "targets": "Which XTREME targets? xnli, pawsx, udpos, panx, xquad, mlqa, tydiqa, bucc, tatoeba",
     "seeds": "Which seeds? Three or more for statistics",
@@ -37,8 +38,8 @@ def ask(given: Mapping[str, Any], screen: Console) -> dict[str, Any]:
     answers = dict(given)
     for name, question in QUESTIONS.items():
         while name not in answers:
-            said = Prompt.ask(question, default=" ".join(map(str, FIRST[name])), console=screen)
-            words = tuple(said.replace(",", " ").split())
+            answer = Prompt.ask(question, default=" ".join(map(str, FIRST[name])), console=screen)
+            words = tuple(answer.replace(",", " ").split())
             try:
                 starter(FIRST | answers | {name: words})
             except SweepError as error:
@@ -46,7 +47,7 @@ def ask(given: Mapping[str, Any], screen: Console) -> dict[str, Any]:
             else:
                 answers[name] = words
     if "mirror" not in answers and not _is_sandbox(answers["scales"]):
-        answers["mirror"] = Prompt.ask("Which folder holds the data sets, or shall?", default=MIRROR, console=screen)
+        answers["mirror"] = Prompt.ask("Which folder for the data sets?", default=MIRROR, console=screen)
     return answers
 
 
@@ -67,7 +68,7 @@ def starter(given: Mapping[str, Any]) -> Sweep:
     try:
         return Sweep(**fields)
     except ValidationError as error:
-        raise SweepError("\n".join(sentences(error))) from error
+        raise SweepError("\n".join(sentences(error, Sweep))) from error
 
 
 def _is_sandbox(scales: tuple[str, ...]) -> bool:
@@ -80,7 +81,7 @@ def text(sweep: Sweep, command: str) -> str:
     chosen = [name for name in values if name in sweep.model_fields_set]
     left = [name for name in values if name not in chosen]
     lines = [
-        "# How does scale change what is retained?  All fields of a sweep; those that are comments hold as they stand.",
+        "# How does scale change what is retained?  All fields of a sweep; a field in a comment shows its default.",
         f"#   {command}",
         "",
         *commented(Sweep, {name: values[name] for name in chosen}),

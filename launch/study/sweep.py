@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from launch.study.search import LARGEST_GRID, PLACES, parts, sound_values
-from slurm.profile import one_line
+from slurm.profile import nearest, one_line, sentences
 from trainers.stage import Execution, Frozen, Mixing, Recipe
 from trainers.stage.recipes import BOOKS, recipe_for
 from trainers.stage.scales import KNOWN, SANDBOX
@@ -25,13 +24,6 @@ from trainers.tasks.intermediates import names as intermediate_names
 
 class SweepError(ValueError):
     """Problems of a sweep, all of them, one a line."""
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """`did you mean …?`, or the valid names where none is near."""
-    valid = list(valid)
-    close = difflib.get_close_matches(str(name), valid, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(valid)}"
 
 
 PROBE_HALF_WIDTH = 0.04
@@ -47,25 +39,25 @@ EXAMPLES_FOR_HALF_WIDTH = math.ceil((half_width(1) / PROBE_HALF_WIDTH) ** 2)
 
 
 class ProbeSizes(Frozen):
-    """On how much retention is measured; the same examples for every scale and seed.
+    """Number of examples of a probe; all scales and seeds share the same examples.
 
-    The rule is precision, not cost: a curve of intervals that say nothing is not worth its time.  What probing costs,
-    `retain plan` tells before and each stage's last line afterwards.
+    The numbers follow from precision, not from cost.  `retain plan` predicts what probing costs, and the last line of
+    each stage says what it cost.
     """
 
     examples: int = Field(default=EXAMPLES_FOR_HALF_WIDTH, gt=0)
-    """English development examples of the intermediate task; so many leave A(τ) ± 0.04 at the most."""
+    """English development examples of the intermediate task; with 601, A(τ) has an interval of at most ± 0.04."""
     examples_other: int = Field(default=100, ge=0)
-    """The same for each other language; 0 probes in English only."""
+    """Examples for each other language; 0 probes in English only."""
     refit_examples: int = Field(default=500, gt=1)
     """English training examples to which the linear head is fitted; a tenth of it, up to 64, are its dimensions."""
 
 
 class ProbeSettings(ProbeSizes):
-    """Sizes of all probes, and of those that differ; of an intermediate of several tasks each has its own."""
+    """Size of all probes, and of those that differ.  Each task of an intermediate has its own probe."""
 
     per_doubling: int = Field(default=1, gt=0, le=16)
-    """Probings of a target training from one step to twice that step: 1 is at steps 0, 1, 2, 4, 8 … T."""
+    """Probes from one training step to twice that step: 1 probes at steps 0, 1, 2, 4, 8 … T."""
     by_task: dict[str, ProbeSizes] = Field(default_factory=dict)
     """Sizes for one intermediate task."""
 
@@ -86,23 +78,23 @@ class EvaluationSettings(Frozen):
     """How much is scored when a training has ended."""
 
     max_examples: int | None = Field(default=None, gt=0)
-    """Test examples per language at the most; None is all of them."""
+    """Largest number of test examples per language; None is all."""
     development_examples: int = Field(default=500, gt=0)
-    """English development examples that tell a diverged run."""
+    """English development examples that decide whether a training has diverged."""
     retrieval_depth: float = Field(default=7 / 12, gt=0, le=1)
-    """Layer at which retrieval is compared, as a share of the encoder's layers: chosen before results are seen.
+    """Layer at which retrieval is compared, as a share of the encoder's layers; choose it before you see results.
 
-    7/12 is layer 14 of 24, XTREME's and X-STILTs'; all layers are measured and shown in any case.
+    7/12 is layer 14 of 24, as in XTREME and X-STILTs.  All layers are measured and shown in any case.
     """
 
 
 class Diverged(Frozen):
-    """What is done about a training that ends at or below the majority class."""
+    """What to do with a training that ends at or below the majority class."""
 
     retries: int = Field(default=0, ge=0, le=10)
-    """Times that it is run again with other random numbers, at once and by the same job.
+    """How often it is run again with other random numbers, at once and in the same job.
 
-    The first attempt that does not diverge is the one that counts, under the seed's own name.
+    The first attempt that does not diverge counts, under the seed's own name.
     """
 
 
@@ -112,28 +104,28 @@ class Sweep(Frozen):
     name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Group of the W&B runs and title of the report."""
     store: Path
-    """Folder of all results, on a disk that every job sees; relative to where the command is run."""
+    """Folder of all results, on a disk that every job sees; relative to the folder where you run the command."""
     mirror: Path | None = None
-    """Folder of the data sets in the hub's layout; None is the embedded sandbox."""
+    """Folder of the data sets, laid out as on the Hugging Face hub; None is the embedded sandbox."""
     scales: tuple[str, ...] = Field(min_length=1)
     """base, large, xl, xxl, sandbox-s, sandbox-m, sandbox-l, or the folder or hub id of an XLM-R encoder."""
     intermediates: tuple[str, ...] = Field(min_length=1)
-    """What phase 2 trains on: none (the baseline that gains are measured against), mnli, mnli+squad, all9, mnli+mlm,
-    mnli@de-ru (translated) … (`trainers.tasks.intermediates`)."""
+    """What phase 2 trains on: none (the baseline for gains), mnli, mnli+squad, all9, mnli+mlm, mnli@de-ru (translated)
+    … (`trainers.tasks.intermediates`)."""
     targets: tuple[str, ...] = Field(min_length=1)
-    """XTREME tasks of phase 3; those with one training set are trained once."""
+    """XTREME tasks of phase 3; targets with the same training set are trained once."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    """Shared by all arms, so that comparisons are paired; three or more for statistics."""
+    """Seeds, the same for all arms, so that comparisons are paired; statistics need three or more."""
     languages: tuple[str, ...] | None = None
-    """Two-letter codes to evaluate in, and of the text for `+mlm`; None is every official one of each task."""
+    """Languages to evaluate in, and of text for `+mlm`: two-letter codes; None is all official ones of each task."""
     recipes: str = "xstilts"
     """The book of recipes: xstilts, xtreme or sandbox."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Fields of the recipe to change, under `*`, `<phase>.*`, `<task>` or `<phase>.<task>`; later ones win."""
+    """Recipe fields to change, under `*`, `<phase>.*`, `<task>` or `<phase>.<task>`; later ones win."""
     search: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    """Values to try of fields of the recipe, every combination; the best is told by scale (`launch.study.search`)."""
+    """Values of recipe fields to try, in every combination; arms are compared at their best (`launch.study.search`)."""
     mixing: Mixing = Mixing()
-    """How an intermediate of several tasks shares its steps among them."""
+    """How an intermediate with several tasks shares its steps among them."""
     probe: ProbeSettings = ProbeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     diverged: Diverged = Diverged()
@@ -163,8 +155,8 @@ class Sweep(Frozen):
         meant: dict[tuple, str] = {}
         for name in names:
             try:
-                found = parse_intermediate(name)
-                same = meant.setdefault((tuple(found.tasks.items()), found.mlm), name)
+                intermediate = parse_intermediate(name)
+                same = meant.setdefault((tuple(intermediate.tasks.items()), intermediate.mlm), name)
                 if same != name:
                     problems.append(f"{same!r} and {name!r} are the same intermediate")
             except UnknownName as error:
@@ -206,7 +198,7 @@ class Sweep(Frozen):
             try:
                 recipe_for("sandbox", "target", "mnli", {"*": fields})
             except ValidationError as error:
-                problems += [f"{key}.{_sentence(problem, Recipe.model_fields)}" for problem in error.errors()]
+                problems += [f"{key}.{problem}" for problem in sentences(error, Recipe)]
         if problems:
             raise ValueError("; ".join(problems))
         return overrides
@@ -218,8 +210,8 @@ class Sweep(Frozen):
         sizes = [len(values) for values in search.values()]
         if (count := math.prod(sizes)) > LARGEST_GRID:
             problems.append(
-                f"{' × '.join(map(str, sizes))} = {count:,} points, and each is a sweep of its own; "
-                f"a grid may have {LARGEST_GRID} at the most"
+                f"{' × '.join(map(str, sizes))} = {count:,} points, and each point is a whole sweep; "
+                f"a grid may have at most {LARGEST_GRID}"
             )
         if problems:
             raise ValueError("; ".join(problems))
@@ -234,12 +226,14 @@ def _axis_problems(axis: str, values: tuple[Any, ...]) -> list[str]:
     if field not in Recipe.model_fields:
         return [f"{axis}: {field!r} is not a field of the recipe: {nearest(field, Recipe.model_fields)}"]
     if len(values) < 2:
-        return [f"{axis}: holds {len(values)} value(s), a search takes two or more; one belongs under `overrides:`"]
+        return [f"{axis}: holds {len(values)} value(s), a search needs two or more; put one under `overrides:`"]
     try:
         sound = sound_values(axis, values)
     except ValidationError as error:
-        found = [(problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()]
-        return [f"{axis}: {message} (found {value!r})" for message, value in found]
+        invalid = [
+            (problem["msg"].lower().removeprefix("value error, "), problem["input"]) for problem in error.errors()
+        ]
+        return [f"{axis}: {message} (found {value!r})" for message, value in invalid]
     repeated = [value for value, count in Counter(sound).items() if count > 1]
     return [f"{axis}: {', '.join(map(str, repeated))} is named more than once"] if repeated else []
 
@@ -252,30 +246,6 @@ def _known(
     if wrong:
         raise ValueError("; ".join(f"{name!r} is not {what}: {nearest(name, valid)}" for name in wrong))
     return names
-
-
-def _field_names(model: type[Frozen]) -> list[str]:
-    names = list(model.model_fields)
-    for field in model.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
-            names += _field_names(field.annotation)
-    return names
-
-
-def _sentence(problem: Any, valid: Iterable[str]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(str(problem['loc'][-1]), valid)}"
-    if problem["type"] == "missing":
-        return f"{where}: is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
-
-
-def sentences(error: ValidationError) -> list[str]:
-    """What is wrong with the fields of a sweep, a sentence each."""
-    valid = _field_names(Sweep)
-    return [_sentence(problem, valid) for problem in error.errors()]
 
 
 def load_sweep(path: Path, **changes: Any) -> Sweep:
@@ -302,4 +272,4 @@ def load_sweep(path: Path, **changes: Any) -> Sweep:
     except TypeError as error:
         raise SweepError(f"{path}: keys must be words: {error}") from error
     except ValidationError as error:
-        raise SweepError("\n".join(f"{path}: {problem}" for problem in sentences(error))) from error
+        raise SweepError("\n".join(f"{path}: {problem}" for problem in sentences(error, Sweep))) from error

@@ -8,12 +8,10 @@ the job requeued, and no node of it is left out.
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,20 +19,19 @@ from dataclasses import dataclass, field, replace
 from launch import status
 from launch.estimate.costs import predict
 from launch.estimate.placement import speed_of
-from launch.job.batch import SUPERSEDED, ended_as
-from launch.job.bundle import bundle_of
 from launch.job.judge import Attempt
-from launch.job.records import ArrayFolder, ArrayRecord, new_folder
+from launch.job.records import ArrayFolder
 from launch.study.plan import Plan
 from launch.submit.arrays import Array, make_arrays
-from launch.submit.reconcile import execution_at
+from launch.submit.send import Sender
 from launch.submit.snapshot import NO_CHECKOUT
 from slurm.commands import requeue
 from slurm.failures.causes import Cause
-from slurm.job import DEADLINE, deadline, free_port
+from slurm.job import SUPERSEDED, ended_as, environment_of_ranks
 from slurm.probe import LONGEST_MIN
-from slurm.profile import Placement, Profile, ProfileError
+from slurm.profile import Profile, ProfileError
 from slurm.script import srun
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
 from trainers.stage import Stage
 from trainers.store import Store
@@ -92,11 +89,12 @@ class Allocation:
         Raises:
             ProfileError: a stage asks for more than there is.
         """
-        for scale, one in placements.items():
-            if one.nodes > self.nodes or one.ranks_per_node > self.tasks_per_node:
+        for scale, placement in placements.items():
+            if placement.nodes > self.nodes or placement.ranks_per_node > self.tasks_per_node:
                 raise ProfileError(
-                    f"{scale} needs {one.nodes} node(s) with {one.ranks_per_node} task(s) each; this allocation has "
-                    f"{self.nodes} with {self.tasks_per_node}. Give sbatch a larger --nodes or --ntasks-per-node"
+                    f"{scale} needs {placement.nodes} node(s) with {placement.ranks_per_node} task(s) each; this "
+                    f"allocation has {self.nodes} with {self.tasks_per_node}. Give sbatch a larger --nodes or "
+                    "--ntasks-per-node"
                 )
 
 
@@ -138,11 +136,11 @@ class Steps:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._stop)
         self.waiting = [step for array in self._arrays() for step in self._written_down(array)]
-        told = False
+        signalled = False
         while self.running or (self.waiting and not self.stopping):
             self._reap()
-            if self.stopping and not told:
-                told = True
+            if self.stopping and not signalled:
+                signalled = True
                 for step in self.running:
                     step.send_signal(signal.SIGUSR2)  # srun hands it on to its tasks
             if not self.stopping:
@@ -151,7 +149,7 @@ class Steps:
                     break  # what they wait for has failed
             time.sleep(POLL_S)
         # A job that a person has ended stays ended.
-        if self.stopping and self.waiting and ended_as(self.allocation.job_id) is None:
+        if self.stopping and self.waiting and ended_as(os.environ) is None:
             print("saved; back into the queue", flush=True)
             requeue(self.allocation.job_id)
         return status.survey(self.plan, self.store)
@@ -162,37 +160,25 @@ class Steps:
     def _arrays(self) -> list[Array]:
         """What is missing, parents first; what has failed is left to a person, as `retain submit` does."""
         left_out = (*status.SETTLED, "running", "failed", "blocked")
-        missing = {one.stage.key for one in status.survey(self.plan, self.store) if one.state not in left_out}
+        missing = {
+            progress.stage.key for progress in status.survey(self.plan, self.store) if progress.state not in left_out
+        }
         seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
         return make_arrays(self.plan, {key: seconds[key] for key in missing}, {}, BUNDLE_S, len(missing) + 1)
 
     def _written_down(self, array: Array) -> Iterator[Step]:
         """The array's bundles as files of the store, where `retain why` and `retain tail` find them."""
-        sweep, placement = self.plan.sweep, self.placements[array.scale]
-        keys = tuple(tuple(stage.key for stage in bundle) for bundle in array.bundles)
-        folder = new_folder(self.store.root, sweep.name, [key for some in keys for key in some])
-        folder.write(
-            ArrayRecord(
-                sweep=sweep.name,
-                scale=array.scale,
-                user=getpass.getuser(),
-                placement=placement,
-                cpus_per_rank=self.allocation.cpus_per_task,
-                spare_nodes=0,
-                minutes=math.ceil(array.seconds / 60),
-                signal_before_end_s=self.profile.signal_before_end_s,
-                code=NO_CHECKOUT.facts,
-                elements=keys,
-            )
-        )
-        execution = execution_at(sweep.execution, placement)
-        gpus = placement.ranks_per_node if self.allocation.gpus else 0
+        minutes, placement = math.ceil(array.seconds / 60), self.placements[array.scale]
+        folder = self._sender.folder(self.plan.sweep.name, array.bundles)
+        self._sender.write(folder, array.scale, placement, minutes, array.bundles)
         for index, stages in enumerate(array.bundles):
-            bundle = bundle_of(
-                self.plan, self.mirror, stages, execution, scratch=self.profile.scratch, gpus_per_node=gpus
-            )
-            bundle.save(folder.bundle(index))
             yield Step(folder, index, stages)
+
+    @property
+    def _sender(self) -> Sender:
+        """What runs here has what this allocation has, whatever the cluster file says of others."""
+        given = self.allocation.profile.model_dump(include={"nodes", "gpus_per_node", "cpus_per_rank"})
+        return Sender(self.plan, self.mirror, self.profile.model_copy(update=given), NO_CHECKOUT)
 
     def _start(self, step: Step) -> bool:
         """Start a step if its time has come, its parent is done and there is room; False leaves it waiting."""
@@ -202,31 +188,22 @@ class Steps:
         if self._used() + step.placement.ranks > self._tasks():
             return False
         attempt = Attempt(step.folder, step.index)
-        end = deadline(self.allocation.job_id)
-        port = free_port(f"{step.folder.name} {step.index}")
-        environment = {**os.environ, "MASTER_PORT": str(port), **({DEADLINE: str(end)} if end else {})}
-        command = self._command(step, attempt.micro_batch_factor)
-        with step.folder.batch_log(step.index).open("ab") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        self.running[process] = step, attempt
-        return True
-
-    def _command(self, step: Step, micro_batch_factor: float) -> list[str]:
         logs = step.folder.rank_logs(step.index)
         logs.mkdir(exist_ok=True)
-        bundle = str(step.folder.bundle(step.index))
-        job = (sys.executable, "-P", "-u", "-m", "launch.job.rank", bundle, str(micro_batch_factor))
-        call = srun(step.placement, self.allocation.cpus_per_task, logs, job)
-        share = ["--exact"]
+        options = ["--exact"]
         if self.allocation.gpus:
-            share.append(f"--gpus-per-node={step.placement.ranks_per_node}")
-        return [call[0], *share, *call[1:]]
+            options.append(f"--gpus-per-node={step.placement.ranks_per_node}")
+        call = srun(step.placement, self.allocation.cpus_per_task, logs, attempt.command, options)
+        with step.folder.batch_log(step.index).open("ab") as log:
+            process = subprocess.Popen(call, env=environment_of_ranks(), stdout=log, stderr=log)
+        self.running[process] = step, attempt
+        return True
 
     def _reap(self) -> None:
         """Judge the steps that have ended; those to be tried again wait."""
         for process in [process for process in self.running if process.poll() is not None]:
             step, attempt = self.running.pop(process)
-            state = ended_as(self.allocation.job_id)
+            state = ended_as(os.environ)
             if state == SUPERSEDED:
                 self.stopping = True
                 continue

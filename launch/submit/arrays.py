@@ -29,6 +29,19 @@ class Array:
     """An array of the same submission: element k waits for its element k.  Or the id of one queued element: all
     wait for it."""
 
+    @property
+    def ends_after_s(self) -> float:
+        """Predicted end, if no job ever waits for a GPU."""
+        return self.seconds + (self.after.ends_after_s if isinstance(self.after, Array) else 0.0)
+
+
+def mails_of(array: Array, arrays: Sequence[Array]) -> tuple[str, ...]:
+    """Of what SLURM mails a person: that the first array of a submission begins, that any of them fails, and that the
+    one which is predicted to be the last has ended."""
+    begins = ("BEGIN",) if array is arrays[0] else ()
+    ends = ("END",) if array is max(arrays, key=lambda other: other.ends_after_s) else ()
+    return (*begins, *ends, "FAIL")
+
 
 def make_arrays(
     plan: Plan, seconds: Mapping[str, float], queued: Mapping[str, str], job_s: float, most_elements: int
@@ -56,8 +69,8 @@ def make_arrays(
         waves = {parent.key: _waves(children.pop(parent.key, []), seconds, job_s, most_waves) for parent in parents}
         # Arrays that wait for this one cover its first elements: those with most bundles come first.
         parents.sort(key=lambda parent: -len(waves[parent.key]))
-        for some in _runs(parents, most_elements):
-            arrays += _family(scale, some, waves, seconds)
+        for parents_of_array in _slices(parents, most_elements):
+            arrays += _family(scale, parents_of_array, waves, seconds)
         free: list[tuple[Stage, ...]] = []
         for parent, group in children.items():
             bundles = _cut(group, seconds, job_s)
@@ -65,7 +78,7 @@ def make_arrays(
                 arrays.append(_array(scale, bundles, seconds, queued[parent]))
             else:
                 free += bundles
-        arrays += [_array(scale, tuple(some), seconds) for some in _runs(free, most_elements)]
+        arrays += [_array(scale, tuple(bundles), seconds) for bundles in _slices(free, most_elements)]
     return arrays
 
 
@@ -106,7 +119,7 @@ def _cut(stages: list[Stage], seconds: Mapping[str, float], job_s: float) -> Bun
     return tuple(tuple(bundle) for bundle in bundles)
 
 
-def _runs(items: list, length: int) -> list[list]:
+def _slices(items: list, length: int) -> list[list]:
     return [items[start : start + length] for start in range(0, len(items), length)]
 
 

@@ -8,39 +8,34 @@ from __future__ import annotations
 
 import getpass
 import math
-import os
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launch import status
 from launch.estimate.costs import predict
 from launch.estimate.placement import speed_of
-from launch.job.bundle import Bundle, bundle_of
-from launch.job.news import News, announce
-from launch.job.records import ArrayRecord, array_folders, array_name, element_of, in_queue, new_folder
-from launch.lock import turn
+from launch.job.bundle import Bundle
+from launch.job.records import array_folders, array_name, element_of, in_queue
+from launch.lock import exclusive
+from launch.status import StageStatus
 from launch.study.plan import Plan
-from launch.submit.arrays import Array, make_arrays, within
+from launch.submit.arrays import Array, mails_of, make_arrays, within
+from launch.submit.send import Sender
 from launch.submit.snapshot import Snapshot
 from launch.verdicts import newest_verdict
-from slurm.commands import QueuedJob, SlurmError, queue, release
-from slurm.profile import Placement, Profile
-from slurm.script import ArrayExecutor, ArrayJob
+from slurm.commands import QueuedJob, queue, release
+from slurm.profile import Profile
+from slurm.script import ArrayJob
+from slurm.sizing.memory import Placement
 from trainers.data.mirror import Mirror
-from trainers.stage import Execution, Stage
+from trainers.stage import Stage
 from trainers.store import Store
 from trainers.store.files import writing
 
 MARGIN = 1.5
 """A job asks for so much more time than is predicted; too little only costs a requeue."""
 START_UP_MIN = 10
-SUBMIT_LIMIT = "SubmitJob"
-"""In SLURM's names for limits of what may be in the queue: QOSMaxSubmitJobPerUserLimit, AssocMaxSubmitJobLimit …"""
-LOST_ANSWER_S = 30.0
-"""How long a job whose sbatch did not answer is looked for in the queue."""
 
 
 @dataclass
@@ -81,23 +76,15 @@ class Submitter:
         """
         with writing(self.store.root):
             (self.store.root / "slurm").mkdir(parents=True, exist_ok=True)
-        with turn(self.store.root / "slurm" / "submitting", "retain submit", print):
+        with exclusive(self.store.root / "slurm" / "submitting", "retain submit", print):
             jobs = queue()
             queued = in_queue(self.store.root, jobs)
             missing, notes = self.missing(queued)
-            notes += _let_go(queued)
+            notes += _release_held(queued)
             arrays = within(missing, self._room(jobs))
-            if arrays and (self.profile.mail or self.profile.webhook_file):
-                news = News(
-                    stages=self.plan.stages,
-                    retries=self.plan.sweep.diverged.retries,
-                    mail=self.profile.mail,
-                    webhook_file=self.profile.webhook_file,
-                )
-                announce(self.store.root, self.plan.sweep.name, news)
             ids: dict[Array, str] = {}
             for array in arrays:
-                ids[array] = self._send(array, ids)
+                ids[array] = self._send(array, ids, mails_of(array, arrays))
         return Submitted(
             arrays=len(arrays),
             elements=sum(len(array.bundles) for array in arrays),
@@ -109,34 +96,16 @@ class Submitter:
 
     def missing(self, queued: dict[str, QueuedJob]) -> tuple[list[Array], list[str]]:
         """Arrays of what is neither done nor under way, and what a person should know of the rest."""
-        todo: dict[str, Stage] = {}
-        notes: list[str] = []
-        for one in status.survey(self.plan, self.store, queued=queued):
-            stage = one.stage
-            if one.state in status.SETTLED or self.plan.place_of(stage.key) in queued:
-                continue
-            if one.state == "failed":
-                notes.append(
-                    f"{stage.key}  {stage.label} failed and is not sent again before `retain retry`: {one.detail}"
-                )
-            elif one.state == "running":
-                notes.append(f"{stage.key}  {stage.label} is being run outside this queue")
-            elif self._can_start(stage, todo, queued):
-                todo[stage.key] = stage
-        seconds = predict(self.plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
+        plan, statuses = self.plan, status.survey(self.plan, self.store, queued=queued)
+        seconds = predict(plan, self.store, self.mirror, speed_of(self.profile), self.placements).seconds
+        sent = {stage.key: seconds[stage.key] for stage in to_send(plan, statuses, queued)}
         elements = {
-            stage.key: queued[place].job_id
-            for stage in self.plan.stages
-            if (place := self.plan.place_of(stage.key)) in queued
+            stage.key: queued[place].job_id for stage in plan.stages if (place := plan.place_of(stage.key)) in queued
         }
         most = self.profile.max_array_size - 1  # the largest index is one less
-        return make_arrays(
-            self.plan, {key: seconds[key] for key in todo}, elements, self.profile.job_min * 60.0, most
-        ), notes
-
-    def _can_start(self, stage: Stage, todo: dict[str, Stage], queued: dict[str, QueuedJob]) -> bool:
-        parent = stage.parent
-        return parent is None or parent in todo or self.plan.place_of(parent) in queued or self.store.entry(parent).done
+        arrays = make_arrays(plan, sent, elements, self.profile.job_min * 60.0, most)
+        notes = (_note(progress, plan.place_of(progress.stage.key) in queued) for progress in statuses)
+        return arrays, list(filter(None, notes))
 
     def _room(self, jobs: list[QueuedJob]) -> int | None:
         if self.profile.max_submitted is None:
@@ -144,24 +113,16 @@ class Submitter:
         mine = sum(job.living and job.user == getpass.getuser() for job in jobs)
         return max(0, self.profile.max_submitted - mine)
 
-    def _send(self, array: Array, ids: dict[Array, str]) -> str:
+    @property
+    def sender(self) -> Sender:
+        return Sender(self.plan, self.mirror, self.profile, self.code)
+
+    def _send(self, array: Array, ids: dict[Array, str], mails: tuple[str, ...]) -> str:
         """Write everything down, then call sbatch."""
-        keys = [stage.key for bundle in array.bundles for stage in bundle]
-        folder = new_folder(self.store.root, self.plan.sweep.name, keys)
-        job = self.job(array, folder.folder, ids)
-        folder.write(self._record(array, job))
-        for index, stages in enumerate(array.bundles):
-            self._bundle(stages, job.placement).save(folder.bundle(index))
-        try:
-            return ArrayExecutor(job, self.profile).send()
-        except SlurmError as error:
-            if error.unsure and (found := _look_for(job.name)):
-                return found
-            if SUBMIT_LIMIT in str(error):
-                raise SlurmError(
-                    f"{error}; write that limit into the cluster file as max_submitted: then what fits is sent"
-                ) from error
-            raise
+        folder = self.sender.folder(self.plan.sweep.name, array.bundles)
+        job = replace(self.job(array, folder.folder, ids), mails=mails)
+        self.sender.write(folder, array.scale, job.placement, job.minutes, array.bundles)
+        return self.sender.send(job)
 
     def job(self, array: Array, folder: Path, ids: dict[Array, str]) -> ArrayJob:
         """What sbatch is asked for one array."""
@@ -170,60 +131,26 @@ class Submitter:
             dependency = f"aftercorr:{ids[array.after]}"
         elif array.after:
             dependency = f"afterok:{array.after}"
-        minutes = math.ceil(array.seconds * MARGIN / 60) + START_UP_MIN
-        return ArrayJob(
-            name=folder.name,
-            folder=folder,
-            command=(*self._environment(), sys.executable, "-P", "-u", "-m", "launch.job.batch", str(folder)),
-            indices=tuple(range(len(array.bundles))),
+        return self.sender.job(
+            folder,
+            len(array.bundles),
+            "launch.job.batch",
+            str(folder),
             placement=self.placements[array.scale],
-            minutes=min(minutes, self.profile.time_limit_min),
+            minutes=self._minutes(array),
             dependency=dependency,
             comment=f"retain {self.plan.sweep.name} {array.scale}",
             exclude=self._bad_nodes(array),
         )
 
+    def _minutes(self, array: Array) -> int:
+        return min(math.ceil(array.seconds * MARGIN / 60) + START_UP_MIN, self.profile.time_limit_min)
+
     def _bad_nodes(self, array: Array) -> tuple[str, ...]:
         """Nodes that failed under earlier jobs of these stages, as far as there are others."""
-        stages = [stage for bundle in array.bundles for stage in bundle]
-        verdicts = filter(None, (newest_verdict(self.store.entry(stage.key)) for stage in stages))
-        bad = {node for verdict in verdicts for node in verdict.decision.exclude_nodes}
-        return tuple(sorted(bad)[: self._spare_nodes(array.scale)])
-
-    def _spare_nodes(self, scale: str) -> int:
-        """Nodes of the partition beyond those that one element needs."""
-        return self.profile.nodes - self.placements[scale].nodes
-
-    def _environment(self) -> tuple[str, ...]:
-        if self.code.folder is None:
-            return ()
-        path = os.pathsep.join(filter(None, (str(self.code.folder), os.environ.get("PYTHONPATH"))))
-        return ("env", f"PYTHONPATH={path}")
-
-    def _record(self, array: Array, job: ArrayJob) -> ArrayRecord:
-        return ArrayRecord(
-            sweep=self.plan.sweep.name,
-            scale=array.scale,
-            user=getpass.getuser(),
-            placement=job.placement,
-            cpus_per_rank=self.profile.cpus_per_rank,
-            spare_nodes=self._spare_nodes(array.scale),
-            minutes=job.minutes,
-            signal_before_end_s=self.profile.signal_before_end_s,
-            code=self.code.facts,
-            elements=tuple(tuple(stage.key for stage in bundle) for bundle in array.bundles),
-        )
-
-    def _bundle(self, stages: tuple[Stage, ...], placement: Placement) -> Bundle:
-        sweep = self.plan.sweep
-        return bundle_of(
-            self.plan,
-            self.mirror,
-            stages,
-            execution_at(sweep.execution, placement),
-            scratch=self.profile.scratch,
-            gpus_per_node=placement.ranks_per_node if self.profile.gpus_per_node else 0,
-        )
+        newest = (newest_verdict(self.store.entry(stage.key)) for bundle in array.bundles for stage in bundle)
+        bad = {node for verdict in newest if verdict for node in verdict.decision.exclude_nodes}
+        return tuple(sorted(bad)[: self.sender.spare_nodes(self.placements[array.scale])])
 
     def scripts(self) -> Iterator[tuple[str, str]]:
         """The exact scripts that `submit` would send, by name; ids that SLURM has yet to give are `<id of NAME>`.
@@ -237,27 +164,41 @@ class Submitter:
             keys = [stage.key for bundle in array.bundles for stage in bundle]
             folder = root / "slurm" / array_name(root, self.plan.sweep.name, keys)
             ids[array] = f"<id of {folder.name}>"
-            yield folder.name, ArrayExecutor(self.job(array, folder, ids), self.profile).text()
+            job = replace(self.job(array, folder, ids), mails=mails_of(array, arrays))
+            yield folder.name, self.sender.script(job)
 
 
-def execution_at(execution: Execution, placement: Placement) -> Execution:
-    """How a stage is carried out where it is placed."""
-    update: dict[str, object] = {
-        "zero_stage": placement.zero_stage,
-        "offload": placement.offload,
-        "activation_checkpointing": placement.activation_checkpointing,
-        "graphs": execution.graphs and placement.graphs,
-    }
-    if placement.micro_batch_tokens:
-        update["micro_batch_tokens"] = placement.micro_batch_tokens
-    return execution.model_copy(update=update)
+def to_send(plan: Plan, statuses: Iterable[StageStatus], queued: Container[str]) -> list[Stage]:
+    """Stages that nothing holds and whose parent is done, in the queue, or sent with them; parents first.
+
+    Args:
+        queued: keys of the stages that jobs in the queue were submitted for.
+    """
+    states = {progress.stage.key: progress.state for progress in statuses}
+    sent: dict[str, Stage] = {}
+    for stage in plan.stages:
+        parent = stage.parent
+        ready = parent is None or parent in sent or states[parent] in status.SETTLED or plan.place_of(parent) in queued
+        if states[stage.key] in ("waiting", "interrupted") and ready:
+            sent[stage.key] = stage
+    return list(sent.values())
+
+
+def _note(progress: StageStatus, in_queue: bool) -> str | None:
+    """What a person should know of a stage that is not sent."""
+    what = f"{progress.stage.key}  {progress.stage.label}"
+    if progress.state == "failed":
+        return f"{what} failed and is not sent again before `retain retry`: {progress.detail}"
+    if progress.state == "running" and not in_queue:
+        return f"{what} is being run outside this queue"
+    return None
 
 
 def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
     """Pending elements of this sweep that hold only stages which are no longer in it: id → what they would train."""
     wanted = {plan.place_of(stage.key) for stage in plan.stages}
     pending = {job.name: job for job in jobs}
-    found: dict[str, str] = {}
+    held: dict[str, str] = {}
     for folder in array_folders(store):
         if folder.name not in pending or folder.record.sweep != plan.sweep.name:
             continue
@@ -265,13 +206,14 @@ def left_over(plan: Plan, jobs: list[QueuedJob], store: Path) -> dict[str, str]:
             index = element_of(job.job_id)
             if job.name != folder.name or job.state != "PENDING" or index is None:
                 continue
-            if not wanted.intersection(folder.record.elements[index]):
+            keys = folder.record.elements[index]  # none of an agent's job
+            if keys and not wanted.intersection(keys):
                 bundle = Bundle.load(folder.bundle(index))
-                found[job.job_id] = ", ".join(stage.label for stage in bundle.stages)
-    return found
+                held[job.job_id] = ", ".join(stage.label for stage in bundle.stages)
+    return held
 
 
-def _let_go(queued: dict[str, QueuedJob]) -> list[str]:
+def _release_held(queued: dict[str, QueuedJob]) -> list[str]:
     """Release this user's jobs that a node could not start: SLURM itself would hold them for ever."""
     me = getpass.getuser()
     held = sorted({job.job_id for job in queued.values() if job.launch_failed and job.user == me})
@@ -281,17 +223,3 @@ def _let_go(queued: dict[str, QueuedJob]) -> list[str]:
 
 def _count(arrays: list[Array]) -> int:
     return sum(len(bundle) for array in arrays for bundle in array.bundles)
-
-
-def _look_for(name: str) -> str | None:
-    """Id of the array of this name, once it shows in the queue."""
-    deadline = time.monotonic() + LOST_ANSWER_S
-    while time.monotonic() < deadline:
-        try:
-            for job in queue():
-                if job.name == name:
-                    return job.job_id.partition("_")[0]
-        except SlurmError:
-            pass  # slurmctld may be the reason for the lost answer: ask again
-        time.sleep(1)
-    return None

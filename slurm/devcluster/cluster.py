@@ -23,7 +23,8 @@ from pathlib import Path
 from slurm.devcluster.daemons import Daemon, DevClusterError, alone_at
 from slurm.devcluster.node import NAMESPACES, NODE_INIT, Node
 from slurm.devcluster.packages import PATH, install_command, missing_packages
-from slurm.devcluster.settings import Settings, free_ports, short_host
+from slurm.devcluster.settings import Settings, short_host
+from slurm.job import free_ports
 
 DEFAULT_ROOT = Path("/run/retain-devcluster")
 FOLDERS = ("etc", "pids", "run", "log", "state", "spool", "db", "dev")
@@ -304,5 +305,5 @@ def has_namespaces() -> bool:
 
 def _listens(address: str | tuple[str, int]) -> bool:
     """Whether somebody accepts connections at a Unix socket's path or a (host, port)."""
-    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as one:
-        return not one.connect_ex(address)
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+        return not client.connect_ex(address)

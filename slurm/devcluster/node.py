@@ -93,10 +93,10 @@ class Node:
             DevClusterError: the node is down.
         """
         process = self.daemon.process()
-        for one in [process, *process.children(recursive=True)] if process else []:
+        for child in [process, *process.children(recursive=True)] if process else []:
             with suppress(psutil.NoSuchProcess):
-                if one.name() == "slurmd":
-                    return one
+                if child.name() == "slurmd":
+                    return child
         raise DevClusterError(f"{self.name} is down; start it first.")
 
     def _end_jobs(self) -> None:

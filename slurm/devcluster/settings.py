@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
-import socket
 import time
 from dataclasses import dataclass
 from importlib import resources
@@ -20,9 +18,6 @@ FIRST_ADDRESS = 11
 MOST_NODES = 200
 MOST_PATH = 60
 """Characters of the root: the paths of Unix sockets end at 107."""
-EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOWEST_PORT = 10000
-PORT_TRIES = 200
 NEWEST_FIRST_JOB = 60_000_000
 """SLURM's job ids end at 67 million."""
 
@@ -113,31 +108,6 @@ class Settings:
             (etc / "gres.conf").write_text("")
         names = [f"{self.node_address(number)[0]} node{number}\n" for number in range(1, self.nodes + 1)]
         (etc / "hosts").write_text(Path("/etc/hosts").read_text() + "".join(names))
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports that nobody listens on and that no outgoing connection will be given.
-
-    Chosen at random, so that two clusters brought up at the same moment do not choose the same ones.
-
-    Raises:
-        DevClusterError: there are none.
-    """
-    highest = int(EPHEMERAL.read_text().split()[0]) - count
-    for _ in range(PORT_TRIES):
-        first = random.randint(LOWEST_PORT, highest)
-        if all(map(_is_free, range(first, first + count))):
-            return first
-    raise DevClusterError(f"No {count} consecutive ports are free between {LOWEST_PORT} and {highest}.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        try:
-            one.bind(("", port))
-        except OSError:
-            return False
-    return True
 
 
 def short_host() -> str:

@@ -13,7 +13,40 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from slurm.failures.evidence import clean, excerpt
+MOST_CHARACTERS = 300
+LONGEST_LINE = 4000
+"""Characters of a line that are looked at: patterns take quadratic time on a hostile one."""
+MASK = "***"
+TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+SECRETS = (
+    # NAME=value and "name": "value", where the name says that it is one
+    re.compile(r"(?i)((?:key|token|secret|password|passwd)[\"']?\s*[=:]\s*[\"']?)(?!\s)[^\s\"',;]+"),
+    re.compile(r"(?i)(\bbearer\s+|authorization:\s*\w+\s+)\S+"),
+    re.compile(r"(://[^\s:/@]*:)[^\s@]+(?=@)"),  # user:password in an address
+    # Keys that their own form gives away: W&B's new ones, Hugging Face, GitHub, OpenAI; W&B's old ones
+    re.compile(r"()\b(?:wandb_v\d_|hf_|gh[pousr]_|github_pat_|sk-)[\w-]{8,}"),
+    re.compile(r"()(?<![0-9a-fA-F])[0-9a-fA-F]{40}(?![0-9a-fA-F])"),
+)
+
+
+def clean(text: str) -> str:
+    """`text` on one line: terminal codes gone, a blank for what is not printable, secrets masked."""
+    if len(text) > LONGEST_LINE:
+        text = text[:LONGEST_LINE].rpartition(" ")[0]  # not half a secret
+    text = "".join(c if c.isprintable() else " " for c in TERMINAL_CODES.sub("", text))
+    for secret in SECRETS:
+        text = secret.sub(rf"\g<1>{MASK}", text)
+    return " ".join(text.split())
+
+
+def excerpt(line: str, around: int = 0) -> str:
+    """At most `MOST_CHARACTERS` of a clean line, the one at position `around` among them."""
+    start = max(0, min(around - MOST_CHARACTERS // 4, len(line) - MOST_CHARACTERS))
+    end = start + MOST_CHARACTERS
+    piece = line[start:end]
+    if start > 0:
+        piece = "…" + piece[1:]
+    return piece[:-1] + "…" if end < len(line) else piece
 
 
 class Cause(StrEnum):
@@ -176,10 +209,10 @@ def classify(
     if number := signal or _signal_of(exit_code):
         witnesses.append(f"{KILLED}{_name(number)}")
     elif exit_code:
-        witnesses.append(f"{EXIT}{exit_code} and no word of why")
+        witnesses.append(f"{EXIT}{exit_code} without a reason")
     # The last of equally telling lines: errors before it may have been caught.
     findings = [finding for line in reversed(witnesses) if (finding := _read(clean(line)))]
-    nothing = Finding(Cause.UNKNOWN, "nothing tells why it ended", len(SIGNS))
+    nothing = Finding(Cause.UNKNOWN, "nothing says why it ended", len(SIGNS))
     return findings[most_telling(findings)] if findings else nothing
 
 

@@ -15,8 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from slurm.failures.causes import Cause
-from slurm.failures.evidence import clean, excerpt
+from slurm.failures.causes import Cause, clean, excerpt
 
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)]
 """A node's name; it goes into SLURM's `--exclude`."""
@@ -73,11 +72,6 @@ class Decision(_Frozen):
     """What the next job multiplies its planned micro-batch by."""
 
     @property
-    def free(self) -> bool:
-        """Whether the attempt is not held against the work."""
-        return self.action == "requeue"
-
-    @property
     def failed(self) -> bool:
         """Whether the work has failed: what a person cancelled may simply be sent again."""
         return self.action == "stop" and self.cause not in (Cause.COMPLETED, Cause.CANCELLED)
@@ -111,7 +105,7 @@ def _verdict(
         return "requeue", "Preempted: requeued for free."
     if cause == Cause.TIMEOUT:
         if record.steps_gained:
-            return "requeue", f"Out of time after {record.steps_gained} more steps: requeued to go on from there."
+            return "requeue", f"Out of time after {record.steps_gained} more steps: requeued to resume from there."
         return "stop", "Out of time without progress: it cannot reach a checkpoint within the limit; give it more time."
     if cause in CLUSTERS_FAULTS:
         count = _in_a_row(records, *CLUSTERS_FAULTS)
@@ -132,7 +126,7 @@ def _verdict(
     if cause == Cause.UNKNOWN:
         count = _in_a_row(records, cause)
         if count <= policy.unknown:
-            return "retry", f"Nothing known explains this end: retried ({count} of {policy.unknown} in a row)."
+            return "retry", f"It ended, and nothing known explains it: retried ({count} of {policy.unknown} in a row)."
     return "stop", STOPS[cause]
 
 
@@ -146,10 +140,10 @@ STOPS = {
     Cause.COMPLETED: "Completed.",
     Cause.CANCELLED: "A person cancelled it.",
     Cause.DIVERGED: "The training diverged: the same steps would diverge again.",
-    Cause.BAD_DATA: "The data are not what was planned: fetch or mend them, then `retain retry`.",
-    Cause.DISK_FULL: "The disk is full and no retry helps: free space, then `retain retry`.",
-    Cause.CRASH: "An error of the code, which would come again.",
-    Cause.UNKNOWN: "It ended once more and nothing known explains it.",
+    Cause.BAD_DATA: "The data are not what was planned: fetch or repair them, then `retain retry`.",
+    Cause.DISK_FULL: "The disk is full: free space, then `retain retry`.",
+    Cause.CRASH: "An error in the code, which would occur again.",
+    Cause.UNKNOWN: "It ended again, and nothing known explains it.",
 }
 
 

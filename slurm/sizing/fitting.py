@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slurm.sizing.gpus import Gpu
-from slurm.sizing.memory import MemoryParts, ModelSize, Precision, Sharding, peak
+from slurm.sizing.memory import MemoryParts, ModelSize, Placement, Precision, peak
 
 LARGEST_MICRO_BATCH_TOKENS = 16_384
 """More no longer makes a GPU faster."""
@@ -33,17 +33,18 @@ class Fit:
     """A way to train that fits."""
 
     gpu: Gpu
-    sharding: Sharding
+    placement: Placement
+    accumulation: int
+    """Micro-batches per rank and step."""
     parts: MemoryParts
     why: tuple[str, ...]
     """One sentence for each lesser sharding that was rejected."""
 
     def __str__(self) -> str:
-        host = f" and {_gb(self.parts.host)} of the host for each rank" if self.sharding.offload else ""
+        host = f" and {_gb(self.parts.host)} of the host for each rank" if self.placement.offload else ""
         return (
-            f"{self.sharding} on {_place(self.gpu, self.sharding)}: {_gb(self.parts.total)} of "
-            f"{_gb(self.gpu.memory_bytes)}{host}, "
-            f"{self.sharding.accumulation} × {self.sharding.micro_batch_tokens:,} tokens"
+            f"{self.placement.sharding} on {_place(self.gpu, self.placement)}: {_gb(self.parts.total)} of "
+            f"{_gb(self.gpu.memory_bytes)}{host}, {self.accumulation} × {self.placement.micro_batch_tokens:,} tokens"
         )
 
 
@@ -93,39 +94,45 @@ def least_sharding(
         raise ValueError(f"correction and host_bytes must be above 0, but are {correction} and {host_bytes}")
     precision: Precision = "bf16" if gpu.bf16 else "fp32"
     why: list[str] = []
-    least: tuple[float, Sharding, MemoryParts] | None = None
+    least: tuple[float, Placement, MemoryParts] | None = None
     for world_size, zero_stage, offload in _ladder(gpus_per_node, max_gpus, host_bytes is not None):
-        sharding, parts = None, None
+        placement, parts = None, None
         for tokens, checkpointing, graphs in _micro_batches(step_tokens, world_size, longest_sequence):
-            accumulation = -(-step_tokens // (world_size * tokens))
-            sharding = Sharding(
-                world_size, gpus_per_node, zero_stage, offload, checkpointing, tokens, accumulation, precision, graphs
+            placement = Placement(
+                nodes=-(-world_size // gpus_per_node),
+                ranks_per_node=min(world_size, gpus_per_node),
+                zero_stage=zero_stage,
+                offload=offload,
+                activation_checkpointing=checkpointing,
+                graphs=graphs,
+                micro_batch_tokens=tokens,
             )
-            if graphs and not sharding.replays:
+            if graphs and not placement.replays(precision):
                 continue  # the same without comes later
-            parts = peak(model, sharding)
+            parts = peak(model, placement, precision)
             need = parts.reserve + correction * parts.allocated
             host_fits = host_bytes is None or parts.host <= host_bytes
             if need <= gpu.memory_bytes and host_fits:
-                return Fit(gpu, sharding, parts, tuple(why))
+                return Fit(gpu, placement, -(-step_tokens // (world_size * tokens)), parts, tuple(why))
             if least is None or need < least[0]:
-                least = (need, sharding, parts)
-        assert sharding is not None
+                least = (need, placement, parts)
+        assert placement is not None
         assert parts is not None
-        why.append(_reason(gpu, sharding, parts, correction, host_bytes))
+        why.append(_reason(gpu, placement, parts, correction, host_bytes))
     assert least is not None
-    need, sharding, parts = least
+    need, placement, parts = least
+    what = f"{placement.sharding} on {_place(gpu, placement)}"
     if need <= gpu.memory_bytes:
         assert host_bytes is not None
         limit = (
-            f"the hosts are too small: {sharding} on {_place(gpu, sharding)} needs {_gb(parts.host)} for each rank, "
-            f"{_gb(host_bytes)} are there; ask for more host memory a rank, or allow more GPUs"
+            f"the hosts are too small: {what} needs {_gb(parts.host)} for each rank, {_gb(host_bytes)} are there; "
+            "request more host memory per rank, or allow more GPUs"
         )
     else:
-        unknown = ", or say what memory the host has for each rank: Adam may run there" if host_bytes is None else ""
+        unknown = ", or give the host memory for each rank: then Adam may run there" if host_bytes is None else ""
         limit = (
-            f"nothing fits into up to {max_gpus}×{gpu.name}: the least, {sharding} on {_place(gpu, sharding)}, needs "
-            f"{_gb(need)} per GPU and {_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{unknown}"
+            f"nothing fits into up to {max_gpus}×{gpu.name}: the least, {what}, needs {_gb(need)} per GPU and "
+            f"{_gb(gpu.memory_bytes)} are there; allow more GPUs, or take larger ones{unknown}"
         )
     return Misfit(limit, tuple(why))
 
@@ -168,29 +175,29 @@ def _micro_batches(step_tokens: int, world_size: int, longest_sequence: int) -> 
         yield from ((size, checkpointing, graphs) for size in (*sizes, smallest))
 
 
-def _reason(gpu: Gpu, sharding: Sharding, parts: MemoryParts, correction: float, host_bytes: float | None) -> str:
+def _reason(gpu: Gpu, placement: Placement, parts: MemoryParts, correction: float, host_bytes: float | None) -> str:
     """Why not even the thriftiest form of a step fits: its smallest micro-batch, with activation checkpointing."""
     need = parts.reserve + correction * parts.allocated
-    plain = f"ZeRO-{sharding.zero_stage}{' with offload' if sharding.offload else ''} on {_place(gpu, sharding)}"
+    plain = f"ZeRO-{placement.zero_stage}{' with offload' if placement.offload else ''} on {_place(gpu, placement)}"
     if need <= gpu.memory_bytes:
         assert host_bytes is not None
-        return f"{plain} needs {_gb(parts.host)} of host memory a rank, {_gb(host_bytes)} are there"
+        return f"{plain} needs {_gb(parts.host)} of host memory per rank, {_gb(host_bytes)} are there"
     if correction * parts.handed_over > gpu.memory_bytes:
         whole = _gb(correction * parts.handed_over)
         return f"{plain} needs {whole} for the whole network before it is sharded, {_gb(gpu.memory_bytes)} are there"
     states = correction * parts.states
-    held = "weights and gradients" if sharding.offload else "weights, gradients and Adam"
+    held = "weights and gradients" if placement.offload else "weights, gradients and Adam"
     if states > gpu.memory_bytes:
         return f"{plain} needs {_gb(states)} for {held}, {_gb(gpu.memory_bytes)} are there"
     return (
         f"{plain} needs {_gb(need)}, {_gb(gpu.memory_bytes)} are there: {_gb(states)} for {held}, "
-        f"{_gb(need - states)} for buffers, CUDA and activations of {sharding.micro_batch_tokens:,} tokens, recomputed"
+        f"{_gb(need - states)} for buffers, CUDA and activations of {placement.micro_batch_tokens:,} tokens, recomputed"
     )
 
 
-def _place(gpu: Gpu, sharding: Sharding) -> str:
-    nodes = f" on {sharding.nodes} nodes" if sharding.nodes > 1 else ""
-    return f"{sharding.world_size}×{gpu.name}{nodes}"
+def _place(gpu: Gpu, placement: Placement) -> str:
+    nodes = f" on {placement.nodes} nodes" if placement.nodes > 1 else ""
+    return f"{placement.ranks}×{gpu.name}{nodes}"
 
 
 def _gb(count: float) -> str:

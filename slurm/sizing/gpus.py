@@ -59,23 +59,12 @@ def named(name: str) -> tuple[Gpu, ...]:
     text = name.lower()
     if PART_OF_ONE.search(text):
         return ()
-    told = MEMORY.findall(text)
+    memories = MEMORY.findall(text)
 
     def means(gpu: Gpu) -> bool:
         model, memory = gpu.words
         if re.search(rf"(?<![a-z0-9]){model}(?!\d)", text):
-            return not told or memory in told
+            return not memories or memory in memories
         return re.search(rf"(?<![a-z0-9]){model}{memory}(?!\d)", text) is not None
 
     return tuple(gpu for gpu in GPUS.values() if means(gpu))
-
-
-def gpu(name: str) -> Gpu:
-    """The GPU of this name.
-
-    Raises:
-        ValueError: it is none of `GPUS`.
-    """
-    if name not in GPUS:
-        raise ValueError(f"no GPU {name!r} is known; known are {', '.join(GPUS)}: name one, or give its numbers")
-    return GPUS[name]

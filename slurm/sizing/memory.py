@@ -1,9 +1,9 @@
 """The memory of one training step, term by term: what DeepSpeed 0.19 really holds, not what ZeRO's paper counts.
 
-The engine (trainers.training.engine) adds gradients up in fp32 beside bf16 weights, so each rank holds, per parameter:
+The engine (trainers.training.step) adds gradients up in fp32 beside bf16 weights, so each rank holds, per parameter:
 
     precision  ZeRO  weights  gradients              master and Adam   where it is written
-    bf16       0     2        4 (fp32)               12                training/masters.py; of several ranks as 1
+    bf16       0     2        4 (fp32)               12                training/one_device.py; of several ranks as 1
     bf16       1     2        2 (bf16) + 4 (fp32)    12 / ranks        runtime/bf16_optimizer.py
     bf16       2     2        4 / ranks              12 / ranks        runtime/zero/stage_1_and_2.py
     bf16       3     2/ranks  4 / ranks              12 / ranks        runtime/zero/stage3.py
@@ -24,10 +24,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 Precision = Literal["bf16", "fp32"]
 
 BUCKET_ELEMENTS = 500_000_000
-"""Of one collective at the most (trainers.training.engine.LARGEST_BUCKET)."""
+"""Of one collective at the most (trainers.training.sharded.LARGEST_BUCKET)."""
 LIVE_ELEMENTS = 1_000_000_000
 """Parameters that ZeRO-3 keeps gathered at the most (DeepSpeed's `stage3_max_live_parameters`)."""
 PERSISTENT_ELEMENTS = 100_000
@@ -41,7 +43,7 @@ COLLECTIVES_BYTES = 1 << 29
 FRAGMENTATION = 0.04
 """Share of the allocated bytes that PyTorch's allocator reserves beyond them: an estimate."""
 GRAPH_FILLING = 17 / 16
-"""Tokens of a micro-batch replayed as a CUDA graph (trainers.training.graphs) over its real ones, at the most."""
+"""Tokens of a micro-batch replayed as a CUDA graph (trainers.training.one_device) over its real ones, at the most."""
 GRAPH_SHAPES = 16
 """Graphs that a stage records, each with hidden states and their gradient of its own: an estimate."""
 GRAPH_WORKSPACE_BYTES = 1 << 28
@@ -92,46 +94,47 @@ class ModelSize:
         return small + max(0, self.body_parameters - sum(matrices))
 
 
-@dataclass(frozen=True)
-class Sharding:
-    """How one optimizer step is spread over GPUs and time."""
+class Placement(BaseModel):
+    """On how many GPUs one stage of a scale runs, and how it is sharded over them."""
 
-    world_size: int = 1
-    gpus_per_node: int = 1
-    zero_stage: int = 0
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    nodes: int = Field(default=1, ge=1)
+    """Nodes that one stage spans."""
+    ranks_per_node: int = Field(default=1, ge=1)
+    """One rank a GPU; on a cluster without GPUs, one a group of `cpus_per_rank` cores."""
+    zero_stage: int = Field(default=0, ge=0, le=3)
+    """DeepSpeed ZeRO stage."""
     offload: bool = False
-    """Master weights, Adam states and reduced gradients on the host (ZeRO-Offload, Ren et al. 2021), under ZeRO-3."""
+    """Adam runs on the host, from the host's memory (ZeRO-Offload, Ren et al. 2021); needs ZeRO-3."""
     activation_checkpointing: bool = False
-    micro_batch_tokens: int = 4096
-    """Real tokens per micro-batch and rank."""
-    accumulation: int = 1
-    """Micro-batches per rank and step."""
-    precision: Precision = "bf16"
-    graphs: bool = False
-    """Micro-batches are replayed as CUDA graphs where they can be: on one rank, in bf16, nothing recomputed."""
+    """Recompute activations in the backward pass instead of keeping them."""
+    graphs: bool = True
+    """On one GPU, replay short micro-batches as CUDA graphs; they need the memory of a micro-batch a second time."""
+    micro_batch_tokens: int | None = Field(default=None, gt=0)
+    """Padded tokens per micro-batch and rank; None is the sweep's own."""
+    why: str = "set by hand"
+    """What `retain plan` says about it."""
 
-    def __post_init__(self) -> None:
-        for name in ("world_size", "gpus_per_node", "micro_batch_tokens", "accumulation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
-        if self.zero_stage not in range(4):
-            raise ValueError(f"ZeRO has the stages 0 to 3, not {self.zero_stage}")
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Placement:
         if self.offload and self.zero_stage != 3:
             raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}")
-        if self.precision not in ("bf16", "fp32"):
-            raise ValueError(f"the precision is bf16 or fp32, not {self.precision!r}")
+        return self
 
     @property
-    def replays(self) -> bool:
-        """Whether micro-batches are replayed."""
-        plain = self.world_size == 1 and self.zero_stage == 0 and not self.activation_checkpointing
-        return self.graphs and plain and self.precision == "bf16"
+    def ranks(self) -> int:
+        """World size."""
+        return self.nodes * self.ranks_per_node
+
+    def replays(self, precision: Precision) -> bool:
+        """Whether micro-batches are replayed as CUDA graphs: on one rank, in bf16, with nothing recomputed."""
+        plain = self.ranks == 1 and self.zero_stage == 0 and not self.activation_checkpointing
+        return self.graphs and plain and precision == "bf16"
 
     @property
-    def nodes(self) -> int:
-        return -(-self.world_size // self.gpus_per_node)
-
-    def __str__(self) -> str:
+    def sharding(self) -> str:
+        """E.g. `ZeRO-3, offload, activation checkpointing`."""
         extras = [", offload"] * self.offload + [", activation checkpointing"] * self.activation_checkpointing
         return f"ZeRO-{self.zero_stage}{''.join(extras)}"
 
@@ -183,14 +186,23 @@ class MemoryParts:
         return self.allocated + self.reserve
 
 
-def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
-    """Memory of a training step of `model` under `sharding`, per rank."""
-    parameters, ranks = model.parameters, sharding.world_size
-    width = value_bytes(sharding.precision)
-    stage = sharding.zero_stage
-    if stage == 0 and ranks > 1 and sharding.precision == "bf16":
-        stage = 1  # as trainers.training.engine does
-    mixed = sharding.precision == "bf16"
+def peak(
+    model: ModelSize, placement: Placement, precision: Precision = "bf16", micro_batch_tokens: int = 4096
+) -> MemoryParts:
+    """Memory of a training step of `model`, per rank.
+
+    Args:
+        micro_batch_tokens: the sweep's, which holds where the placement says nothing of it.
+
+    Raises:
+        ValueError: the precision is unknown.
+    """
+    parameters, ranks, tokens = model.parameters, placement.ranks, placement.micro_batch_tokens or micro_batch_tokens
+    width = value_bytes(precision)
+    stage = placement.zero_stage
+    mixed = precision == "bf16"
+    if stage == 0 and ranks > 1 and mixed:
+        stage = 1  # as trainers.training.sharded does
     bucket = min(parameters, BUCKET_ELEMENTS)
     largest_gradient = float((width + 4) * model.embedding_parameters)
     shard = parameters / ranks
@@ -217,27 +229,30 @@ def peak(model: ModelSize, sharding: Sharding) -> MemoryParts:
             buffers += 4 * parameters - gradients  # accumulated whole, reduced at the step's end
 
     host = float(HOST_LOAD_BYTES * parameters)
-    if sharding.offload:
+    if placement.offload:
         # Adam's states, and fp32 gradients twice: as they are accumulated, and as Adam is handed them.
         host = max(host, optimizer + 2 * gradients)
         gradients, optimizer = 0.0, 0.0
         copies = largest_gradient
-    activations = activation_bytes(model, sharding)
-    logits = LOGIT_BYTES * model.logits_per_token * sharding.micro_batch_tokens
+    activations = tokens * activation_bytes_per_token(model, precision, placement.activation_checkpointing)
+    logits = LOGIT_BYTES * model.logits_per_token * tokens
     graphs = 0.0
-    if sharding.replays:
+    replays = placement.replays(precision)
+    if replays:
         activations *= GRAPH_FILLING
-        graphs = GRAPH_WORKSPACE_BYTES + GRAPH_SHAPES * 2 * width * model.hidden * sharding.micro_batch_tokens
+        graphs = GRAPH_WORKSPACE_BYTES + GRAPH_SHAPES * 2 * width * model.hidden * tokens
     parts = MemoryParts(
         weights, gradients, optimizer, buffers, graphs, activations, logits, copies, handed_over, reserve=0.0, host=host
     )
     reserve = CONTEXT_BYTES + COLLECTIVES_BYTES * (ranks > 1) + FRAGMENTATION * parts.allocated
     # The graphs' memory is their own: a pass that warms a recording up has as much beside it.
-    return replace(parts, reserve=reserve + sharding.replays * parts.working)
+    return replace(parts, reserve=reserve + replays * parts.working)
 
 
 def value_bytes(precision: Precision) -> int:
     """Bytes of one weight or activation."""
+    if precision not in ("bf16", "fp32"):
+        raise ValueError(f"the precision is bf16 or fp32, not {precision!r}")
     return 2 if precision == "bf16" else 4
 
 
@@ -253,17 +268,17 @@ def saved_bytes_per_token(model: ModelSize, precision: Precision) -> float:
     return value_bytes(precision) * values + model.dropouts * model.hidden + 4 * model.heads + 2 * 2 * 4
 
 
-def activation_bytes(model: ModelSize, sharding: Sharding) -> float:
-    """Activations of one micro-batch at the start of its backward pass.
+def activation_bytes_per_token(model: ModelSize, precision: Precision, checkpointing: bool) -> float:
+    """Activations of a micro-batch at the start of its backward pass, per token.
 
     With checkpointing each layer keeps its input, and one layer at a time is computed again.  On top come the
     embeddings' LayerNorm, the last hidden states, and the gradients around one feed-forward.
     """
-    width = value_bytes(sharding.precision)
-    layer = saved_bytes_per_token(model, sharding.precision)
+    width = value_bytes(precision)
+    layer = saved_bytes_per_token(model, precision)
     layers = model.layers * layer
-    if sharding.activation_checkpointing:
+    if checkpointing:
         layers = model.layers * width * model.hidden + layer
     outside = (2 * width + 1) * model.hidden
     working = width * (2 * model.feed_forward + 2 * model.hidden)
-    return (layers + outside + working) * sharding.micro_batch_tokens
+    return layers + outside + working

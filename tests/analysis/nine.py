@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tests.analysis import fakes
 from trainers.data.mirror import Mirror
-from trainers.families import answers, chunks, family
+from trainers.families import family, span, tagging
 from trainers.stage import Evaluation, ScaleId, Stage, Training
 from trainers.stage.languages import ENGLISH_NAMES
 from trainers.store import Store
@@ -124,9 +124,9 @@ class World:
             names = [[task.labels[tag] for tag in tags] for tags in gold]
             guessed = [[name if rng.random() < 0.6 else str(rng.choice(task.labels)) for name in one] for one in names]
             frame = pl.DataFrame({"example": range(ROWS), "prediction": guessed, "gold": names})
-            return {"f1": chunks.f1(names, guessed)}, frame
+            return {"f1": tagging.chunk_f1(names, guessed)}, frame
         texts = [str(rng.choice([one["text"][0], *ANSWERS])) for one in gold]
-        f1, exact = answers.scores(task.normalisation, labelled.language, texts, [one["text"] for one in gold])
+        f1, exact = span.answer_scores(task.normalisation, labelled.language, texts, [one["text"] for one in gold])
         frame = pl.DataFrame({"example": range(ROWS), "prediction": texts, "score": f1})
         return {"f1": float(f1.mean()), "exact_match": float(exact.mean())}, frame
 

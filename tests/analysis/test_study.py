@@ -18,7 +18,8 @@ from analysis.report.tables import cell_table, trouble_table
 from analysis.study import analyse
 from tests.analysis import fakes
 from tests.analysis.fakes import study_of
-from trainers.families import chunks
+from trainers.families import tagging
+from trainers.families.metrics import precision_recall_f1
 from trainers.tasks import ENGLISH
 
 
@@ -143,9 +144,9 @@ def test_examples_of_weighted_scores_are_resampled(tmp_path):
     stage = next(stage for stage in fakes.stages((0,)) if stage.kind == "target")
     fakes.write_stage(tmp_path, stage)
     counts = np.array([(1, 2, 1), (3, 3, 4), (0, 0, 0), (0, 1, 2)])
-    scores, weights = chunks.f1_of_each(counts)
+    scores, weights = tagging.chunk_f1_of_each(counts)
     point = {"measure": "zero_shot", "task": "panx", "language": "en", "at": 100}
-    value = {"metric": "f1", "value": chunks.precision_recall_f1(counts)[2], "examples": 4, "chance": 0.0}
+    value = {"metric": "f1", "value": precision_recall_f1(*counts.sum(0).tolist())[2], "examples": 4, "chance": 0.0}
     fakes.append_measured(tmp_path, stage.key, **point, **value)
     path = tmp_path / "stages" / stage.key / "predictions" / "panx-en.parquet"
     table = pl.DataFrame({"example": range(4), "score": scores, "weight": weights.astype(float)})

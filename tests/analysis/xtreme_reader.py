@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from trainers.families import answers, chunks
+from trainers.families import span, tagging
 
 LANGUAGES = {
     "pawsx": "de en es fr ja ko zh",
@@ -58,7 +58,7 @@ def _score(task: str, language: str, predicted: Path, gold: Path) -> dict[str, f
     if task in ("panx", "udpos"):
         there, here = read_tags(predicted), read_tags(gold)
         assert len(there) == len(here)
-        return {"f1": chunks.f1(here, there)}
+        return {"f1": tagging.chunk_f1(here, there)}
     lines, wanted = read_labels(predicted), read_labels(gold)
     if task == "bucc2018":
         pairs, right = ({tuple(line.split("\t")) for line in one} for one in (lines, wanted))
@@ -90,7 +90,7 @@ def _answers(task: str, language: str, predicted: dict[str, str], articles: list
     """An unanswered question scores 0."""
     questions = [qa for article in articles for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
     told = [qa for qa in questions if qa["id"] in predicted]
-    f1, exact = answers.scores(
+    f1, exact = span.answer_scores(
         "mlqa" if task == "mlqa" else "squad",
         language,
         [predicted[qa["id"]] for qa in told],

@@ -18,7 +18,7 @@ import pytest
 
 from bench.gpu import measure
 from bench.gpu.page import TRIMMED
-from slurm.sizing.machine import ADAM_BYTES
+from launch.local import ADAM_BYTES
 from trainers.stage.scales import Shape
 
 RUN = Path(measure.__file__).with_name("run.sh")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from launch.job.records import in_queue
-from launch.story import let_again
+from launch.story import allow_retry
 from slurm.commands import QueuedJob, SlurmError, queue
 from slurm.devcluster import DevCluster, DevClusterError
 from tests.cluster.sweeps import SmallSweep, outcome
@@ -163,7 +163,7 @@ def test_a_sweep_survives_whatever_happens_to_the_cluster(cluster, sweep, sandbo
         states = _states(one)
         for label, state in states.items():
             if state == "failed":  # three kills in a row stop a stage: a person looks, and lets it run again
-                let_again(one.store.entry(one.key(label)))
+                allow_retry(one.store.entry(one.key(label)))
         if states and set(states.values()) <= {"completed", "diverged"}:
             break
         if striking:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from launch.job.records import in_queue
-from launch.story import let_again
+from launch.story import allow_retry
 from launch.submit.snapshot import Snapshot
 from slurm.commands import cancel, queue
 from slurm.profile import load_profile
@@ -162,13 +162,13 @@ def hooked(folder: Path, code: str) -> Snapshot:
 
 
 SLOW_AT_FIRST = """
-import os, time, trainers.training.engine
-whole = trainers.training.engine.Engine.step
+import os, time, trainers.training.step
+whole = trainers.training.step.Engine.step
 def step(self, *args, **kwargs):
     if "SLURM_RESTART_COUNT" not in os.environ:
         time.sleep(0.6)
     return whole(self, *args, **kwargs)
-trainers.training.engine.Engine.step = step
+trainers.training.step.Engine.step = step
 """
 
 
@@ -236,19 +236,19 @@ def test_a_failure_stops_shows_itself_and_waits_for_a_person(cluster, sandbox, t
     assert "retain retry" in again.notes[0]
     why = retain("why", one.file, one.key(FIRST))
     assert "bad_data" in why.stdout, why.stdout
-    assert let_again(one.store.entry(one.key(FIRST)))
+    assert allow_retry(one.store.entry(one.key(FIRST)))
     assert one.submit().stages == 2
     assert set(one.wait().values()) <= {"completed", "diverged"}
 
 
 HUNGRY = """
-import trainers.training.engine, torch
-whole = trainers.training.engine.Engine.step
+import trainers.training.step, torch
+whole = trainers.training.step.Engine.step
 def step(self, *args, **kwargs):
     if self.execution.micro_batch_tokens > 1024:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
     return whole(self, *args, **kwargs)
-trainers.training.engine.Engine.step = step
+trainers.training.step.Engine.step = step
 """
 
 

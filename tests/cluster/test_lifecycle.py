@@ -17,7 +17,7 @@ import pytest
 from slurm.devcluster import DevCluster, DevClusterError, daemons, packages
 from slurm.devcluster import cluster as cluster_module
 from slurm.devcluster.daemons import Daemon, alone_at, runs_in
-from slurm.devcluster.settings import EPHEMERAL, free_ports
+from slurm.job import EPHEMERAL, free_ports
 from tests.cluster.jobs import sbatch, wait_for_running
 
 

@@ -111,7 +111,7 @@ def test_an_sbatch_that_times_out_without_a_job_is_told_and_sent_the_next_time(s
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{lost.parent}:{path}")
     monkeypatch.setattr("slurm.script.SBATCH_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("launch.submit.reconcile.LOST_ANSWER_S", 2.0)
+    monkeypatch.setattr("launch.submit.send.LOST_ANSWER_S", 2.0)
     one = sweep(intermediates=["none"])
     with pytest.raises(SlurmError, match="did not answer"):
         one.submit()

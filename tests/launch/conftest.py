@@ -42,8 +42,7 @@ class Ran:
         """Run a small sweep in this process, some of its fields changed."""
         from launch.commands.common import load
         from launch.commands.run import Run
-        from trainers.context import Context
-        from trainers.run import run
+        from trainers.run import Context, run
 
         file = folder / "sweep.yaml"
         file.write_text(yaml.safe_dump({**SMALL, "mirror": str(mirror), "store": str(folder / "store"), **changes}))

@@ -16,7 +16,7 @@ from launch import cli
 from launch.commands.common import Common, print_json
 from launch.job.records import ArrayFolder, ArrayRecord
 from slurm.devcluster.packages import missing_packages
-from slurm.profile import Placement
+from slurm.sizing.memory import Placement
 
 ON_A_SWEEP = [command.__name__.lower() for command in cli.COMMANDS if issubclass(command, Common)]
 CHANGING = {

@@ -8,7 +8,7 @@ import pytest
 
 from launch import status
 from launch import story as operate
-from launch.story import let_again, lines_of
+from launch.story import allow_retry, lines_of
 from launch.study.plan import make_plan
 from launch.study.sweep import load_sweep
 from trainers.store import EventLog, Store
@@ -38,7 +38,7 @@ def test_a_failed_stage_waits_once_it_is_let_run_again(sweep):
     entry = store.open(stage)
     log(entry, {"event": "attempt"}, {"event": "ended", "outcome": "crash", "evidence": "KeyError"})
     assert state(plan, store, stage) == "failed"
-    assert let_again(entry)
+    assert allow_retry(entry)
     assert state(plan, store, stage) == "waiting"
     log(entry, {"event": "attempt"}, {"event": "ended", "outcome": "crash", "evidence": "KeyError"})
     assert state(plan, store, stage) == "failed"
@@ -46,10 +46,10 @@ def test_a_failed_stage_waits_once_it_is_let_run_again(sweep):
 
 def test_what_was_never_begun_or_is_done_needs_no_letting(sweep):
     plan, store = sweep
-    assert not let_again(store.entry(plan.stages[0].key))
+    assert not allow_retry(store.entry(plan.stages[0].key))
     entry = store.open(plan.stages[0])
     (entry.folder / "result.json").write_text(json.dumps(RESULT))
-    assert not let_again(entry)
+    assert not allow_retry(entry)
     assert entry.done
 
 
@@ -58,7 +58,7 @@ def test_what_lost_its_encoder_to_pruning_is_trained_again_and_its_result_kept(s
     entry = store.open(plan.stages[0])
     (entry.folder / "result.json").write_text(json.dumps(RESULT))
     log(entry, {"event": "pruned", "folder": "encoder"})
-    assert let_again(entry)
+    assert allow_retry(entry)
     assert state(plan, store, plan.stages[0]) == "waiting"
     assert [json.loads(path.read_text()) for path in entry.folder.glob("result-before-*.json")] == [RESULT]
 

@@ -23,7 +23,6 @@ WARM = (
     "hypothesis",
     "scipy.stats",
     "polars",
-    "matplotlib.pyplot",
     "transformers.models.xlm_roberta",
     "wandb",
     "datasets",

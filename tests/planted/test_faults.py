@@ -19,7 +19,10 @@ def test_there_are_many_faults_and_no_two_alike():
 @pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.name)
 def test_a_fault_fits_the_code_and_is_no_mere_mistake_of_syntax(fault: Fault):
     text = (CHECKOUT / fault.file).read_text(encoding="utf-8")
-    assert ast.dump(ast.parse(fault.planted(text))) != ast.dump(ast.parse(text))
+    planted = fault.planted(text)
+    if fault.file.endswith(".py"):  # others are templates
+        assert ast.dump(ast.parse(planted)) != ast.dump(ast.parse(text))
+    assert planted != text
 
 
 @pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.name)

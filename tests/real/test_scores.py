@@ -24,14 +24,16 @@ from tests.trainers.families.test_chunks import upos_chunks
 from trainers.data.tokenise import load_tokenizer, rows, tokenised
 from trainers.families import mining, retrieval
 from trainers.measure.evaluate import evaluate, evaluate_retrieval
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary, load_encoder
 from trainers.network.heads import MAX_ANSWER_TOKENS, build_head
-from trainers.network.model import Batch, StageModel
+from trainers.network.model import StageModel
 from trainers.stage import Execution
 from trainers.tasks import TASKS
 from trainers.tokens.sets import LabelledSet, Lengths
-from trainers.training.engine import Engine
+from trainers.training.engine import make_engine
 from trainers.training.ranks import Ranks, connect
+from trainers.training.step import Engine
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +80,7 @@ def engine(real_encoder) -> Iterator[tuple[Engine, Vocabulary]]:
     torch.manual_seed(1)
     embeddings = encoder.embeddings.word_embeddings
     heads = {name: build_head(TASKS[name], encoder.config, embeddings) for name in HEADED}
-    made = Engine(StageModel(encoder, heads), None, Execution(), Ranks())
+    made = make_engine(StageModel(encoder, heads), None, Execution(), Ranks())
     yield made, Vocabulary(None, encoder.config.vocab_size)
     made.close()
 

@@ -160,7 +160,7 @@ def test_hanging_check_is_a_problem_and_does_not_hang_the_gate():
     )
     never.set()
     assert problems == [
-        Problem(Cause.STORAGE, "Reading the tape has not ended in 0.2 s."),
+        Problem(Cause.STORAGE, "Reading the tape did not end within 0.2 s."),
         Problem(Cause.NODE_FAILURE, "It is hot."),
     ]
 
@@ -172,7 +172,7 @@ def test_hanging_store_does_not_hide_what_else_is_wrong(store, monkeypatch):
     problems = check_node(store, expected_gpus=4, floors=replace(EASY, limit_s=2))
     never.set()
     assert [problem.cause for problem in problems] == [Cause.STORAGE, Cause.NODE_FAILURE]
-    assert "not ended in 2 s" in problems[0].what
+    assert "not end within 2 s" in problems[0].what
 
 
 def _is_in(folder, descriptor):
@@ -301,7 +301,7 @@ def test_ranks_that_reach_each_other_pass_and_a_slow_link_is_found_by_both(ranks
 @pytest.mark.slow
 def test_rank_that_never_comes_is_a_problem_of_communication(ranks):
     ((found,),) = ranks([replace(EASY, ranks_limit_s=1)], [])
-    assert found == (Cause.COMMUNICATION, "An all-reduce has not ended in 1 s.")
+    assert found == (Cause.COMMUNICATION, "An all-reduce did not end within 1 s.")
 
 
 # -- what follows --------------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ def cluster(monkeypatch):
         ([("gpu:a100:4", "gpu80"), ("gpu:a100:4", "gpu40")], "A100-40", "write which"),
         ([("gpu:a100:4", "gpu80"), ("gpu:h100:4", "gpu80")], "A100-80", "sinfo: a100"),
         ([("gpu:4", "gpu80,a100")], "A100-80", "features of the nodes"),
-        ([("gpu:4", "gpu_mem:80gb")], None, "SLURM has no name for it; write one of V100-32"),
-        ([("gpu:4", "(null)")], None, "SLURM has no name for it"),
+        ([("gpu:4", "gpu_mem:80gb")], None, "SLURM does not name it; write one of V100-32"),
+        ([("gpu:4", "(null)")], None, "SLURM does not name it"),
         ([("gpu:l40s:4", "a100")], "l40s", "write the nearest of V100-32"),
         ([("gpu:a100_3g.20gb:8", "a100")], "a100_3g.20gb", "write the nearest"),
         ([("(null)", "a100")], None, "sinfo: none"),
@@ -77,18 +77,18 @@ def test_each_qos_that_one_may_name_is_told_with_its_limits(cluster, tmp_path):
     profile, notes = probe.probe()
     assert profile.qos is None
     assert notes["qos"] == (
-        "sacctmgr: you may name debug (01:00:00), long (7-00:00:00, cpu=64 gres/gpu=8, 10 jobs submitted), normal"
+        "sacctmgr: you may use debug (01:00:00), long (7-00:00:00, cpu=64 gres/gpu=8, 10 jobs submitted), normal"
     )
     assert (profile.account, profile.max_submitted) == (None, 50)
     file = tmp_path / "cluster.yaml"
     file.write_text(commented_yaml(profile, notes))
     assert load_profile(file) == profile
-    assert "qos: null   # sacctmgr: you may name debug" in file.read_text()
+    assert "qos: null   # sacctmgr: you may use debug" in file.read_text()
 
 
 def test_a_qos_whose_limits_nobody_tells_is_named_all_the_same(cluster):
     cluster(("gpu:h100:4", ""), associations="nlp||long\n", qos=SlurmError("slurmdbd is away"))
-    assert probe.probe()[1]["qos"] == "sacctmgr: you may name long"
+    assert probe.probe()[1]["qos"] == "sacctmgr: you may use long"
     cluster(("gpu:h100:4", ""), associations="")
     assert probe.probe()[1]["qos"] == "sacctmgr: none found"
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from slurm.probe import gres, minutes
-from slurm.profile import Placement, Profile, ProfileError, commented_yaml, load_profile
+from slurm.profile import Profile, ProfileError, commented_yaml, load_profile
+from slurm.sizing.memory import Placement
 
 SOUND = {
     "cluster": "big",
@@ -109,3 +110,18 @@ def test_times_are_read_as_slurm_writes_them(text, expected):
 )
 def test_gpus_are_read_as_slurm_writes_them(text, expected):
     assert gres(text) == expected
+
+
+def test_a_file_of_an_earlier_init_is_read_and_its_webhook_is_told_to_be_gone(tmp_path):
+    assert read(tmp_path, {**SOUND, "webhook_file": None}) == Profile(**SOUND)
+    with pytest.raises(ProfileError, match="webhook_file: is no longer used"):
+        read(tmp_path, {**SOUND, "webhook_file": "~/hook"})
+
+
+ADDRESSES = ["-oQ/tmp", "me", "a@b,c@d", "a@b\nBcc: c@d", "-x@y", "a b@c", "a@-b", "", "<a@b>", "a@b\n"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_what_is_no_plain_address_is_refused(tmp_path, address):
+    with pytest.raises(ProfileError, match="mail"):
+        read(tmp_path, {**SOUND, "mail": address})

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.commands import SlurmError, ask
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
 from slurm.script import ArrayExecutor, ArrayJob, ranges, srun
+from slurm.sizing.memory import Placement
 
 GOLDEN = Path(__file__).with_name("golden.sbatch")
 PROFILE = Profile(
@@ -72,6 +73,19 @@ def test_gpus_are_asked_for_as_the_cluster_likes(tmp_path):
     assert "--gpus-per-node=4" in asked(gpu_type=None)
     assert "gpu:" not in asked(gpus_per_node=0)
     assert "--gpus" not in asked(gpus_per_node=0)
+
+
+@pytest.mark.parametrize(
+    ("mail", "mails", "asked"),
+    [
+        ("me@example.org", ("BEGIN", "FAIL"), ["--mail-type=BEGIN,FAIL", "--mail-user=me@example.org"]),
+        ("me@example.org", (), []),
+        (None, ("BEGIN", "FAIL"), []),
+    ],
+)
+def test_slurm_itself_mails_whom_the_cluster_file_names(tmp_path, mail, mails, asked):
+    text = ArrayExecutor(job(tmp_path, mails=mails), PROFILE.model_copy(update={"mail": mail})).text()
+    assert sorted(line.removeprefix("#SBATCH ") for line in text.splitlines() if "--mail" in line) == asked
 
 
 @pytest.mark.parametrize("word", ["a b", "it's", '"', "$(touch x)", "`x`", "a;b", "ü", "\\", "*", "&", "#"])

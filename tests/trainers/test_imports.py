@@ -15,9 +15,8 @@ NOT_NEEDED = (
 RUN = f"""
 import sys
 from pathlib import Path
-from trainers.context import Context
 from trainers.data.mirror import Mirror
-from trainers.run import run
+from trainers.run import Context, run
 from trainers.stage import Stage
 from trainers.store import Store
 from trainers.store.tracking import Tracking

@@ -104,9 +104,10 @@ class Mirror:
         path = self.path(files, language)
         try:
             if files.language_column is not None:
-                return _rows_by_language(path, files.language_column, _stamp(path)).get(language, 0)
+                return _rows_by_value(path, files.language_column, None, _stamp(path)).get(language, 0)
             if files.language_prefix is not None:
-                return _rows_by_prefix(path, files.language_prefix, _stamp(path)).get(_prefix(language), 0)
+                before_hyphen = _prefix(language).removesuffix("-")
+                return _rows_by_value(path, files.language_prefix, "-", _stamp(path)).get(before_hyphen, 0)
             return _row_count(path, _stamp(path))
         except (FileNotFoundError, pa.ArrowException):  # what cannot be read has no rows; `retain check` tells why
             return 0
@@ -138,16 +139,12 @@ def _row_count(path: Path, _stamp: tuple[int, int]) -> int:
 
 
 @cache
-def _rows_by_language(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
-    counted = pq.read_table(path, columns=[column])[column].value_counts()
-    return {row["values"]: row["counts"] for row in counted.to_pylist()}
-
-
-@cache
-def _rows_by_prefix(path: Path, column: str, _stamp: tuple[int, int]) -> dict[str, int]:
-    names = pq.read_table(path, columns=[column])[column]
-    counted = pc.list_element(pc.split_pattern(names, "-", max_splits=1), 0).value_counts()
-    return {f"{row['values']}-": row["counts"] for row in counted.to_pylist()}
+def _rows_by_value(path: Path, column: str, until: str | None, _stamp: tuple[int, int]) -> dict[str, int]:
+    """Rows for each value of a column, or for each beginning of it `until` a character."""
+    values = pq.read_table(path, columns=[column])[column]
+    if until is not None:
+        values = pc.list_element(pc.split_pattern(values, until, max_splits=1), 0)
+    return {row["values"]: row["counts"] for row in values.value_counts().to_pylist()}
 
 
 def _prefix(language: str) -> str:

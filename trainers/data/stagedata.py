@@ -58,10 +58,10 @@ def needed_files(train: tuple[Training, ...], evaluate: tuple[Evaluation, ...], 
 def training_files(task: Task, languages: tuple[str, ...]) -> Iterator[tuple[Files, tuple[str, ...]]]:
     """Where training rows in these languages lie: the task's own files, and translations of them."""
     assert task.train is not None
-    own = tuple(language for language in languages if language in task.languages)
+    original = tuple(language for language in languages if language in task.languages)
     translated = tuple(language for language in languages if language not in task.languages)
-    if own:
-        yield task.train, own
+    if original:
+        yield task.train, original
     if translated:
         yield task.translated, translated
 
@@ -93,10 +93,10 @@ class StageData:
     def token_ids(self) -> np.ndarray:
         """Every token id that occurs in any of the sets, sorted."""
         labelled = [*self.development.values(), *self.evaluations]
-        labelled += [one.development for one in self.evaluations if one.development]
-        labelled += [one for probe in self.probes for one in (*probe.measured, probe.refit)]
-        sets = [*self.train.values(), *(one.examples for one in labelled)]
-        return np.unique(np.concatenate([np.unique(one.ids) for one in sets]))
+        labelled += [tested.development for tested in self.evaluations if tested.development]
+        labelled += [probed for probe in self.probes for probed in (*probe.measured, probe.refit)]
+        sets = [*self.train.values(), *(each.examples for each in labelled)]
+        return np.unique(np.concatenate([np.unique(examples.ids) for examples in sets]))
 
     @classmethod
     def load(cls, stage: Stage, mirror: Mirror, cache: Path, tokenizer_folder: Path) -> StageData:
@@ -108,10 +108,10 @@ class StageData:
         for name, (files, languages) in needed_files(stage.train, stage.evaluate, stage.probes).items():
             if missing := [path for language in languages for path in mirror.missing(files, language)]:
                 raise DataError(f"{name}: {missing[0]} does not exist or lacks the language; run `retain check`")
-            found = mirror.fingerprint(files, languages)
-            if found != stage.data.get(name):
+            fingerprint = mirror.fingerprint(files, languages)
+            if fingerprint != stage.data.get(name):
                 raise DataError(
-                    f"{name}: the files in {mirror.root} have the fingerprint {found}, but the stage was "
+                    f"{name}: the files in {mirror.root} have the fingerprint {fingerprint}, but the stage was "
                     f"planned with {stage.data.get(name)}: run `retain check`, then plan again"
                 )
 
@@ -172,10 +172,10 @@ class _Reader:
         """What an evaluation scores; mining has all of its sentences, as a part of them has other pairs to find."""
         if task.family != "mining":
             return self.read(task, task.test, language, lengths, limit)
-        found = self.read(task, task.test, language, lengths, None)
+        test = self.read(task, task.test, language, lengths, None)
         if task.development is None:
-            return found
-        return replace(found, development=self.read(task, task.development, language, lengths, None))
+            return test
+        return replace(test, development=self.read(task, task.development, language, lengths, None))
 
     def read_probe(self, probe: Probe) -> ProbeSets:
         task, lengths = self.with_labels(TASKS[probe.task]), _lengths(probe)

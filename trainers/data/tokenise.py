@@ -1,17 +1,18 @@
 """Examples tokenised once per (data, tokenizer, lengths) and memory-mapped by every stage and rank.
 
-The cache is built in a temporary folder and renamed, so that jobs that start at once never read half a set.
+The cache is built in a temporary folder and renamed, so that jobs that start together never read half a set.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +26,13 @@ from trainers.tasks import Files, Task
 from trainers.tokens.columns import is_text, refuse_others
 from trainers.tokens.sets import Lengths, TokenisedSet
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 FORMAT = 5
 
 
-def load_tokenizer(folder: Path):
+def load_tokenizer(folder: Path) -> Tokenizer:
     """The fast tokenizer of an encoder folder, without importing transformers.
 
     It neither pads nor truncates, whatever its file was saved with.
@@ -47,14 +51,14 @@ def load_tokenizer(folder: Path):
 def mask_id(folder: Path) -> int:
     """The id of `<mask>`, which XLM-R's tokenizers have as the last."""
     tokenizer = load_tokenizer(folder)
-    found = tokenizer.token_to_id("<mask>")
-    return tokenizer.get_vocab_size() - 1 if found is None else found
+    number = tokenizer.token_to_id("<mask>")
+    return tokenizer.get_vocab_size() - 1 if number is None else number
 
 
 def _tokenizer_file(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no tokenizer.json: save the encoder's fast tokenizer beside its weights")
+        raise FileNotFoundError(f"{folder} has no tokenizer.json: save the fast tokenizer with the weights")
     return path
 
 
@@ -137,12 +141,10 @@ def tokenised(
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, content: str) -> Any:
+def _loaded(folder: Path, content: str) -> Tokenizer:
     """The tokenizer, once for all the languages of a stage: XLM-R's 250,000 pieces take a second to load."""
     return load_tokenizer(folder)
 
 
 def _tokenizer_hash(folder: Path) -> str:
-    import hashlib
-
     return hashlib.sha256(_tokenizer_file(folder).read_bytes()).hexdigest()[:16]

@@ -9,17 +9,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.families.metrics import accuracy
 from trainers.tasks import Choice, Task
 from trainers.tokens.columns import LABEL, TEXT_OR_TEXTS, Kind, is_blank
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
 
 if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
+    from tokenizers import Tokenizer
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return (*[TEXT_OR_TEXTS] * (len(task.columns) - 1), LABEL)
 
 
@@ -30,14 +31,14 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
         ValueError: a row cannot be read, has another number of choices than the task, or a label that is none of them.
     """
     assert task.read is not None
-    found = []
+    read = []
     for row, values in enumerate(table.to_pylist()):
         try:
             question = task.read(values)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ValueError(f"{task.name}: row {row} is no multiple-choice question ({error!r})") from error
+            raise ValueError(f"{task.name}: row {row} is not a multiple-choice question ({error!r})") from error
         if not all(isinstance(text, str) for text in (question.prompt, *question.choices)):
-            raise ValueError(f"{task.name}: row {row} has a prompt or a choice that is no text")
+            raise ValueError(f"{task.name}: row {row} has a prompt or a choice that is not text")
         if len(question.choices) != task.options:
             raise ValueError(f"{task.name}: row {row} has {len(question.choices)} choices; expected {task.options}")
         if not 0 <= question.label < task.options:
@@ -45,11 +46,11 @@ def questions(task: Task, table: pa.Table) -> list[Choice]:
             raise ValueError(
                 f"{task.name}: row {row} has the label {label!r}, which is none of its {task.options} choices"
             )
-        found.append(question)
-    return found
+        read.append(question)
+    return read
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> prompt </s></s> choice </s>`, one sequence per choice; a long prompt loses its beginning, not the choice."""
     asked = questions(task, table)
     prompts = [question.prompt for question in asked for _ in question.choices]
@@ -74,26 +75,9 @@ def chance(labelled: LabelledSet) -> float:
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
-    """Accuracy over all rows.
-
-    Args:
-        decoded: [n, choices] logits.
-
-    Returns:
-        {"accuracy": value in [0, 1]}, and one row per example: example, prediction and gold (the choice's number from
-        0), score (0 or 1).
-    """
+    """Accuracy of decoded, [n, choices] logits; a choice is called by its number, from 0."""
     gold = np.array([question.label for question in questions(labelled.task, labelled.table)])
-    predicted = decoded.argmax(1)
-    frame = pl.DataFrame(
-        {
-            "example": np.arange(len(gold)),
-            "prediction": predicted.astype(str),
-            "gold": gold.astype(str),
-            "score": (predicted == gold).astype(np.float64),
-        }
-    )
-    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+    return accuracy(decoded.argmax(1), gold, np.arange(labelled.task.options).astype(str))
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:
@@ -104,4 +88,4 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
         return [str(error)]
     empty = sum(is_blank(question.prompt) or any(map(is_blank, question.choices)) for question in asked)
     # The hub's HellaSwag and CommonsenseQA have a few choices of spaces only.
-    return [f"{empty} of {len(asked)} rows lack a prompt or a choice"] if empty > 0.02 * len(asked) else []
+    return [f"{empty} of {len(asked)} rows have no prompt or no choice"] if empty > 0.02 * len(asked) else []

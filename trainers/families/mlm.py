@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ from trainers.tokens.columns import TEXT, Kind, is_blank
 from trainers.tokens.sets import Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
 """BERT's: of the chosen tokens 80 % become `<mask>`, 10 % another token, 10 % stay."""
 SPECIAL_IDS = 4
@@ -19,11 +23,11 @@ SPECIAL_IDS = 4
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return (TEXT,)
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> line </s>`, truncated; lines without a token to mask are left out."""
     lines = singles(tokenizer, table[task.columns[0]].to_pylist(), lengths.max_length)
     return lines.take(np.flatnonzero(lines.tokens > 2))

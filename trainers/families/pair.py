@@ -9,17 +9,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.families.metrics import accuracy
 from trainers.tasks import Task
 from trainers.tokens.columns import LABEL, TEXT, Kind, is_blank
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import pairs
 
 if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
+    from tokenizers import Tokenizer
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT, LABEL
 
 
@@ -40,7 +41,7 @@ def labels_of(task: Task, table: pa.Table) -> np.ndarray:
     return np.array([known[label] for label in stored], np.int32)
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> first </s></s> second </s>`, the longer text truncated first."""
     first, second = (table[column].to_pylist() for column in task.columns[:2])
     return replace(pairs(tokenizer, first, second, lengths.max_length), targets=labels_of(task, table)[:, None])
@@ -59,36 +60,20 @@ def chance(labelled: LabelledSet) -> float:
 
 
 def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float], pl.DataFrame]:
-    """Accuracy over all rows.
-
-    Args:
-        decoded: [n, classes] logits, one row a sequence.
-
-    Returns:
-        {metric: value in [0, 1]}, and one row per example: example, prediction, gold, score (0 or 1).
-    """
-    names = np.array(labelled.task.labels)
-    predicted, gold = decoded.argmax(1), labels_of(labelled.task, labelled.table)
-    frame = pl.DataFrame(
-        {
-            "example": np.arange(len(gold)),
-            "prediction": names[predicted],
-            "gold": names[gold],
-            "score": (predicted == gold).astype(np.float64),
-        }
-    )
-    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+    """Accuracy of decoded, [n, classes] logits."""
+    gold = labels_of(labelled.task, labelled.table)
+    return accuracy(decoded.argmax(1), gold, np.array(labelled.task.labels))
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:
     """What a person must mend before these rows can be trained on or scored."""
-    found = []
+    problems = []
     for column in task.columns[:2]:
         empty = sum(not text or is_blank(text) for text in table[column].to_pylist())
         if empty:
-            found.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
+            problems.append(f"{empty} of {table.num_rows} rows have no text in column {column!r}")
     try:
         labels_of(task, table)
     except ValueError as error:
-        found.append(str(error))
-    return found
+        problems.append(str(error))
+    return problems

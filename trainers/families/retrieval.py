@@ -9,21 +9,22 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from trainers.families.metrics import accuracy
 from trainers.tasks import Task
 from trainers.tokens.columns import TEXT, Kind, is_blank
-from trainers.tokens.sets import Lengths, TokenisedSet
+from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
 from trainers.tokens.texts import singles
 
 if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
+    from tokenizers import Tokenizer
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """Row i gives two sequences: 2i the foreign sentence, 2i+1 the English one.  The hub keeps a final newline."""
     foreign, english = (table[column].to_pylist() for column in task.columns)
     texts = [text.strip() for pair in zip(foreign, english, strict=True) for text in pair]
@@ -43,21 +44,12 @@ def score_layer(labelled: LabelledSet, embeddings: np.ndarray) -> tuple[dict[str
         embeddings: [2n, hidden] mean-pooled states of one layer, in the order of `encode`.
 
     Returns:
-        {"accuracy": value in [0, 1]}, and one row per example: example, prediction (index of the foreign sentence found
-        for the English one), gold, score (0 or 1).
+        As `accuracy`; a prediction is the row of the foreign sentence found for the English one.
     """
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    found = (unit[1::2] @ unit[0::2].T).argmax(1)
-    gold = np.arange(len(found))
-    frame = pl.DataFrame(
-        {
-            "example": gold,
-            "prediction": found.astype(str),
-            "gold": gold.astype(str),
-            "score": (found == gold).astype(np.float64),
-        }
-    )
-    return {"accuracy": float(frame["score"].to_numpy().mean())}, frame
+    nearest = (unit[1::2] @ unit[0::2].T).argmax(1)
+    rows = np.arange(len(nearest))
+    return accuracy(nearest, rows, rows.astype(str))
 
 
 def flaws(task: Task, table: pa.Table) -> list[str]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,20 +21,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from trainers.families import answers
+from trainers.families.metrics import precision_recall_f1
 from trainers.tasks import Task
 from trainers.tokens.columns import ANSWERS, TEXT, Kind, is_blank
-from trainers.tokens.sets import BEGIN, END, UNKNOWN, Lengths, TokenisedSet
+from trainers.tokens.sets import BEGIN, END, UNKNOWN, LabelledSet, Lengths, TokenisedSet
 
 if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
+    from tokenizers import Tokenizer
 
 MAX_QUESTION_TOKENS = 64
 _NO_SPACES = re.compile(r"\S*")
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXT, TEXT, ANSWERS
 
 
@@ -45,8 +48,8 @@ def locate_answer(context: str, text: str, start: int) -> int | None:
         return start
     before = context.rfind(text, 0, start + len(text))
     after = context.find(text, start)
-    found = [place for place in (before, after) if place >= 0]
-    return min(found, key=lambda place: abs(place - start)) if found and text else None
+    places = [place for place in (before, after) if place >= 0]
+    return min(places, key=lambda place: abs(place - start)) if places and text else None
 
 
 def question_budget(lengths: Lengths) -> int:
@@ -64,7 +67,7 @@ def question_budget(lengths: Lengths) -> int:
     return budget
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> question </s></s> window of the context </s>`; windows of one document share `doc_stride` tokens.
 
     Targets are the first and last token of the first gold answer; token 0 in windows that do not hold it.
@@ -99,7 +102,7 @@ class Document:
     """[L, 2] int32 characters of the context that each token covers, first and last+1."""
 
 
-def _documents(contexts: list[str], tokenizer) -> dict[str, Document]:
+def _documents(contexts: list[str], tokenizer: Tokenizer) -> dict[str, Document]:
     """Each distinct context tokenised once, however many questions it has."""
     distinct = list(dict.fromkeys(contexts))
     encodings = tokenizer.encode_batch(distinct, add_special_tokens=False)
@@ -168,7 +171,7 @@ def chance(labelled: LabelledSet) -> float:
             ends = covered[covered[:, 0] >= 0, 1][:CONSTANT_TOKENS]
             predictions[examples.example[unit]] = contexts[examples.example[unit]][: ends[-1] if len(ends) else 0]
     return float(
-        np.mean(answers.scores(task.normalisation, labelled.language, predictions, answers_of, task.unanswerable)[0])
+        np.mean(answer_scores(task.normalisation, labelled.language, predictions, answers_of, task.unanswerable)[0])
     )
 
 
@@ -199,7 +202,7 @@ def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float],
     if task.unanswerable:
         predictions = [text if decoded[best[row], 0] >= nothing[row] else "" for row, text in enumerate(predictions)]
     golds = [gold["text"] or [""] for gold in answers_column]
-    f1s, exact = answers.scores(task.normalisation, labelled.language, predictions, golds, task.unanswerable)
+    f1s, exact = answer_scores(task.normalisation, labelled.language, predictions, golds, task.unanswerable)
     frame = pl.DataFrame(
         {
             "example": np.arange(table.num_rows),
@@ -237,3 +240,98 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
     if len(lost) > MOST_LOST_ANSWERS * table.num_rows:
         return [f"{len(lost)} of {table.num_rows} answers do not occur in their context, e.g. in row {lost[0]}"]
     return []
+
+
+# How extracted answers are compared with gold ones: SQuAD's way (also XQuAD's and TyDiQA's in XTREME), and MLQA's.  The
+# two differ by tens of points in Chinese: SQuAD's splits by spaces alone, MLQA's takes each character as a token.  Two
+# answers of which nothing is left (`the`, Spanish `una`) match exactly but share no token, so that their F1 is 0; in
+# SQuAD v2 alone, where a question may have no answer, it is 1.
+# Sources: the official SQuAD v1.1 and v2.0 scripts; google-research/xtreme, third_party/evaluate_{squad,mlqa}.py (the
+# latter is facebookresearch/MLQA, mlqa_evaluation_v1.py).
+
+Tokens = Callable[[str, str], list[str]]
+"""(text, language) → normalised tokens."""
+
+_ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
+_ASCII_PUNCTUATION = set(string.punctuation)
+_MLQA_ARTICLES = {
+    "en": r"\b(a|an|the)\b",
+    "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
+    "vi": r"\b(của|là|cái|chiếc|những)\b",
+    "de": r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b",
+    "ar": r"\sال^|ال",  # so it stands in MLQA's script: the first half never matches, the second does inside words too
+    "hi": "",
+    "zh": "",
+}
+_HAN = re.compile(r"[\u4e00-\u9fa5]")
+
+
+def squad_tokens(text: str, language: str) -> list[str]:
+    """Lower case, no ASCII punctuation, no English articles, split by spaces: whatever the language."""
+    kept = "".join(character for character in text.lower() if character not in _ASCII_PUNCTUATION)
+    return _ENGLISH_ARTICLES.sub(" ", kept).split()
+
+
+def mlqa_tokens(text: str, language: str) -> list[str]:
+    """Lower case, no Unicode punctuation, no articles of the language, split by spaces and in Chinese by characters.
+
+    Raises:
+        ValueError: MLQA has no rules for the language.
+    """
+    if language not in _MLQA_ARTICLES:
+        raise ValueError(f"MLQA has no rules for {language!r}, only for {', '.join(_MLQA_ARTICLES)}")
+    kept = "".join(c for c in text.lower() if c not in _ASCII_PUNCTUATION and unicodedata.category(c)[0] != "P")
+    articles = _MLQA_ARTICLES[language]
+    kept = re.sub(articles, " ", kept) if articles else kept
+    return _mixed_tokens(kept) if language == "zh" else kept.split()
+
+
+def _mixed_tokens(text: str) -> list[str]:
+    """Each Chinese character alone, everything else by spaces."""
+    return _HAN.sub(lambda match: f" {match.group()} ", text).split()
+
+
+TOKENS: dict[str, Tokens] = {"squad": squad_tokens, "mlqa": mlqa_tokens}
+
+
+def answer_scores(
+    normalisation: str,
+    language: str,
+    predictions: Sequence[str],
+    golds: Sequence[Sequence[str]],
+    unanswerable: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """[n] F1 and [n] exact match of each prediction, the best over its gold answers, official to the last digit.
+
+    Args:
+        normalisation: a key of `TOKENS`.
+        language: two letters; `squad` ignores it.
+        golds: the gold answers of each question; an unanswerable one has one empty answer.
+        unanswerable: whether SQuAD v2's rules hold: answers of which nothing is left have an F1 of 1, and such gold
+            ones count only where a question has no other.
+
+    Raises:
+        ValueError: a question has no gold answer, lengths differ, or `mlqa` has no rules for the language.
+    """
+    tokens = TOKENS[normalisation]
+    f1s, exact = np.zeros(len(predictions)), np.zeros(len(predictions))
+    for row, (prediction, gold) in enumerate(zip(predictions, golds, strict=True)):
+        if not gold:
+            raise ValueError(f"question {row} has no gold answer; an unanswerable one has one empty answer")
+        answer_tokens = tokens(prediction, language)
+        expected = [tokens(answer, language) for answer in gold]
+        if unanswerable:
+            expected = [answer for answer in expected if answer] or [[]]
+        exact[row] = answer_tokens in expected
+        f1s[row] = (
+            exact[row]
+            if unanswerable and not answer_tokens
+            else max(token_f1(answer_tokens, answer) for answer in expected)
+        )
+    return f1s, exact
+
+
+def token_f1(predicted: list[str], expected: list[str]) -> float:
+    """F1 of two bags of tokens; of an empty one 0."""
+    common = (Counter(predicted) & Counter(expected)).total()
+    return precision_recall_f1(common, len(predicted), len(expected))[2]

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from trainers.families import chunks
+from trainers.families.metrics import precision_recall_f1
 from trainers.stage import Overflow
 from trainers.tasks import TASKS, Task
 from trainers.tokens.columns import LABELS, TEXTS, Kind
-from trainers.tokens.sets import BEGIN, END, UNKNOWN, Lengths, TokenisedSet, ranges
-from trainers.tokens.texts import pieces
+from trainers.tokens.sets import UNKNOWN, LabelledSet, Lengths, TokenisedSet, ranges
+from trainers.tokens.texts import frame, pieces
 
 if TYPE_CHECKING:
-    from trainers.tokens.sets import LabelledSet
+    from tokenizers import Tokenizer
 
 NO_CLASS = -1
 """Of a tag that the training rows do not have: it is never trained on and always scored as wrong."""
@@ -31,7 +32,7 @@ DEFAULT_CLASSES = ("O", "X")
 
 
 def kinds(task: Task) -> tuple[Kind, ...]:
-    """Of its columns."""
+    """The types of its columns."""
     return TEXTS, LABELS
 
 
@@ -47,7 +48,7 @@ def tags_of(task: Task, table: pa.Table) -> list[list[str]]:
         ValueError: a tag is none of the task's classes, or their number is not that of the words.
     """
     known: dict[Any, str] = {name: name for name in task.labels} | dict(enumerate(task.labels))
-    found = []
+    names = []
     for row, (words, tags) in enumerate(zip(*(table[column].to_pylist() for column in task.columns), strict=True)):
         if len(words) != len(tags):
             raise ValueError(f"{task.name}: row {row} has {len(words)} words and {len(tags)} tags")
@@ -57,8 +58,8 @@ def tags_of(task: Task, table: pa.Table) -> list[list[str]]:
                     f"{task.name}: row {row} has the tag {tag!r} in column {task.columns[1]!r}; expected one of "
                     f"{', '.join(task.labels[:20])} or their ids, 0 to {len(task.labels) - 1}"
                 )
-        found.append([known.get(tag, tag) for tag in tags])
-    return found
+        names.append([known.get(tag, tag) for tag in tags])
+    return names
 
 
 def _open(task: Task) -> bool:
@@ -66,7 +67,7 @@ def _open(task: Task) -> bool:
     return not TASKS[task.name].labels
 
 
-def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> TokenisedSet:
+def encode(task: Task, table: pa.Table, tokenizer: Tokenizer, lengths: Lengths) -> TokenisedSet:
     """`<s> words </s>`; a sentence that is longer gives several sequences, cut between words.
 
     Marks are, where a word begins, its number in the sequence and its class; targets the number of words with a class.
@@ -74,18 +75,20 @@ def encode(task: Task, table: pa.Table, tokenizer, lengths: Lengths) -> Tokenise
     sentences, tags = table[task.columns[0]].to_pylist(), tags_of(task, table)
     room = lengths.max_length - 2
     distinct, number = pieces(tokenizer, list(itertools.chain.from_iterable(sentences)), room, empty=[UNKNOWN])
-    words = distinct.take(number)
-    runs = _runs(list(map(len, sentences)), words.sequence_lengths.tolist(), room, lengths.overflow)
+    sizes = distinct.sequence_lengths[number].tolist()
+    runs = _runs(list(map(len, sentences)), sizes, room, lengths.overflow)
     example, first, counts = np.array(runs, np.int64).reshape(-1, 3).T
     held = ranges(first, counts)  # all words, but for the tails of truncated sentences
     class_of = {name: number for number, name in enumerate(task.labels)}
     classes = np.array([class_of.get(name, NO_CLASS) for names in tags for name in names], np.int32)[held]
-    ids, starts, begins = _framed(words.take(held), counts)
-    marks = np.full((len(ids), 2), -1, np.int32)
+    words, sequence = distinct.take(number[held]), np.repeat(np.arange(len(counts)), counts)
+    edges = words.starts[np.concatenate([[0], np.cumsum(counts)])]
+    framed = frame(words.ids, edges[:-1, None], np.diff(edges)[:, None])
+    begins = words.starts[:-1] + 2 * sequence + 1
+    marks = np.full((len(framed.ids), 2), -1, np.int32)
     marks[begins] = np.stack([ranges(np.zeros_like(counts), counts), classes], 1)
-    sequence = np.repeat(np.arange(len(counts)), counts)
     targets = np.bincount(sequence[classes != NO_CLASS], minlength=len(counts))[:, None]
-    return TokenisedSet(ids, starts, targets.astype(np.int32), example.astype(np.int32), marks)
+    return TokenisedSet(framed.ids, framed.starts, targets.astype(np.int32), example.astype(np.int32), marks)
 
 
 def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int, int]]:
@@ -95,23 +98,12 @@ def _runs(words: list[int], sizes: list[int], room: int, overflow: Overflow) -> 
         words: of each sentence.
         sizes: of each word of all sentences, in tokens.
     """
-    found, begin = [], 0
+    runs, begin = [], 0
     for row, count in enumerate(words):
         parts = _parts(sizes[begin : begin + count], room, overflow)
-        found += [(row, begin + first, last - first) for first, last in parts]
+        runs += [(row, begin + first, last - first) for first, last in parts]
         begin += count
-    return found
-
-
-def _framed(words: TokenisedSet, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`<s> words </s>` for `counts[i]` words in turn: ids [N], where sequences start [S + 1] and words begin [W]."""
-    edges = np.concatenate([[0], np.cumsum(counts)])
-    starts = words.starts[edges] + 2 * np.arange(len(edges))
-    begins = words.starts[:-1] + 2 * np.repeat(np.arange(len(counts)), counts) + 1
-    ids = np.full(starts[-1], BEGIN, np.int32)
-    ids[ranges(begins, words.sequence_lengths)] = words.ids
-    ids[starts[1:] - 1] = END
-    return ids, starts, begins
+    return runs
 
 
 def _parts(sizes: list[int], room: int, overflow: Overflow) -> list[tuple[int, int]]:
@@ -175,13 +167,13 @@ def score(labelled: LabelledSet, decoded: np.ndarray) -> tuple[dict[str, float],
 def _of_each(metric: str, gold: list[list[str]], predicted: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
     """[n] the metric of each sentence, and its weight: chunks for F1, words for accuracy."""
     if metric == "f1":
-        return chunks.f1_of_each(chunks.counts(gold, predicted))
-    shares = [chunks.token_accuracy([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
+        return chunk_f1_of_each(chunk_counts(gold, predicted))
+    shares = [token_accuracy([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
     return np.array(shares), np.array([len(tags) for tags in gold])
 
 
 def _metrics(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
-    return {"f1": chunks.f1(gold, predicted), "accuracy": chunks.token_accuracy(gold, predicted)}
+    return {"f1": chunk_f1(gold, predicted), "accuracy": token_accuracy(gold, predicted)}
 
 
 def word_counts(examples: TokenisedSet) -> np.ndarray:
@@ -201,3 +193,72 @@ def flaws(task: Task, table: pa.Table) -> list[str]:
         return [f"row {unnamed[0]} has an empty tag in column {task.columns[1]!r}"]
     empty = sum(not words for words in tags)
     return [f"{empty} of {len(tags)} sentences have no words"] if empty else []
+
+
+# Chunk F1 as seqeval 0.0.12 counts it, which XTREME's numbers rest on.  Its types are whole tags where tags have no
+# prefix, so that part-of-speech tags are scored as runs of one tag: version 1.2.2 drops their first letter and takes
+# CCONJ for SCONJ.  Scores equal 0.0.12's to the last digit.
+# Source: chakki-works/seqeval v0.0.12, seqeval/metrics/sequence_labeling.py.
+
+Chunk = tuple[str, int, int]
+"""Type, first and last word."""
+Sentences = Sequence[Sequence[str]]
+
+
+def chunks(tags: Sequence[str]) -> list[Chunk]:
+    """The chunks of one sentence, in order.
+
+    A tag's first letter is its prefix (B, I, E, S, O), what follows its last hyphen its type: SYM and SCONJ are chunks
+    word by word, NOUN NOUN is one chunk.
+
+    Raises:
+        ValueError: a tag is empty.
+    """
+    if not all(tags):
+        raise ValueError(f"a word has an empty tag in {list(tags)!r}")
+    complete: list[Chunk] = []
+    before, type_before, begin = "O", "", 0
+    for place, name in enumerate([*tags, "O"]):
+        tag, kind = name[:1], name.split("-")[-1]
+        changed = kind != type_before
+        if before in "ES" or (before in "BI" and tag in "BSO") or (before not in "O." and changed):
+            complete.append((type_before, begin, place - 1))
+        if tag in "BS" or (before in "ESO" and tag in "EI") or (tag not in "O." and changed):
+            begin = place
+        before, type_before = tag, kind
+    return complete
+
+
+def chunk_counts(gold: Sentences, predicted: Sentences) -> np.ndarray:
+    """[n, 3] chunks of each sentence that are right, predicted, and gold.
+
+    Raises:
+        ValueError: the two differ in their number of sentences, or of a sentence's words.
+    """
+    rows = []
+    for row, (expected, answer) in enumerate(zip(gold, predicted, strict=True)):
+        if len(expected) != len(answer):
+            raise ValueError(f"sentence {row} has {len(expected)} gold tags and {len(answer)} predicted ones")
+        gold_chunks, predicted_chunks = set(chunks(expected)), set(chunks(answer))
+        rows.append((len(gold_chunks & predicted_chunks), len(predicted_chunks), len(gold_chunks)))
+    return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def chunk_f1(gold: Sentences, predicted: Sentences) -> float:
+    """Chunk F1 over all sentences; 0 where there are no chunks at all."""
+    return precision_recall_f1(*chunk_counts(gold, predicted).sum(0).tolist())[2]
+
+
+def chunk_f1_of_each(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of each sentence, [n], and its weight: F1 over any of them is their weighted mean.
+
+    F1 = Σ 2 · right / Σ (predicted + gold), so a sentence weighs as much as it has predicted and gold chunks.
+    """
+    weights = counts[:, 1:].sum(1)
+    return 2 * counts[:, 0] / np.maximum(weights, 1), weights
+
+
+def token_accuracy(gold: Sentences, predicted: Sentences) -> float:
+    """Share of words with the right tag; 0 where there are no words."""
+    pairs = [pair for one, other in zip(gold, predicted, strict=True) for pair in zip(one, other, strict=True)]
+    return sum(expected == answer for expected, answer in pairs) / len(pairs) if pairs else 0.0

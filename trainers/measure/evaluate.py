@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from trainers.families import family
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import Head
-from trainers.network.model import Batch, Layers
+from trainers.network.model import Layers
 from trainers.stage.scores import Score
 from trainers.tokens.sets import LabelledSet, TokenisedSet
 from trainers.training.batches import inference_batches
-from trainers.training.engine import Engine
+from trainers.training.step import Engine
 
 INFERENCE_TOKENS_FACTOR = 2
 """An inference batch holds this many times a training micro-batch's tokens: nothing is kept for a backward pass."""
@@ -57,32 +58,32 @@ def predict(
 ) -> list[np.ndarray]:
     """For each set [n, k] rows decoded by the trained head of `task`, whole on every rank.
 
-    All sets share one row of length-sorted batches: few full ones, not several small ones a language.
     `beat` is called after each batch.
     """
     head = engine.model.head(task)
-    together = TokenisedSet.concatenate(sets)
-    decoded = DecodedRows(head, together)
-    for places, batch, logits in outputs(engine, together, vocabulary, task):
+    decoded = DecodedRows(head, sets)
+    for places, batch, logits in outputs(engine, decoded.together, vocabulary, task):
         decoded.put(places, head.decode(logits, batch))
         beat()
-    ends = np.cumsum([len(one) for one in sets])
-    parts = np.split(decoded.whole(engine), ends[:-1])
-    return [rows[:, : head.row_width(one)] for one, rows in zip(sets, parts, strict=True)]
+    return decoded.of_each_set(engine)
 
 
 class DecodedRows:
-    """Rows that ranks fill in turn and then sum into one whole array."""
+    """What a head decodes of several sets, which ranks fill in by turns."""
 
-    def __init__(self, head: Head, examples: TokenisedSet) -> None:
-        self.rows = torch.zeros(len(examples), head.row_width(examples), dtype=torch.float64)
+    def __init__(self, head: Head, sets: Sequence[TokenisedSet]) -> None:
+        self.widths, self.ends = [head.row_width(examples) for examples in sets], np.cumsum([*map(len, sets)])
+        self.together = TokenisedSet.concatenate(sets)
+        """All sets as one, so that batches are few and full, not several small ones a language."""
+        self._rows = torch.zeros(len(self.together), max(self.widths), dtype=torch.float64)
 
     def put(self, places: np.ndarray, rows: Tensor) -> None:
-        self.rows[torch.from_numpy(places), : rows.shape[1]] = rows.double().cpu()
+        self._rows[torch.from_numpy(places), : rows.shape[1]] = rows.double().cpu()
 
-    def whole(self, engine: Engine) -> np.ndarray:
-        """[n, k] on every rank."""
-        return engine.sum_over_ranks(self.rows).numpy()
+    def of_each_set(self, engine: Engine) -> list[np.ndarray]:
+        """[n, k] a set, whole on every rank."""
+        parts = np.split(engine.sum_over_ranks(self._rows).numpy(), self.ends[:-1])
+        return [rows[:, :width] for width, rows in zip(self.widths, parts, strict=True)]
 
 
 def sentence_embeddings(
@@ -153,11 +154,12 @@ def evaluate_retrieval(
 
 
 def _evaluated(measure: str, labelled: LabelledSet, metrics: dict[str, float], frame: pl.DataFrame) -> Evaluated:
-    task, chance = labelled.task, family(labelled.task).chance(labelled)
-    return Evaluated(
-        [
-            Score(measure, task.name, labelled.language, metric, value, len(frame), chance)
-            for metric, value in metrics.items()
-        ],
-        frame,
-    )
+    chance = family(labelled.task).chance(labelled)
+    return Evaluated(scores_of(measure, labelled.task.name, labelled.language, metrics, len(frame), chance), frame)
+
+
+def scores_of(
+    measure: str, task: str, language: str, metrics: dict[str, float], examples: int, chance: float
+) -> list[Score]:
+    """One score for each metric."""
+    return [Score(measure, task, language, metric, value, examples, chance) for metric, value in metrics.items()]

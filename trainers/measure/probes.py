@@ -17,27 +17,27 @@ from torch.nn import functional as F
 
 from trainers.data.stagedata import ProbeSets
 from trainers.families import family
-from trainers.measure.evaluate import DecodedRows, outputs
+from trainers.measure.evaluate import DecodedRows, outputs, scores_of
 from trainers.measure.refit import dimensions, examples_of, fit, folds, raw_head
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import Head, linear_head
-from trainers.network.model import Batch
 from trainers.stage.scores import Score, without_fold
-from trainers.tokens.sets import LabelledSet, TokenisedSet
-from trainers.training.engine import Engine
+from trainers.training.step import Engine
 
 
 def probe_steps(total_steps: int, per_doubling: int = 1) -> list[int]:
-    """0, so many steps a doubling (one: 1, 2, 4, 8 …), and the last step T: densest where most is forgotten."""
+    """0, `per_doubling` steps from each power of two to the next (1, 2, 4, 8 …), and the last step T: most are early,
+    where most is forgotten."""
     exponents = range(max(1, total_steps).bit_length() * per_doubling)
     between = (round(2 ** (exponent / per_doubling)) for exponent in exponents)
     return sorted({0, total_steps, *(step for step in between if step < total_steps)})
 
 
 def all_language_steps(total_steps: int, per_doubling: int = 1) -> set[int]:
-    """Every other probed step, and the last: there all languages are probed, elsewhere English alone.
+    """The steps at which all languages are probed: every other probed step, and the last.  Elsewhere English alone is.
 
-    Languages are many, and their mean moves with English's curve; half of its points show where they part.
+    Languages are many, and their mean follows English's curve: half of its points show where they part.
     """
     return {*probe_steps(total_steps, per_doubling)[::2], total_steps}
 
@@ -62,7 +62,7 @@ class Prober:
         """
         self.task, self.sets, self.refit = probe.task, probe.measured, probe.refit.examples
         self.stored_head = stored_head
-        self.chances = [family(one.task).chance(one) for one in self.sets]
+        self.chances = [family(labelled.task).chance(labelled) for labelled in self.sets]
 
     def measure(
         self,
@@ -83,47 +83,28 @@ class Prober:
         if stored_as is not None:
             assert self.stored_head is not None
             heads[stored_as] = self.stored_head.to(engine.device).eval()
-        whole_heads = {*heads}
+        with_examples = {*heads}
         heads |= {without_fold(refit_as, fold): head for fold, head in enumerate(without)}
+        probed = self.sets if all_languages else self.sets[:1]
+        decoded = {name: DecodedRows(head, [labelled.examples for labelled in probed]) for name, head in heads.items()}
+        with torch.no_grad():
+            for places, batch, hidden in outputs(engine, decoded[refit_as].together, vocabulary):
+                for name, head in heads.items():
+                    logits = head(head.select(hidden, batch).float())
+                    decoded[name].put(places, head.decode(logits, batch))
+        rows = {name: of_head.of_each_set(engine) for name, of_head in decoded.items()}
         scores: list[Score] = []
         frames: list[pl.DataFrame] = []
-        count = len(self.sets) if all_languages else 1
-        probed = self.sets[:count]
-        together = TokenisedSet.concatenate([probe.examples for probe in probed])  # few full batches, not many small
-        rows = {measure: DecodedRows(head, together) for measure, head in heads.items()}
-        with torch.no_grad():
-            for places, batch, hidden in outputs(engine, together, vocabulary):
-                for measure, head in heads.items():
-                    logits = head(head.select(hidden, batch).float())
-                    rows[measure].put(places, head.decode(logits, batch))
-        whole = {measure: decoded.whole(engine) for measure, decoded in rows.items()}
-        end = 0
-        for probe, chance in zip(probed, self.chances[:count], strict=True):
-            start, end = end, end + len(probe.examples)
-            for measure, decoded in whole.items():
-                metrics, frame = family(probe.task).score(probe, decoded[start:end])
-                if measure not in whole_heads:
+        for number, labelled in enumerate(probed):
+            for name in heads:
+                metrics, frame = family(labelled.task).score(labelled, rows[name][number])
+                where = (name, self.task.name, labelled.language)
+                if name in with_examples:
+                    frames.append(_for_bootstrap(frame, *where))
+                else:
                     metrics = {self.task.metric: metrics[self.task.metric]}
-                    scores += self._scores(measure, probe, metrics, chance)
-                    continue
-                frames.append(
-                    frame.select(
-                        measure=pl.lit(measure),
-                        task=pl.lit(self.task.name),
-                        language=pl.lit(probe.language),
-                        example="example",
-                        score="score",
-                        weight="weight" if "weight" in frame.columns else pl.lit(1.0),
-                    )
-                )
-                scores += self._scores(measure, probe, metrics, chance)
+                scores += scores_of(*where, metrics, labelled.table.num_rows, self.chances[number])
         return Probing(scores, pl.concat(frames))
-
-    def _scores(self, measure: str, probe: LabelledSet, metrics: dict[str, float], chance: float) -> list[Score]:
-        return [
-            Score(measure, self.task.name, probe.language, metric, value, probe.table.num_rows, chance)
-            for metric, value in metrics.items()
-        ]
 
     def _fit(self, engine: Engine, vocabulary: Vocabulary) -> tuple[Head, list[Head]]:
         """The refit head, and those fitted without each fold of the refit examples; all read raw features."""
@@ -151,3 +132,15 @@ class Prober:
                 selected = F.pad(selected, (0, 0, 0, length - selected.shape[1]))
             features[torch.from_numpy(self.refit.sequences(units))] = selected
         return engine.sum_over_ranks(features), whole
+
+
+def _for_bootstrap(frame: pl.DataFrame, measure: str, task: str, language: str) -> pl.DataFrame:
+    """An example's score and weight, and what was measured on it."""
+    return frame.select(
+        measure=pl.lit(measure),
+        task=pl.lit(task),
+        language=pl.lit(language),
+        example="example",
+        score="score",
+        weight="weight" if "weight" in frame.columns else pl.lit(1.0),
+    )

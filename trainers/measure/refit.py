@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainers.network.batch import Batch
 from trainers.network.heads import ChoiceHead, Head, SpanHead, TaggingHead
-from trainers.network.model import Batch
 from trainers.stage.scores import FOLDS
 
 DIMENSIONS = 64
@@ -186,7 +186,7 @@ def examples_of(
         features -= (features * mask[:, :, None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None]
         rows, targets, sample = features, batch.targets, features[mask]
     elif isinstance(head, ChoiceHead):
-        rows = features.view(-1, head.options, features.shape[-1])
+        rows = features.view(-1, head.group, features.shape[-1])
         rows = rows - rows.mean(1, keepdim=True)
         targets, sample = batch.targets[:, 0], rows.flatten(0, 1)
     else:

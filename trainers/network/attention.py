@@ -4,8 +4,8 @@
     hidden = encoder(**packing.inputs(ids)) ...          # [1, N, H]: linear layers, norms and dropout see no padding
     packing.restored(hidden)                             # [S, L, H], zeros where padded
 
-Only attention has to know of sequences.  Everywhere it works on a few groups of sequences of about one length, each
-group padded by itself; in half precision on a GPU by torch's kernels for variable lengths.
+Only attention has to tell sequences apart.  It works on a few groups of sequences of about one length, each padded by
+itself; in half precision on a GPU it calls torch's kernels for variable lengths.
 """
 
 from __future__ import annotations
@@ -129,21 +129,20 @@ def attend(
     """
     if packing is None:
         return _dense(query, key, value, None, dropout, scaling).transpose(1, 2)
-    # Not `one[0]`, whose backward pass copies all of it.
-    query, key, value = (one.squeeze(0).transpose(0, 1) for one in (query, key, value))  # [N, heads, d]
+    # Not `each[0]`, whose backward pass copies all of it.
+    query, key, value = (each.squeeze(0).transpose(0, 1) for each in (query, key, value))  # [N, heads, d]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         longest = packing.shape[1]
         short = longest <= SHORT_TOKENS and query.shape[-1] <= SHORT_HEAD
-        kernel = EfficientAttention if short else FlashAttention
-        return kernel.apply(query, key, value, packing.bounds, longest, dropout, scaling)[None]
+        return VariableLengthAttention.apply(query, key, value, packing.bounds, longest, dropout, scaling, short)[None]
     return torch.cat([_attend(group, query, key, value, dropout, scaling) for group in packing.groups])[None]
 
 
-class FlashAttention(torch.autograd.Function):
-    """FlashAttention's kernel for sequences of different lengths: [N, heads, d] queries, keys, values → the same.
+class VariableLengthAttention(torch.autograd.Function):
+    """Attention in sequences of different lengths: [N, heads, d] queries, keys, values → the same.
 
-    The public `varlen_attn` has no dropout, which the recipes have.  And where torch only warns of operations that are
-    not deterministic (trainers.training.engine), this backward pass would not be, so it asks for errors.
+    By FlashAttention's kernel, or for `short` sequences by torch's memory-efficient one.  The public `varlen_attn` has
+    no dropout, which the recipes have.
     """
 
     @staticmethod
@@ -156,63 +155,42 @@ class FlashAttention(torch.autograd.Function):
         longest: int,
         dropout: float,
         scaling: float | None,
+        short: bool,
     ) -> Tensor:
-        attended, log_sums, random_state, unused, _ = torch.ops.aten._flash_attention_forward(
-            query, key, value, bounds, bounds, longest, longest, dropout, False, False, scale=scaling
-        )
-        ctx.save_for_backward(query, key, value, attended, log_sums, bounds, random_state, unused)
-        ctx.settings = longest, dropout, scaling
+        sizes = (bounds, bounds, longest, longest, dropout)
+        if short:
+            attended, *rest, _, _ = torch.ops.aten._efficient_attention_forward(
+                query[None], key[None], value[None], None, *sizes, NO_MASK, compute_log_sumexp=True, scale=scaling
+            )
+            attended = attended[0]
+        else:
+            attended, *rest, _ = torch.ops.aten._flash_attention_forward(
+                query, key, value, *sizes, False, False, scale=scaling
+            )
+        ctx.save_for_backward(query, key, value, attended, bounds, *rest)
+        ctx.settings = longest, dropout, scaling, short
         return attended
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        query, key, value, attended, log_sums, bounds, *random = ctx.saved_tensors
-        longest, dropout, scaling = ctx.settings
-        sizes = (bounds, bounds, longest, longest, dropout, False)
-        with _errors_for_warnings():
-            gradients = torch.ops.aten._flash_attention_backward(
-                gradient, query, key, value, attended, log_sums, *sizes, *random, scale=scaling
-            )
-        return *gradients, None, None, None, None
-
-
-class EfficientAttention(torch.autograd.Function):
-    """The same by torch's memory-efficient kernel, whose backward pass is deterministic where keys are not split."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bounds: Tensor,
-        longest: int,
-        dropout: float,
-        scaling: float | None,
-    ) -> Tensor:
-        inputs = query[None], key[None], value[None]
-        sizes = (bounds, bounds, longest, longest, dropout, NO_MASK)
-        attended, log_sums, *random, _, _ = torch.ops.aten._efficient_attention_forward(
-            *inputs, None, *sizes, compute_log_sumexp=True, scale=scaling
-        )
-        ctx.save_for_backward(*inputs, attended, bounds, log_sums, *random)
-        ctx.settings = longest, dropout, scaling
-        return attended[0]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         query, key, value, attended, bounds, log_sums, *random = ctx.saved_tensors
-        longest, dropout, scaling = ctx.settings
-        sizes = (bounds, bounds, longest, longest, log_sums, dropout)
+        longest, dropout, scaling, short = ctx.settings
+        sizes = (bounds, bounds, longest, longest)
+        # Where torch only warns of what is not deterministic, FlashAttention's backward pass would not be.
         with _errors_for_warnings():
-            *gradients, _ = torch.ops.aten._efficient_attention_backward(
-                gradient[None],
-                *(query, key, value, None, attended),
-                *(*sizes, *random, NO_MASK, False),
-                scale=scaling,
-                num_splits_key=1,
-            )
-        return *(one[0] for one in gradients), None, None, None, None
+            if short:
+                *batches, _ = torch.ops.aten._efficient_attention_backward(
+                    *(gradient[None], query[None], key[None], value[None], None, attended[None]),
+                    *(*sizes, log_sums, dropout, *random, NO_MASK, False),
+                    scale=scaling,
+                    num_splits_key=1,  # deterministic where keys are not split
+                )
+                gradients = [batch[0] for batch in batches]
+            else:
+                gradients = torch.ops.aten._flash_attention_backward(
+                    *(gradient, query, key, value, attended, log_sums, *sizes, dropout, False, *random), scale=scaling
+                )
+        return *gradients, None, None, None, None, None
 
 
 @contextlib.contextmanager
@@ -230,10 +208,10 @@ def _attend(group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: fl
     """[end - first, heads, d] of one group, from all packed tokens."""
 
     def padded(tokens: Tensor) -> Tensor:
-        own = tokens[group.first : group.end]
+        rows = tokens[group.first : group.end]
         if group.places is not None:
-            own = own.new_zeros(group.sequences * group.length, *own.shape[1:]).index_copy(0, group.places, own)
-        return own.view(group.sequences, group.length, *own.shape[1:]).transpose(1, 2)
+            rows = rows.new_zeros(group.sequences * group.length, *rows.shape[1:]).index_copy(0, group.places, rows)
+        return rows.view(group.sequences, group.length, *rows.shape[1:]).transpose(1, 2)
 
     attended = _dense(padded(query), padded(key), padded(value), group.mask, dropout, scaling)
     flat = attended.transpose(1, 2).reshape(-1, *query.shape[1:])

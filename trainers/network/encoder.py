@@ -41,14 +41,14 @@ def load_encoder(folder: Path, execution: Execution) -> Encoder:
     shapes = {name: parameter.shape for name, parameter in encoder.named_parameters()}
     weights = {}
     for name, path, file in _held(folder):
-        own = name.removeprefix(MODEL_PREFIX)
-        if own in shapes:
-            weights[own] = file.get_tensor(name).to(torch.float32, copy=True)  # what was mapped changes with its file
-            if weights[own].shape != shapes[own]:
-                found, expected = tuple(weights[own].shape), tuple(shapes[own])
-                raise ValueError(f"{path}: {name} is {found}, but config.json says {expected}")
+        inner = name.removeprefix(MODEL_PREFIX)
+        if inner in shapes:
+            weights[inner] = file.get_tensor(name).to(torch.float32, copy=True)  # what was mapped changes with its file
+            if weights[inner].shape != shapes[inner]:
+                stored, expected = tuple(weights[inner].shape), tuple(shapes[inner])
+                raise ValueError(f"{path}: {name} is {stored}, but config.json says {expected}")
     if missing := sorted(shapes.keys() - weights.keys()):
-        raise ValueError(f"{folder}: {len(missing)} weights of the encoder are not in its files, e.g. {missing[0]}")
+        raise ValueError(f"{folder}: {len(missing)} weights of the encoder are missing in its files, e.g. {missing[0]}")
     encoder.load_state_dict(weights, assign=True)
     if execution.activation_checkpointing:
         encoder.checkpoint_activations()
@@ -73,7 +73,7 @@ def load_language_model_head(folder: Path, head: nn.Module) -> None:
         ValueError: the files hold no such head.
     """
     if not has_language_model_head(folder):
-        raise ValueError(f"{folder} holds no language-model head (lm_head.*), which +mlm trains further")
+        raise ValueError(f"{folder} has no language-model head (lm_head.*), which +mlm needs")
     named = {f"lm_head.{name}": name for name in LANGUAGE_MODEL_HEAD}
     state = {named[name]: file.get_tensor(name) for name, _, file in _held(folder) if name in named}
     head.load_state_dict({name: weight.float() for name, weight in state.items()})

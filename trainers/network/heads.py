@@ -6,18 +6,16 @@ A head first selects the `features` it needs, so that a probe runs the encoder o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.network.batch import Batch
 from trainers.tasks import Task
 from trainers.tokens.sets import TokenisedSet
-
-if TYPE_CHECKING:
-    from trainers.network.model import Batch
 
 MAX_ANSWER_TOKENS = 30
 
@@ -28,6 +26,8 @@ class Head(nn.Module):
     projection: nn.Linear
     reads_tokens = False
     """Whether the features are those of every token, [S, L, H], or of `<s>` alone."""
+    group = 1
+    """g"""
 
     def select(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The part of the hidden states [S, L, H] that `forward` reads."""
@@ -36,10 +36,10 @@ class Head(nn.Module):
     def idle(self, hidden: Tensor) -> Tensor:
         """0, with a gradient of 0 for each parameter: a head that has no part in a step is stepped all the same.
 
-        So all ZeRO stages agree; without it ZeRO-3 would apply the head's gradient of an earlier step once more.
+        So all ZeRO stages agree: without it ZeRO-3 would apply the head's gradient of an earlier step once more.
         """
-        width = self.projection.in_features
-        return 0.0 * self(hidden.new_zeros((1, 1, width) if self.reads_tokens else (1, width))).float().sum()
+        shape = (1, 1) if self.reads_tokens else (self.group,)
+        return 0.0 * self(hidden.new_zeros(*shape, hidden.shape[-1])).float().sum()
 
     def losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """[b] losses from `forward`'s logits, each the sum over the unit's terms."""
@@ -61,16 +61,21 @@ class Head(nn.Module):
 
 
 class PairHead(Head):
-    """XLM-R's own classification head on `<s>`: dropout, dense, tanh, dropout, projection."""
+    """XLM-R's own classification head on `<s>`: dropout, dense, tanh, dropout, projection.  Or a linear probe."""
 
-    def __init__(self, hidden: int, labels: int, dropout: float) -> None:
+    def __init__(self, hidden: int, labels: int, dropout: float, linear: bool = False) -> None:
+        """`linear` leaves the projection alone."""
         super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        if not linear:
+            self.dense = nn.Linear(hidden, hidden)
+            self.dropout = nn.Dropout(dropout)
+        self.linear = linear
         self.projection = nn.Linear(hidden, labels)
 
     def forward(self, features: Tensor) -> Tensor:
         """[S, H] → [S, labels] logits."""
+        if self.linear:
+            return self.projection(features)
         return self.projection(self.dropout(torch.tanh(self.dense(self.dropout(features)))))
 
     def losses(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -85,45 +90,19 @@ class PairHead(Head):
         return logits.float()
 
 
-class LinearPairHead(PairHead):
-    """A linear probe on `<s>`."""
-
-    def __init__(self, hidden: int, labels: int) -> None:
-        nn.Module.__init__(self)
-        self.projection = nn.Linear(hidden, labels)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.projection(features)
-
-
 class ChoiceHead(PairHead):
     """The pair head with one logit per choice: each choice is a sequence of its own."""
 
-    def __init__(self, hidden: int, options: int, dropout: float) -> None:
-        super().__init__(hidden, 1, dropout)
-        self.options = options
+    def __init__(self, hidden: int, options: int, dropout: float, linear: bool = False) -> None:
+        super().__init__(hidden, 1, dropout, linear)
+        self.group = options
 
     def forward(self, features: Tensor) -> Tensor:
         """[b × choices, H] → [b, choices] logits."""
-        return super().forward(features).view(-1, self.options)
+        return super().forward(features).view(-1, self.group)
 
     def row_width(self, examples: TokenisedSet) -> int:  # type: ignore[override]
-        return self.options
-
-    def idle(self, hidden: Tensor) -> Tensor:
-        return 0.0 * self(hidden.new_zeros(self.options, self.projection.in_features)).float().sum()
-
-
-class LinearChoiceHead(ChoiceHead):
-    """A linear probe on each choice's `<s>`."""
-
-    def __init__(self, hidden: int, options: int) -> None:
-        nn.Module.__init__(self)
-        self.options = options
-        self.projection = nn.Linear(hidden, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.projection(features).view(-1, self.options)
+        return self.group
 
 
 class SpanHead(Head):
@@ -234,9 +213,6 @@ class MlmHead(Head):
         """[n] masked tokens of each sequence."""
         return examples.targets[:, 0]
 
-    def idle(self, hidden: Tensor) -> Tensor:
-        return 0.0 * self(hidden.new_zeros(1, self.dense.in_features)).float().sum()
-
 
 def build_head(task: Task, config: Any, embeddings: nn.Embedding) -> Head:
     """A new head for `task`, drawn from torch's current random state as Hugging Face draws its heads.
@@ -245,21 +221,10 @@ def build_head(task: Task, config: Any, embeddings: nn.Embedding) -> Head:
         config: the encoder's configuration.
         embeddings: the encoder's word embeddings, to which the language-model head is tied.
     """
-    hidden, dropout = config.hidden_size, config.hidden_dropout_prob
-    head: Head
-    match task.family:
-        case "pair":
-            head = PairHead(hidden, len(task.labels), dropout)
-        case "choice":
-            head = ChoiceHead(hidden, task.options, dropout)
-        case "span":
-            head = SpanHead(hidden)
-        case "tagging":
-            head = TaggingHead(hidden, len(task.labels), dropout)
-        case "mlm":
-            head = MlmHead(embeddings, config.layer_norm_eps)
-        case family:
-            raise ValueError(f"tasks of the family {family} have no head")
+    if task.family == "mlm":
+        head: Head = MlmHead(embeddings, config.layer_norm_eps)
+    else:
+        head = _head(task, config.hidden_size, config.hidden_dropout_prob)
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=config.initializer_range)
@@ -269,18 +234,20 @@ def build_head(task: Task, config: Any, embeddings: nn.Embedding) -> Head:
 
 def linear_head(task: Task, hidden: int) -> Head:
     """The refit head of `task`: linear, starting from zero, so that fitting it draws nothing at random."""
-    head: Head
-    match task.family:
-        case "pair":
-            head = LinearPairHead(hidden, len(task.labels))
-        case "choice":
-            head = LinearChoiceHead(hidden, task.options)
-        case "span":
-            head = SpanHead(hidden)
-        case "tagging":
-            head = TaggingHead(hidden, len(task.labels), dropout=0.0)
-        case family:
-            raise ValueError(f"tasks of the family {family} are not probed")
+    head = _head(task, hidden, dropout=0.0, linear=True)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head
+
+
+def _head(task: Task, hidden: int, dropout: float, linear: bool = False) -> Head:
+    match task.family:
+        case "pair":
+            return PairHead(hidden, len(task.labels), dropout, linear)
+        case "choice":
+            return ChoiceHead(hidden, task.options, dropout, linear)
+        case "span":
+            return SpanHead(hidden)
+        case "tagging":
+            return TaggingHead(hidden, len(task.labels), dropout)
+    raise ValueError(f"tasks of the family {task.family} have no {'linear ' if linear else ''}head")

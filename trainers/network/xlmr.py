@@ -59,8 +59,8 @@ class EncoderConfig:
         path = folder / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         Shape.from_config(config)
-        if lacking := [field.name for field in fields(cls) if field.name not in config]:
-            raise ValueError(f"{path} lacks the field {lacking[0]!r}: it is no whole encoder configuration")
+        if missing := [field.name for field in fields(cls) if field.name not in config]:
+            raise ValueError(f"{path} lacks the field {missing[0]!r}: it is not a complete encoder configuration")
         for name, expected in {"hidden_act": "gelu", "pad_token_id": PAD_ID}.items():
             if config.get(name, expected) != expected:
                 raise ValueError(f"{path}: {name} is {config[name]!r}, but XLM-R's is {expected!r}")
@@ -81,7 +81,7 @@ class States(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Token ids → hidden states.  The weights of a new one are whatever was in memory: they are loaded."""
+    """Token ids → hidden states.  A new one's weights are uninitialised; they are loaded from files."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

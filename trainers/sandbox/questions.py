@@ -86,27 +86,29 @@ def _choices(
     """`count` questions for training and a quarter of that for development; the splits share none."""
     draws = Draws(seed, data_set)
     for split, size in (("train", count), ("validation", count // 4)):
-        questions = draws.take(
-            split, size, lambda random, _: make(random), lambda one: [f"{one.prompt} {sorted(one.choices)}"]
-        )
+        questions = draws.take(split, size, lambda random, _: make(random), _text_of)
         rows = [row(split, number, question) for number, question in enumerate(questions)]
         yield data_set, f"{path}/default/{split}", rows
 
 
-def _continuation(split: str, number: int, one: multiple_choice.Question) -> Row:
-    return {
-        "ind": number, "activity_label": "Sandbox", "ctx_a": one.prompt, "ctx_b": one.begun,
-        "ctx": f"{one.prompt} {one.begun}", "endings": list(one.choices), "source_id": f"sandbox~{number}",
-        "split": split[:3], "split_type": "indomain", "label": str(one.right),
-    }  # fmt: skip
+def _text_of(question: multiple_choice.Question) -> list[str]:
+    return [f"{question.prompt} {sorted(question.choices)}"]
 
 
-def _comprehension(split: str, number: int, one: multiple_choice.Question) -> Row:
-    answers = {f"answer{place}": choice for place, choice in enumerate(one.choices)}
-    return {"id": f"{split}-{number}", "context": one.prompt, "question": one.begun, "label": one.right, **answers}
+def _continuation(split: str, number: int, question: multiple_choice.Question) -> Row:
+    begun = {"ctx_a": question.prompt, "ctx_b": question.begun, "ctx": f"{question.prompt} {question.begun}"}
+    source = {"activity_label": "Sandbox", "source_id": f"sandbox~{number}", "split_type": "indomain"}
+    answers = {"endings": list(question.choices), "label": str(question.right)}
+    return {"ind": number, "split": split[:3], **source, **begun, **answers}
 
 
-def _common_sense(split: str, number: int, one: multiple_choice.Question) -> Row:
-    choices = {"label": list("ABCDE"), "text": list(one.choices)}
-    return {"id": f"{split}-{number}", "question": one.prompt, "question_concept": one.begun, "choices": choices,
-            "answerKey": "ABCDE"[one.right]}  # fmt: skip
+def _comprehension(split: str, number: int, question: multiple_choice.Question) -> Row:
+    answers = {f"answer{place}": choice for place, choice in enumerate(question.choices)}
+    asked = {"context": question.prompt, "question": question.begun, "label": question.right}
+    return {"id": f"{split}-{number}", **asked, **answers}
+
+
+def _common_sense(split: str, number: int, question: multiple_choice.Question) -> Row:
+    asked = {"question": question.prompt, "question_concept": question.begun}
+    choices = {"label": list("ABCDE"), "text": list(question.choices)}
+    return {"id": f"{split}-{number}", **asked, "choices": choices, "answerKey": "ABCDE"[question.right]}

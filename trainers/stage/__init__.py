@@ -5,12 +5,12 @@ Beside them: the seeds of what a stage draws (`random`), the published `recipes`
 sizes), the `languages` of XTREME, the names of `scores`.
 """
 
-from trainers.stage.execution import Execution
 from trainers.stage.keys import Frozen, canonical_json, digest
 from trainers.stage.stage import (
     SCHEMA_VERSION,
     SHARED_BY_TASKS,
     Evaluation,
+    Execution,
     Fraction,
     Kind,
     Mixing,

@@ -1,11 +1,11 @@
 """Recipes are data: batch, epochs, learning rate, warm-up and lengths of each task, by book.
 
-A book's keys go from the general to the particular: `*`, `<phase>.*`, `<task>`, `<phase>.<task>`; later ones win.
-A task may well be trained differently as an intermediate and as a target (MNLI itself, and for XNLI).
+The keys of a book go from general to specific: `*`, `<phase>.*`, `<task>`, `<phase>.<task>`; later ones win.
+A task may be trained differently as an intermediate and as a target (MNLI itself, and MNLI for XNLI).
 
-`xstilts` is Phang et al. 2020: the target phase as in jiant's XTREME scripts (read), the intermediate phase's
-batches and epochs as recalled from the paper's appendix (unverified).  `xtreme` is Hu et al. 2020, the
-`scripts/train_*.sh` for XLM-R Large.  `sandbox` fits the miniature encoders on a laptop.
+`xstilts` is Phang et al. 2020.  Its target phase is from jiant's XTREME scripts (read); its intermediate phase has
+batches and epochs from memory of the paper's appendix (unverified).  `xtreme` is Hu et al. 2020, from the
+`scripts/train_*.sh` for XLM-R Large.  `sandbox` is for the miniature encoders on a laptop.
 """
 
 from __future__ import annotations

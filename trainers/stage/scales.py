@@ -142,7 +142,7 @@ def locate(name: str, mirror: Path | None = None) -> Scale:
         return Scale(name, known.shape, None, hub_id)
     looked = ", ".join(str(place) for place in places)
     names = ", ".join([*KNOWN, *SANDBOX])
-    raise ValueError(f"no encoder {name!r}: it is none of {names}, and there is no config.json in {looked}")
+    raise ValueError(f"there is no encoder {name!r}: it is not one of {names}, and there is no config.json in {looked}")
 
 
 def _read_shape(folder: Path) -> Shape:
@@ -150,7 +150,7 @@ def _read_shape(folder: Path) -> Shape:
     try:
         return Shape.from_config(json.loads(path.read_text(encoding="utf-8")))
     except KeyError as missing:
-        raise ValueError(f"{path} lacks the field {missing}: it is no whole encoder configuration") from None
+        raise ValueError(f"{path} lacks the field {missing}: it is not a complete encoder configuration") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -37,7 +37,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 def _share_or_number(value: float) -> float:
     if value > 1 and not value.is_integer():
-        raise ValueError("up to 1 it is a share of the steps, above it a number of them, which is whole")
+        raise ValueError("a value up to 1 is a share of the steps, a larger one is their number and must be whole")
     return value
 
 
@@ -45,34 +45,34 @@ Warmup = Annotated[float, Field(ge=0), AfterValidator(_share_or_number)]
 
 
 class Recipe(Frozen):
-    """How one task is trained: the whole of it, never a difference from defaults."""
+    """How one task is trained: all values, not only those that differ from defaults."""
 
     batch_size: int = Field(gt=0)
-    """Examples per optimizer step (span tasks: windows).  Cutting it into micro-batches never changes it."""
+    """Examples per optimizer step (span tasks: windows).  Splitting a step into micro-batches never changes this."""
     epochs: int = Field(gt=0)
     """Passes over the training examples."""
     max_steps: int | None = Field(default=None, gt=0)
-    """Optimizer steps at the most; the learning-rate schedule ends there."""
+    """Largest number of optimizer steps; the learning-rate schedule ends there."""
     max_examples: int | None = Field(default=None, gt=0)
-    """Training examples at the most: the first so many of a fixed shuffle, the same for every seed and scale."""
+    """Largest number of training examples: the first of a fixed shuffle, the same for every seed and scale."""
     learning_rate: float = Field(gt=0)
-    """Peak of the linear warm-up and decay."""
+    """Peak learning rate, between linear warm-up and linear decay."""
     warmup: Warmup = 0.1
-    """Steps in which the learning rate rises: up to 1 a share of all, above it their number."""
+    """Steps in which the learning rate rises: a share of all steps if up to 1, their number if above."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's; not on biases and LayerNorm weights."""
+    """AdamW's weight decay; not for biases and LayerNorm weights."""
     adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """AdamW's decay of its running means of gradients and of their squares."""
+    """AdamW's betas: decay of the running means of gradients and of squared gradients."""
     adam_epsilon: float = Field(default=1e-8, gt=0)
-    """AdamW's term beside the root of the latter."""
+    """AdamW's epsilon: added to the root of the mean of squared gradients."""
     gradient_clipping: float = Field(default=1.0, gt=0)
-    """Largest global gradient norm."""
+    """Largest global gradient norm; larger gradients are scaled down."""
     max_length: int = Field(ge=8)
-    """Tokens per sequence at the most, special tokens included."""
+    """Largest number of tokens per sequence, including special tokens."""
     doc_stride: int = Field(default=128, ge=0)
     """Tokens that neighbouring windows of one document share (span tasks only)."""
     overflow: Overflow = "split"
-    """What becomes of a sentence that is too long to tag: split, as XTREME does, or truncated, as jiant does."""
+    """What to do with a sentence that is too long for tagging: split it (as XTREME does) or truncate it (as jiant)."""
 
     def steps_per_epoch(self, examples: int) -> int:
         """Optimizer steps in one pass over `examples`; the last batch may be smaller."""
@@ -94,22 +94,22 @@ class Training(Frozen):
     task: str
     recipe: Recipe
     languages: tuple[str, ...] = Field(default=(ENGLISH,), min_length=1)
-    """Of the training rows; other than English they are machine translations (for `mlm`: text)."""
+    """Languages of the training rows; those other than English are machine translations (for `mlm`: text)."""
 
 
 class Mixing(Frozen):
-    """How the steps of a stage are shared out among its tasks: one task a step, drawn by the step's number."""
+    """How the tasks of a stage share its steps: each step trains one task, drawn by the number of the step."""
 
     sampling: Literal["uniform", "proportional", "temperature"] = "temperature"
-    """A task of n examples is drawn with p ∝ 1, n, or min(n, cap)^(1/temperature) (T5's, as in Phang et al. 2020)."""
+    """A task of n examples is drawn with p ∝ 1, n, or min(n, cap)^(1/temperature) (as in T5 and Phang et al. 2020)."""
     temperature: float = Field(default=2.0, gt=0)
-    """1 is proportional to the capped sizes; the higher, the more alike."""
+    """1 draws in proportion to the capped sizes; a higher temperature makes tasks more equally likely."""
     cap: int = Field(default=2**17, gt=0)
-    """A larger task counts as one of so many examples."""
+    """A task with more examples counts as if it had this many."""
     mlm_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of all steps that are masked language modelling, where `mlm` is among the tasks."""
+    """Share of steps for masked language modelling, if `mlm` is among the tasks."""
     max_steps: int | None = Field(default=None, gt=0)
-    """Optimizer steps at the most; None is the sum of the tasks' own."""
+    """Largest number of optimizer steps; None is the sum over the tasks."""
 
 
 SHARED_BY_TASKS = ("warmup", "weight_decay", "adam_betas", "adam_epsilon", "gradient_clipping")
@@ -117,20 +117,20 @@ SHARED_BY_TASKS = ("warmup", "weight_decay", "adam_betas", "adam_epsilon", "grad
 
 
 class Probe(Frozen):
-    """How retention of one intermediate task is measured: the same examples for every scale and seed."""
+    """How retention of one intermediate task is measured; all scales and seeds share the same examples."""
 
     task: str
     """The intermediate task."""
     languages: tuple[str, ...] = ()
-    """Languages other than English, where the task has an evaluation set in them."""
+    """Languages other than English in which the task has an evaluation set."""
     examples: int = Field(default=500, gt=0)
     """English development examples on which A and P are measured."""
     examples_other: int = Field(default=100, ge=0)
-    """The same for each language other than English."""
+    """Examples for each language other than English."""
     refit_examples: int = Field(default=500, gt=1)
     """English training examples to which the refit head is fitted; a tenth of it, up to 64, are its dimensions."""
     per_doubling: int = Later(1, gt=0)
-    """Probings from one step to twice that step."""
+    """Probes from one training step to twice that step."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
     overflow: Overflow = "split"
@@ -142,7 +142,7 @@ class Evaluation(Frozen):
     task: str
     languages: tuple[str, ...]
     max_examples: int | None = Field(default=None, gt=0)
-    """Examples per language at the most: the first so many of a fixed shuffle; None is all of them."""
+    """Largest number of examples per language: the first of a fixed shuffle; None is all."""
     max_length: int = Field(ge=8)
     doc_stride: int = Field(default=128, ge=0)
     overflow: Overflow = "split"
@@ -154,17 +154,17 @@ class Stage(Frozen):
     kind: Kind
     scale: ScaleId
     train: tuple[Training, ...] = ()
-    """What is trained on: one task, or several for a multi-task intermediate; none for retrieval."""
+    """Tasks to train on: one, or several for a multi-task intermediate; none for retrieval."""
     mixing: Mixing | None = None
     """How several tasks share the steps."""
     evaluate: tuple[Evaluation, ...] = ()
-    """What is scored at the end."""
+    """Tasks to score at the end."""
     parent: str | None = None
     """Key of the stage whose encoder this one starts from; None starts from the pretrained encoder."""
     seed: int = Field(ge=0, lt=2**63)
-    """Decides heads, data order and dropout (`trainers.stage.random`); 0 where nothing is random."""
+    """Decides heads, data order and dropout (see `trainers.stage.random`); 0 if nothing is random."""
     probes: tuple[Probe, ...] = ()
-    """What is probed, one task each: for an intermediate its own tasks, for a target its parent's."""
+    """One probe per task: of an intermediate its own tasks, of a target those of its parent."""
     development_examples: int = Field(default=500, gt=0)
     """English development examples of the training task; not clearly above a constant answer a run has diverged."""
     data: dict[str, str]
@@ -175,7 +175,7 @@ class Stage(Frozen):
     intermediate: str = Cosmetic()
     """The arm that this stage belongs to: the intermediate's name, or `none`."""
     variant: dict[str, Setting] = Cosmetic(default_factory=dict)
-    """What the sweep's search sets for this stage and its parent; the recipes hold it, this is for people to read."""
+    """Values that the sweep's search sets for this stage and its parent, shown to people; recipes hold them too."""
 
     @model_validator(mode="before")
     @classmethod
@@ -184,7 +184,7 @@ class Stage(Frozen):
         if found != SCHEMA_VERSION:
             raise ValueError(
                 f"it is of version {found}, and this program reads version {SCHEMA_VERSION}: "
-                "read it with the program that wrote it, or run the sweep anew"
+                "read it with the program that wrote it, or run the sweep again"
             )
         return content
 
@@ -247,3 +247,32 @@ class Stage(Frozen):
     def ending(self) -> str:
         """The evaluated tasks' names, joined by `+`."""
         return "+".join(evaluation.task for evaluation in self.evaluate)
+
+
+class Execution(Frozen):
+    """How a stage is carried out here: its speed and memory, never its result; not in the key."""
+
+    micro_batch_tokens: int = Field(default=4096, gt=0)
+    """Largest number of real tokens per micro-batch and rank; padding is not computed."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 if the device has it, fp32 on a CPU."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage; use the least that fits."""
+    offload: bool = False
+    """Keep fp32 weights and Adam's states in host memory, and run Adam there: the last resort; needs ZeRO-3."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
+    graphs: bool = True
+    """If the stage has one GPU, replay short micro-batches as CUDA graphs, so that the GPU need not wait for Python."""
+    trim_vocabulary: bool = True
+    """Keep only the embedding rows that the stage's data use; logits, losses and kept rows stay the same."""
+    checkpoint_every_s: float = Field(default=300.0, ge=0)
+    """Seconds between checkpoints."""
+    threads: int | None = Field(default=None, gt=0)
+    """CPU threads per process; None is torch's choice."""
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Execution:
+        if self.offload and self.zero_stage != 3:
+            raise ValueError(f"offload needs ZeRO-3, not stage {self.zero_stage}: set zero_stage: 3, or offload: false")
+        return self

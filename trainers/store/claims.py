@@ -21,7 +21,7 @@ from trainers.store.files import StoreError, write_json, writing
 
 Judge = Callable[[dict[str, Any]], bool | None]
 """Whether the job that a claim names still runs; None where that cannot be told.  A door that has a scheduler knows."""
-JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")
+JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 CLAIM_STALE_S = 900.0
 """A claim from another host whose file has not been touched for so long belongs to a dead job."""
 BEAT_EVERY_S = 60.0
@@ -33,6 +33,11 @@ class StageInUse(StoreError):
 
 class ClaimLost(StoreError):
     """Another job has taken this stage over; nothing more may be written."""
+
+
+def scheduler_variables() -> dict[str, str]:
+    """What SLURM tells this process of its job; nothing outside a job."""
+    return {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ}
 
 
 def nobody_knows(_owner: dict[str, Any]) -> None:
@@ -89,7 +94,7 @@ class Claim:
             "user": os.getuid(),
             "pid": os.getpid(),
             "process_started": psutil.Process().create_time(),
-            "scheduler": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
+            "scheduler": scheduler_variables(),
             "claimed_at": time.time(),
         }
         temporary = self.folder / f".{uuid.uuid4().hex}"
@@ -118,7 +123,7 @@ class Claim:
         """Show other hosts that this job lives; cheap enough for every step."""
         if time.monotonic() - self._beaten >= BEAT_EVERY_S:
             self._beaten = time.monotonic()
-            with suppress(OSError):  # a store that fails for a moment is told by what is written to it
+            with suppress(OSError):  # if the store fails, the next write reports it
                 os.utime(self.path)
 
     def release(self) -> None:

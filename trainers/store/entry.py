@@ -193,5 +193,5 @@ class EventLog:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written was told by `write`
+        with suppress(OSError):  # `write` has reported what could not be written
             self._file.close()

@@ -1,8 +1,8 @@
-"""What W&B should show of a stage, told from the store; what it lacks of that; and sending the rest.
+"""What W&B should show of a stage, by the store; what W&B lacks of it; and sending that.
 
-    lacking = shown_by_store(entry).less(shown_by_wandb)
-    if lacking:
-        send(stage, lacking, tracking)
+    missing = shown_by_store(entry).less(shown_by_wandb)
+    if missing:
+        send(stage, missing, tracking)
 
 Points are compared, not rows: of what was measured again after a crash the last counts, on both sides.
 """
@@ -19,7 +19,7 @@ from typing import Any
 from trainers.stage import Stage
 from trainers.stage.scores import Score
 from trainers.store import StageEntry
-from trainers.store.recorder import step_row
+from trainers.store.record import step_row
 from trainers.store.tracking import Tracking, start, step_axis
 
 START_TIMEOUT_S = 60.0
@@ -92,7 +92,7 @@ def points_of(stage: Stage, rows: Iterable[Mapping[str, Any]]) -> Points:
     return points
 
 
-def send(stage: Stage, lacking: Shown, tracking: Tracking) -> None:
+def send(stage: Stage, missing: Shown, tracking: Tracking) -> None:
     """Give W&B what it lacks of a stage, as one more session of the stage's run.
 
     Raises:
@@ -102,18 +102,18 @@ def send(stage: Stage, lacking: Shown, tracking: Tracking) -> None:
     with tempfile.TemporaryDirectory(prefix="retain-wandb-") as folder:
         run = start(
             stage,
-            dict(lacking.config),
+            dict(missing.config),
             tracking,
             Path(folder),
             init_timeout=START_TIMEOUT_S,
             finish_timeout=FINISH_TIMEOUT_S,
             finish_timeout_raises=True,
         )
-        run.config.update(lacking.config, allow_val_change=True)
-        for at, values in sorted(lacking.points.items()):
+        run.config.update(missing.config, allow_val_change=True)
+        for at, values in sorted(missing.points.items()):
             run.log({axis: at, **values})
-        run.summary.update(lacking.summary)
-        run.finish(exit_code=0 if lacking.state == "finished" else 1)
+        run.summary.update(missing.summary)
+        run.finish(exit_code=0 if missing.state == "finished" else 1)
 
 
 def _within(told: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Weights & Biases beside the store: one run per stage, rank 0 only, never in the way.
 
-The client starts in a thread of its own while data load, and takes rows from a queue; whatever goes wrong there
-is told once and costs the run nothing.  The store's events.jsonl holds every row, too, and is the truth.
+The client starts in a thread of its own while data load, and takes rows from a queue; an error there is printed once
+and costs the run nothing.  The store's events.jsonl holds every row, too, and is the truth.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Tracking(Frozen):
     """Where W&B runs go."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
-    """`WANDB_MODE=disabled` in the environment wins."""
+    """How W&B runs are written; `WANDB_MODE=disabled` in the environment takes precedence."""
     project: str = "retain"
     """W&B project."""
     entity: str | None = None
-    """W&B user or team; None is the key's own."""
+    """W&B user or team; None is that of your key."""
     group: str = ""
     """The sweep's name."""
 

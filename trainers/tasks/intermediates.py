@@ -72,7 +72,7 @@ def parse_intermediate(name: str) -> Intermediate:
         else:
             spoken = (ENGLISH,)
         if task == NONE and len(parts) > 1:
-            raise ValueError(f"{name!r}: none is the baseline and goes with nothing else")
+            raise ValueError(f"{name!r}: none is the baseline and cannot be joined with anything")
         mlm = mlm or task == MLM
         for single in ALL_NINE if task == "all9" else (task,):
             if single in tasks or spoken != tuple(dict.fromkeys(spoken)):
@@ -80,5 +80,5 @@ def parse_intermediate(name: str) -> Intermediate:
             if single not in (NONE, MLM):
                 tasks[single] = spoken
     if mlm and not tasks:
-        raise ValueError(f"{name!r}: mlm goes with an intermediate task, e.g. mnli+mlm")
+        raise ValueError(f"{name!r}: mlm needs an intermediate task, e.g. mnli+mlm")
     return Intermediate(name, {task: tasks[task] for task in TASKS if task in tasks}, mlm)

@@ -80,9 +80,9 @@ def refuse_others(table: pa.Table, columns: Sequence[str], kinds: Sequence[Kind]
         ValueError: a column is of another type, or a row has nothing in it, or in one of its parts.
     """
     for column, kind in zip(columns, kinds, strict=True):
-        found = table.schema.field(column).type
-        if not (kind.holds(found) or types.is_null(found)):
-            raise ValueError(f"column {column!r} holds {found}; expected {kind.words}")
+        stored = table.schema.field(column).type
+        if not (kind.holds(stored) or types.is_null(stored)):
+            raise ValueError(f"column {column!r} holds {stored}; expected {kind.words}")
     for column in columns:
         if any(map(_nulls, table[column].chunks)):
             row = next(row for row, value in enumerate(table[column].to_pylist()) if _lacks_something(value))

@@ -101,14 +101,10 @@ class TokenisedSet:
     @classmethod
     def concatenate(cls, sets: Sequence[TokenisedSet]) -> TokenisedSet:
         """The units of several sets of one task, one after another; `example` still counts within each set."""
-        lengths = np.concatenate([one.sequence_lengths for one in sets])
-        return cls(
-            np.concatenate([one.ids for one in sets]),
-            np.concatenate([[0], np.cumsum(lengths)]),
-            np.concatenate([one.targets for one in sets]),
-            np.concatenate([one.example for one in sets]),
-            np.concatenate([one.marks for one in sets]),
-        )
+        lengths = np.concatenate([part.sequence_lengths for part in sets])
+        others = [field.name for field in fields(cls) if field.name != "starts"]
+        joined = {name: np.concatenate([getattr(part, name) for part in sets]) for name in others}
+        return cls(starts=np.concatenate([[0], np.cumsum(lengths)]), **joined)
 
     def save(self, folder: Path) -> None:
         for field in fields(self):

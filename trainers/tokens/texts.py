@@ -22,7 +22,7 @@ def singles(tokenizer: Any, texts: Sequence[str], max_length: int) -> TokenisedS
     """`<s> text </s>`, truncated at its end; unit i is text i, without a target."""
     tokens, number = pieces(tokenizer, texts)
     kept = np.minimum(tokens.sequence_lengths[number], max_length - 2)
-    return _framed(tokens.ids, tokens.starts[number, None], kept[:, None])
+    return frame(tokens.ids, tokens.starts[number, None], kept[:, None])
 
 
 def pairs(
@@ -38,7 +38,7 @@ def pairs(
     number = number.reshape(2, -1).T
     lengths = tokens.sequence_lengths[number]
     kept = longest_first(lengths, max_length - 4)
-    return _framed(tokens.ids, tokens.starts[number] + (lengths - kept if truncated == "left" else 0), kept)
+    return frame(tokens.ids, tokens.starts[number] + (lengths - kept if truncated == "left" else 0), kept)
 
 
 def pieces(
@@ -55,10 +55,10 @@ def pieces(
     distinct, ids, lengths = list(number), [], [0]
     for begin in range(0, len(distinct), AT_ONCE):
         encodings = tokenizer.encode_batch_fast(distinct[begin : begin + AT_ONCE], add_special_tokens=False)
-        found = [encoding.ids[:room] or empty for encoding in encodings]
-        lengths += map(len, found)
-        # A text that holds `<s>`, `<pad>` or `</s>` has something unknown there, and neither an end nor padding.
-        ids.append(np.maximum(np.fromiter(chain.from_iterable(found), np.int32), UNKNOWN))
+        kept = [encoding.ids[:room] or empty for encoding in encodings]
+        lengths += map(len, kept)
+        # If a text contains `<s>`, `<pad>` or `</s>`, that is an unknown token, and neither an end nor padding.
+        ids.append(np.maximum(np.fromiter(chain.from_iterable(kept), np.int32), UNKNOWN))
     tokens = np.concatenate([np.zeros(0, np.int32), *ids])
     return _untargeted(tokens, np.cumsum(lengths)), np.array([number[text] for text in texts], np.int64)
 
@@ -77,7 +77,7 @@ def longest_first(lengths: np.ndarray, room: int) -> np.ndarray:
     return kept
 
 
-def _framed(ids: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> TokenisedSet:
+def frame(ids: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> TokenisedSet:
     """A sequence of each row's k texts: `<s>`, then `counts[i, j]` of the ids from `begins[i, j]` on, with `</s></s>`
     between two texts and `</s>` at the end."""
     starts = np.concatenate([[0], np.cumsum(counts.sum(1) + 2 * counts.shape[1])])

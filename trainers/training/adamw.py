@@ -1,8 +1,7 @@
 """AdamW on parameters that one process holds whole: torch's own fused kernel, without torch's optimizer around it.
 
-`torch.optim.Optimizer` imports the compiler (torch._dynamo, 2 processor-seconds) when it is made and at every step, and
-no stage compiles anything.  Groups and states are laid out as in `torch.optim.AdamW`, and so are the numbers, to the
-last bit (tests/trainers/training/test_adamw.py).
+`torch.optim.Optimizer` imports the compiler (torch._dynamo, 2 processor-seconds), which no stage needs.  Groups, states
+and results equal those of `torch.optim.AdamW` to the last bit (tests/trainers/training/test_adamw.py).
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class AdamW:
             )
 
     def zero_grad(self) -> None:
-        """Let the gradients go."""
+        """Free the gradients."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None

@@ -1,8 +1,8 @@
 """Which examples meet in a step, and how the step is cut: pure functions of seed, step and lengths.
 
-Nothing about data order lives in an iterator, so resuming is exact.  The cut into micro-batches changes speed,
-never the gradient: the loss is normalised over the whole step (trainers.training.engine).  No cut pays for padding,
-which is not computed (trainers.network.attention).
+The order of the data is no iterator's state, so resuming is exact.  The cut into micro-batches changes speed, never the
+gradient: the loss is normalised over the whole step (trainers.training.step).  Padding is not computed
+(trainers.network.attention), so examples of any lengths may meet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def batch(seed: int, step: int, examples: int, batch_size: int) -> np.ndarray:
 def cut(tokens: np.ndarray, world_size: int, budget_tokens: int) -> list[list[np.ndarray]]:
     """Cut a step's batch into the fewest micro-batches that hold it, equally many and about equally full for each rank.
 
-    Neighbours in a micro-batch are neighbours in length, which attention is glad of (trainers.network.attention).
+    A micro-batch holds sequences of similar lengths, for which attention pads least (trainers.network.attention).
 
     Args:
         tokens: [b] real tokens of each example.

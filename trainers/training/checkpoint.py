@@ -4,73 +4,56 @@
                             progress.json            step, world size
                             manifest.json            size and sha256 of every file; written last
 
-A folder is built under another name and renamed when whole (trainers.training.saver).  DeepSpeed's own checkpoints are
-pickles bound to one world size; through its `safe_get_full_*` functions every parameter is gathered whole instead, and
-rank r writes each world_size-th one, so that writing is shared and nothing is ever unpickled.
+A folder is written under a temporary name and renamed when complete.  DeepSpeed's own checkpoints are pickles bound to
+one world size; here every parameter is gathered whole instead, and rank r writes each world_size-th one, so that
+writing is shared and nothing is ever unpickled.
+
+    saver.begin(step)        # all ranks: waits for the checkpoint before, then takes as long as copying does
+    saver.look()             # at every step: reports a checkpoint that is complete, raises if writing failed
+    saver.wait()             # where the stage stops or ends
+
+Training goes on while a thread writes the copy.  No collective runs in the thread: each rank writes a witness (size and
+hash) of its file, and rank 0 completes the checkpoint when it has seen all.  `wait` ends in a barrier, so that a dead
+rank is noticed as in any other collective.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
+import torch.distributed as dist
 from safetensors import safe_open
-from torch import Tensor, nn
-from torch.nn import functional as F
+from safetensors.torch import save_file
+from torch import Tensor
 
-from trainers.training.engine import Engine
+from trainers.store.files import StoreError, write_json, writing
+from trainers.training.step import MOMENTS, Engine
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 KEEP = 2
 """Checkpoints kept while a stage runs: if the newest is damaged, the one before it is used."""
-
-
-def named_parameters(engine: Engine) -> list[tuple[str, nn.Parameter]]:
-    return [(name, p) for name, p in engine.model.named_parameters() if p.requires_grad]
-
-
-def full_weight(engine: Engine, parameter: nn.Parameter) -> Tensor:
-    """The whole fp32 weight, on every rank; all ranks must ask for the same parameter."""
-    if _partitioned(engine):
-        return _deepspeed().safe_get_full_fp32_param(parameter).detach()
-    return engine.master(parameter).detach().float()
-
-
-def _deepspeed() -> Any:
-    """Its `safe_*` functions; imported where something is sharded only."""
-    from trainers.training.quiet_deepspeed import deepspeed
-
-    return deepspeed.utils
-
-
-def _partitioned(engine: Engine) -> bool:
-    """Whether DeepSpeed keeps fp32 master weights apart from the module's own."""
-    return engine.optimizer is not engine.plain_optimizer
-
-
-def _moment(engine: Engine, parameter: nn.Parameter, key: str) -> Tensor:
-    if _partitioned(engine):
-        return _deepspeed().safe_get_full_optimizer_state(parameter, key).detach()
-    return engine.plain_optimizer.state[engine.master(parameter)][key].detach()
+LOOK_EVERY_S = 0.05
+"""How often the first rank looks for the others' files."""
 
 
 def share_of(engine: Engine) -> dict[str, Tensor]:
     """A copy in host memory of this rank's share of the weights and states; all ranks must call it, after a step."""
-    _link_states(engine)
-    mine: dict[str, Tensor] = {}
-    for number, (name, parameter) in enumerate(named_parameters(engine)):
-        weight = full_weight(engine, parameter)
-        moments = [_moment(engine, parameter, key) for key in MOMENTS]
+    share: dict[str, Tensor] = {}
+    for number, (name, values) in enumerate(engine.states()):
         if number % engine.ranks.world_size == engine.ranks.rank:
-            for label, tensor in zip(("weight", *MOMENTS), (weight, *moments), strict=True):
-                mine[f"{name}:{label}"] = tensor.reshape(weight.shape).to("cpu", copy=True).contiguous()
-    return mine
+            for label, tensor in values.items():
+                whole = tensor.reshape(values["weight"].shape)
+                share[f"{name}:{label}"] = whole.to("cpu", copy=True).contiguous()
+    return share
 
 
 def name_of(step: int) -> str:
@@ -82,7 +65,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def witness(path: Path) -> dict[str, int | str]:
-    """By what a file is known again."""
+    """Size and hash of a file, by which damage is noticed."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
@@ -93,7 +76,7 @@ def complete(folder: Path) -> list[Path]:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """What attempts that were killed while writing left behind."""
+    """Folders of attempts that were killed while writing."""
     return list(folder.glob(".step-*"))
 
 
@@ -114,95 +97,166 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a stage resumes from."""
+def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[str, str]]]:
+    """The newest checkpoint that its manifest confirms, and the damaged ones that were set aside on the way.
 
-    checkpoint: Path | None
-    set_aside: tuple[tuple[str, str], ...] = ()
-    """Damaged checkpoints (new name, reason), renamed and never deleted."""
-
-
-def newest_whole(folder: Path) -> Found:
-    """The newest checkpoint that its manifest confirms; damaged ones are set aside on the way."""
+    Returns:
+        The checkpoint, if there is any; (new name, reason) of the damaged ones, which are renamed and never deleted.
+    """
     set_aside: list[tuple[str, str]] = []
     for checkpoint in reversed(complete(folder)):
         reason = damage(checkpoint)
         if reason is None:
-            return Found(checkpoint, tuple(set_aside))
+            return checkpoint, set_aside
         earlier = len(list(folder.glob(f"damaged-{checkpoint.name}*")))
         aside = checkpoint.with_name(f"damaged-{checkpoint.name}" + (f"-{earlier}" if earlier else ""))
         os.rename(checkpoint, aside)
         set_aside.append((aside.name, reason))
-    return Found(None, tuple(set_aside))
+    return None, set_aside
 
 
 def load(engine: Engine, checkpoint: Path) -> int:
     """Put a checkpoint's weights and Adam states into a new engine; returns its step.  All ranks must call it."""
     step = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))["step"]
-    _create_states(engine, step)
-    _link_states(engine)
     files = [safe_open(path, framework="pt") for path in sorted(checkpoint.glob("rank-*.safetensors"))]
-    where = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - not a dict
-    for name, parameter in named_parameters(engine):
-        values = {
-            label: where[f"{name}:{label}"].get_tensor(f"{name}:{label}").to(engine.device)
-            for label in ("weight", *MOMENTS)
-        }
-        if hasattr(parameter, "ds_id"):
-            _set_zero3(engine, parameter, values)
-        elif _partitioned(engine):
-            _deepspeed().safe_set_full_fp32_param(parameter, values["weight"])
-            for key in MOMENTS:
-                _deepspeed().safe_set_full_optimizer_state(parameter, values[key], key)
-            parameter.data.copy_(values["weight"])  # each rank also holds the weight itself
-        else:
-            parameter.data.copy_(values["weight"])
-            engine.master(parameter).data.copy_(values["weight"])
-            for key in MOMENTS:
-                engine.plain_optimizer.state[engine.master(parameter)][key].copy_(values[key])
+    file_of = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - not a dict
+
+    def values_of(name: str) -> dict[str, Tensor]:
+        names = {label: f"{name}:{label}" for label in ("weight", *MOMENTS)}
+        return {label: file_of[named].get_tensor(named).to(engine.device) for label, named in names.items()}
+
+    engine.restore(step, values_of)
     return step
-
-
-def _set_zero3(engine: Engine, parameter: Any, values: dict[str, Tensor]) -> None:
-    """Set this rank's part of a parameter; DeepSpeed's `safe_set_full_*` fails where parts are padded."""
-    size = parameter.ds_tensor.numel()
-
-    def part(value: Tensor) -> Tensor:
-        padded = F.pad(value.flatten(), (0, size * engine.ranks.world_size - value.numel()))
-        return padded[size * engine.ranks.rank :][:size]
-
-    _deepspeed().safe_set_local_fp32_param(parameter, part(values["weight"]))
-    for key in MOMENTS:
-        _deepspeed().safe_set_local_optimizer_state(parameter, part(values[key]), key)
-    parameter.ds_tensor.data.copy_(part(values["weight"]))
-    if parameter.numel() == parameter.ds_numel:  # small ones stay gathered between steps
-        parameter.data.copy_(values["weight"].view_as(parameter))
-
-
-def _create_states(engine: Engine, step: int) -> None:
-    """Adam makes its states in its first step; here they must exist before any."""
-    optimizer = engine.plain_optimizer
-    in_groups = [tensor for group in optimizer.param_groups for tensor in group["params"]]
-    # ZeRO-3 lends its flat parts to the optimizer only while it steps.
-    for tensor in getattr(engine.optimizer, "fp32_partitioned_groups_flat", in_groups):
-        optimizer.state[tensor] = {
-            "step": torch.tensor(float(step), device=tensor.device),
-            **{key: torch.zeros_like(tensor) for key in MOMENTS},
-        }
-
-
-def _link_states(engine: Engine) -> None:
-    """ZeRO-1/2: connect each parameter with its part of the flat Adam states.
-
-    DeepSpeed 0.19 does so once, after the first parameter group's first step, and so misses the second group.
-    """
-    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
-        engine.optimizer._hp_optimizer_states_linked = False
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
 def discard(folder: Path) -> None:
     """Delete the checkpoints of a finished stage; damaged ones stay, as evidence."""
     for path in (*complete(folder), *unfinished(folder)):
         shutil.rmtree(path)
+
+
+class Saver:
+    """One rank's part in writing checkpoints, one at a time."""
+
+    def __init__(
+        self, engine: Engine, folder: Path, confirm: Callable[[], None], written: Callable[[Path], None]
+    ) -> None:
+        """
+        Args:
+            folder: where the stage's checkpoints lie.
+            confirm: raises if this job may no longer write there; asked on the first rank, before and after.
+            written: told of each checkpoint that is whole.
+        """
+        self.engine, self.folder, self.confirm, self.written = engine, folder, confirm, written
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._own_file: Future[None] | None = None
+        self._whole: Future[Path] | None = None
+        self._closed = threading.Event()
+
+    def begin(self, step: int) -> None:
+        """Start checkpoint `step`; all ranks must call it, after at least one step.
+
+        Raises:
+            StoreError: the one before it could not be written, or this one cannot.
+        """
+        self.wait()
+        ranks = self.engine.ranks
+        building = ranks.share(ranks.on_first(lambda: self._prepare(step)))
+        self._own_file = self._thread.submit(self._write, building, share_of(self.engine))
+        if ranks.first:
+            self._whole = self._thread.submit(self._complete, self._own_file, building, step)
+
+    def look(self) -> None:
+        """Report the checkpoint that was begun, if it is complete.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if self._own_file is not None and self._own_file.done():
+            self._own_file.result()
+        if self._whole is not None and self._whole.done():
+            self._report()
+
+    def wait(self) -> None:
+        """As `look`, after waiting for it; all ranks must call it."""
+        if self._own_file is not None:
+            begun, self._own_file = self._own_file, None
+            begun.result()
+            dist.barrier()
+        if self._whole is not None:
+            self._report()
+
+    def close(self) -> None:
+        """Finish writing this rank's file; the other ranks' are not waited for."""
+        self._closed.set()
+        self._thread.shutdown()
+
+    def _prepare(self, step: int) -> Path:
+        """A new folder with a unique name: an earlier attempt may still be writing to its own."""
+        self.confirm()
+        building = self.folder / f".{name_of(step)}.{uuid.uuid4().hex[:8]}"
+        with writing(building):
+            for left in unfinished(self.folder):
+                shutil.rmtree(left, ignore_errors=True)
+            building.mkdir(parents=True)
+        return building
+
+    def _report(self) -> None:
+        assert self._whole is not None
+        whole, self._whole = self._whole, None
+        self.written(whole.result())
+
+    # -- in the thread ------------------------------------------------------------------------------------
+
+    def _write(self, building: Path, share: dict[str, Tensor]) -> None:
+        path = building / _file(self.engine.ranks.rank)
+        with _removed_on_error(building), writing(path):
+            save_file(share, path)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            write_json(_witness_of(path), witness(path))
+
+    def _complete(self, own_file: Future[None], building: Path, step: int) -> Path:
+        own_file.result()
+        with _removed_on_error(building):
+            progress = building / "progress.json"
+            write_json(progress, {"step": step, "world_size": self.engine.ranks.world_size})
+            write_json(building / "manifest.json", self._witnesses(building) | {progress.name: witness(progress)})
+            self.confirm()
+            final = self.folder / name_of(step)
+            with writing(final):
+                shutil.rmtree(final, ignore_errors=True)
+                os.rename(building, final)
+                for old in complete(self.folder)[:-KEEP]:
+                    shutil.rmtree(old)
+            return final
+
+    def _witnesses(self, building: Path) -> dict[str, Any]:
+        """Size and hash of every rank's file; waits until each is written."""
+        manifest = {}
+        for path in (building / _file(rank) for rank in range(self.engine.ranks.world_size)):
+            left = _witness_of(path)
+            while not left.exists():
+                if self._closed.wait(LOOK_EVERY_S):
+                    raise StoreError(f"{building.name} is not whole: {path.name} was never finished")
+            manifest[path.name] = json.loads(left.read_text(encoding="utf-8"))
+            left.unlink()
+        return manifest
+
+
+@contextlib.contextmanager
+def _removed_on_error(building: Path) -> Iterator[None]:
+    """Delete the unfinished folder: the disk may be full."""
+    try:
+        yield
+    except StoreError:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _file(rank: int) -> str:
+    return f"rank-{rank:05d}.safetensors"
+
+
+def _witness_of(path: Path) -> Path:
+    return path.with_suffix(".witness.json")

@@ -1,4 +1,4 @@
-"""What each step of a stage trains on: a pure function of seed and step, like everything about data.
+"""What each step of a stage trains on: a pure function of seed and step.
 
 Several tasks share the steps: one is drawn per optimizer step, with its own recipe's batch (jiant's way, but seeded,
 and exact on resuming).
@@ -67,8 +67,8 @@ class StepBatches:
         tasks = np.searchsorted(edges[:-1], draws, side="right")
         before = np.zeros(total, np.int64)
         for number in range(len(self.counts)):
-            own = tasks == number
-            before[own] = np.arange(own.sum())
+            steps = tasks == number
+            before[steps] = np.arange(steps.sum())
         return tasks, before
 
     def draw(self, step: int) -> Drawn:

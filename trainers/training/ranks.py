@@ -1,6 +1,6 @@
-"""Which rank this process is, from whatever launched it, and the process group between ranks.
+"""Which rank this process is, and the process group between ranks.
 
-SLURM, submitit (its tasks are SLURM's or local processes) and torchrun each tell it in variables of their own;
+SLURM, submitit (its tasks are SLURM's or local processes) and torchrun each set environment variables of their own;
 DeepSpeed wants all five of `RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT` and otherwise looks for MPI.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 LAUNCHERS = (
@@ -16,6 +17,10 @@ LAUNCHERS = (
     ("SUBMITIT_LOCAL_GLOBALID", "SUBMITIT_LOCAL_NTASKS", "SUBMITIT_LOCAL_LOCALID"),
     ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 )
+
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for the others in one collective."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,8 @@ def connect(ranks: Ranks) -> None:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if ranks.world_size == 1:  # no port, so that bundles side by side cannot clash
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-        return
-    from trainers.training.quiet_deepspeed import deepspeed
-
-    deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
+    else:
+        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
 
 
 def disconnect() -> None:

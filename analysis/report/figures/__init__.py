@@ -1,4 +1,5 @@
-"""The report's figures: on the page (`interactive`), and as files for papers (`files`, `search`).
+"""The report's figures: each is one specification, drawn into the page and, as PNG and SVG, for papers.
 
-`plotting` has what they share; `heatmap` is the study's grid at one look.
+In comes a study.  `catalogue` lists the figures; `gains` has the heat maps, which W&B shows, too; `drawing` makes
+files.  A figure is a `View` (`views`), put together from the parts in `vegalite`.
 """

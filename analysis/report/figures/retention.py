@@ -1,243 +1,256 @@
-"""The figures of retention: by step, by language and by scale.
-
-Each function takes a study and the sweep's name and gives its drawings, none where there is nothing to draw.
-"""
+"""The figures of retention: over the steps of target training, and over scale."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis.measures.curves import Curve
-from analysis.records.measurements import path
-from analysis.report.figures.plotting import (
-    GREY,
-    MARKERS,
-    PANEL_WIDTH,
-    Drawing,
-    LineStyle,
-    band,
-    colours,
+from analysis.measures.curves import HEADS, Curve
+from analysis.report.figures.gains import axes_of
+from analysis.report.figures.vegalite import (
+    ALONE,
+    DIGITS,
+    LIT,
+    SHAPES,
+    Rows,
+    Spec,
+    bars,
+    best_known,
+    colour_of_name,
+    colour_of_scale,
     distinct,
-    label,
-    legend,
-    log_parameters,
-    log_steps,
-    panels,
-    retention_range,
-    say,
-    scale_handles,
-    title,
-    whiskers,
+    field,
+    interval,
+    lit,
+    menus,
+    named,
+    note,
+    opening,
+    rounded,
+    rule,
+    tooltip,
 )
-from analysis.report.findings import shown
+from analysis.report.figures.views import View
 from analysis.study import Study
 from trainers.stage.languages import ENGLISH
 
-HEAD_LINES: dict[str, LineStyle] = {"stored": "-", "refit": "--"}
-BAND_STRENGTH = {"stored": 0.14, "refit": 0.06}
-SHIFTS = {"stored": 0.96, "refit": 1.04}
-"""Factors on the logarithmic axis, so that the heads' intervals stand side by side."""
+ASIDE = 1.04
+"""A factor on the axis of sizes: so far from an encoder's size its outermost points stand."""
+RETENTION_LIMITS = (-0.5, 1.6)
+"""Where the axis of R is cut at the most: ratios with a small denominator shoot off."""
+CUT = "The axis is cut where ratios with a small denominator leave it."
 
 
-def retention_by_step(study: Study, sweep: str) -> list[Drawing]:
-    """Rows: what is retained; columns: targets; English."""
-    drawings = []
-    for name, curves in _sheets(curve for curve in study.curves if curve.language == ENGLISH):
-        rows, columns = distinct(curve.subject for curve in curves), distinct(curve.arm.targets for curve in curves)
-        figure, axes = panels(len(rows), len(columns), sharey=True)
-        for row, subject in enumerate(rows):
-            for column, targets in enumerate(columns):
-                here = [curve for curve in curves if (curve.subject, curve.arm.targets) == (subject, targets)]
-                _retention_panel(axes[row, column], study, here, _heading(here, subject, targets))
-        _finish_retention(figure, axes, study, curves)
-        title(figure, sweep, "what is left of the intermediate task (English)", study)
-        drawings.append(Drawing(f"retention{name}", _retention_caption("English"), figure))
-    return drawings
-
-
-def retention_by_language(study: Study, sweep: str) -> list[Drawing]:
-    """One figure a probed task.  Rows: languages other than English in which it is defined; columns: targets."""
-    drawings = []
-    curves = [curve for curve in study.curves if curve.language != ENGLISH]
-    for subject in distinct(curve.subject for curve in curves):
-        own = [curve for curve in curves if curve.subject == subject]
-        rows = distinct(curve.language for curve in own if not curve.undefined)
-        if not rows:
-            continue
-        columns = distinct(curve.arm.targets for curve in own)
-        nowhere = [language for language in distinct(curve.language for curve in own) if language not in rows]
-        figure, axes = panels(len(rows), len(columns), sharey=True)
-        for row, language in enumerate(rows):
-            for column, targets in enumerate(columns):
-                here = [curve for curve in own if (curve.arm.targets, curve.language) == (targets, language)]
-                heading = f"{language} · {_heading(here, subject, targets)}"
-                _retention_panel(axes[row, column], study, here, heading)
-        _finish_retention(figure, axes, study, own)
-        title(figure, sweep, f"what is left of {subject} in other languages (zero-shot)", study)
-        drawings.append(
-            Drawing(
-                f"retention-by-language-{subject.replace(' · ', '-')}",
-                _retention_caption(f"{subject} in languages never trained on")
-                + (f" Not defined at any scale: {', '.join(nowhere)}." if nowhere else ""),
-                figure,
-            )
-        )
-    return drawings
-
-
-def retention_by_scale(study: Study, sweep: str) -> list[Drawing]:
-    """R(T) against non-embedding parameters.  Rows: what is retained; columns: targets; English."""
-    defined = (curve for curve in study.curves if curve.language == ENGLISH and not curve.undefined)
-    return [_scale_figure(study, sweep, name, curves) for name, curves in _sheets(defined)]
-
-
-def _scale_figure(study: Study, sweep: str, name: str, curves: Sequence[Curve]) -> Drawing:
-    rows, columns = distinct(curve.subject for curve in curves), distinct(curve.arm.targets for curve in curves)
-    figure, axes = panels(len(rows), len(columns), sharex=True, sharey=True)
-    for row, subject in enumerate(rows):
-        for column, targets in enumerate(columns):
-            _scale_panel(axes[row, column], study, curves, subject, targets)
-            log_parameters(axes[row, column], [curve.arm.non_embedding_parameters for curve in curves])
-    _limit(axes, [value for curve in curves for value in (curve.final.value, curve.final.low, curve.final.high)])
-    label(axes, "non-embedding parameters", "retention R(T)")
-    family = sorted({curve.arm.layer_norm for curve in curves})
-    legend(
-        figure,
-        [
-            *scale_handles(study, [curve.arm.scale for curve in curves]),
-            *(
-                Line2D([], [], color=GREY, marker=MARKERS.get(member, "o"), linestyle="", label=f"{member}-LN")
-                for member in family
-            ),
-            Line2D([], [], color=GREY, linestyle="-", label="stored head"),
-            Line2D([], [], color=GREY, linestyle="--", markerfacecolor="white", marker="o", label="refit head"),
-        ],
+def retention_over_steps(study: Study) -> View | None:
+    """R(τ) in English: a panel for each intermediate, head and target, all scales in it."""
+    curves = _in_order(study, (curve for curve in study.curves if curve.language == ENGLISH))
+    if all(curve.undefined for curve in curves):
+        return None
+    rows = _step_rows(curves, lambda curve: f"{curve.path} · {curve.head}")
+    choice = menus(rows, best_known, i="intermediate")
+    sheets = _sheets(curves)
+    return View(
+        "retention",
+        "what is left of the intermediate task (English)",
+        _step_caption(curves, "in English"),
+        rows,
+        _step_layers(study, curves),
+        panels=distinct(row["k"] for row in rows),
+        columns=len({curve.arm.targets for curve in curves}),
+        menus=choice,
+        hints=opening(choice, "intermediate"),
+        transform=STEP_AXIS,
+        sheet=lambda row: sheets[row["i"]],
     )
-    title(figure, sweep, "final retention against scale (English)", study)
-    caption = (
-        "Retention at the end of target training against the encoder's non-embedding parameters. Filled: stored "
-        "head; open: refit head. Bars are 95 % intervals over seeds and examples; slopes are per tenfold "
-        "parameters. LayerNorm placement changes with scale in XLM-R, so compare within a marker first."
+
+
+def retention_over_languages(study: Study) -> View | None:
+    """R(τ) in other languages than English, a sheet for each probed task: where it is defined at any scale."""
+    curves = _in_order(study, (curve for curve in study.curves if curve.language != ENGLISH))
+
+    def row_of(curve: Curve) -> str:
+        return f"{curve.subject} in {curve.language} ({curve.head} head)"
+
+    defined = {row_of(curve) for curve in curves if not curve.undefined}
+    drawn = [curve for curve in curves if row_of(curve) in defined]
+    if not drawn:
+        return None
+    rows = _step_rows(drawn, lambda curve: f"{curve.language} · {curve.path} · {curve.head}")
+    nowhere = distinct(row_of(curve) for curve in curves if row_of(curve) not in defined)
+    return View(
+        "retention-by-language",
+        "what is left of {} in other languages (zero-shot)",
+        _step_caption(drawn, "in languages never trained on")
+        + (f" Not defined at any scale: {', '.join(nowhere)}." if nowhere else ""),
+        rows,
+        _step_layers(study, drawn),
+        panels=distinct(row["k"] for row in rows),
+        columns=len({curve.arm.targets for curve in drawn}),
+        transform=STEP_AXIS,
+        sheet=lambda row: row["i"],
     )
-    return Drawing(f"retention-by-scale{name}", caption, figure)
 
 
-# -- panels ---------------------------------------------------------------------------------------------------
+STEP_AXIS: Sequence[Spec] = ({"calculate": "log(1 + datum.s) / LN2", "as": "x"},)
 
 
-def _sheets(curves: Iterable[Curve]) -> list[tuple[str, list[Curve]]]:
-    """The curves of one figure each, and the end of its name: intermediates of one task together, others alone."""
-    sheets: dict[str, list[Curve]] = {}
-    for curve in curves:
-        sheets.setdefault(f"-{curve.arm.intermediate}" if len(curve.arm.probed) > 1 else "", []).append(curve)
-    return sorted(sheets.items())
+def _step_rows(curves: Sequence[Curve], panel: Callable[[Curve], str]) -> Rows:
+    """A row for each probed step of each curve, and a note where curves of a panel are undefined."""
+    rows: Rows = []
+    for name, several in groupby(curves, panel):
+        in_panel = list(several)
+        common = {"k": name, "i": in_panel[0].subject}
+        missing = [curve.arm.scale for curve in in_panel if curve.undefined]
+        if missing:
+            rows.append({**common, "seeds": [], "n": f"undefined: {', '.join(missing)}"})
+        for curve in in_panel:
+            for place, step in enumerate(curve.steps.tolist() if not curve.undefined else ()):
+                seeds = [rounded(value) for value in curve.by_seed[:, place].tolist()]
+                ends = {"v": curve.value[place], "l": curve.low[place], "u": curve.high[place]}
+                estimate = {name: rounded(end) for name, end in ends.items()}
+                rows.append({**common, "scale": curve.arm.scale, "s": step, "seeds": seeds, **estimate})
+    return rows
 
 
-def _retention_panel(panel: Axes, study: Study, curves: Sequence[Curve], heading: str) -> None:
-    colour = colours(study.scales)
-    _reference_lines(panel)
-    for curve in (curve for curve in curves if not curve.undefined):
-        x, own, line = np.log2(1 + curve.steps), colour[curve.arm.scale], HEAD_LINES[curve.head]
-        if len(curve.seeds) > 1:
-            panel.plot(x, curve.by_seed.T, line, color=own, linewidth=0.5, alpha=0.35)
-        band(panel, x, curve.low, curve.high, own, BAND_STRENGTH[curve.head])
-        panel.plot(x, curve.value, line, color=own)
-    lines = [*_wrapped(heading), *_undefined_notes(curves)]
-    if not curves:
-        say(panel, "no run has completed above chance")
-        panel.set_xticks([])
-    elif all(curve.undefined for curve in curves):
-        say(panel, "R is undefined: its denominator is not above 0")
-        lines = _wrapped(heading)
-    panel.set_title("\n".join(lines))
-    if curves:
-        log_steps(panel, max(curve.steps[-1] for curve in curves))
+def _step_layers(study: Study, curves: Sequence[Curve]) -> list[Spec]:
+    defined = [curve for curve in curves if not curve.undefined]
+    ticks = np.log2(1 + np.array(step_ticks(max(curve.steps[-1] for curve in defined)))).round(DIGITS).tolist()
+    x = field("x", "target step τ", axis={"labelExpr": "format(pow(2, datum.value) - 1, ',.0f')", "values": ticks})
+    limits = retention_range(end for curve in defined for line in (curve.value, curve.low, curve.high) for end in line)
+    y = field("v", "retention R(τ)", scale={"domain": limits, "nice": False}, axis={"tickCount": 6})
+    colour = colour_of_scale(study)
+    names = tooltip({"scale": "scale", "s": "step", "v": "R(τ)", "l": "low", "u": "high"})
+    return [
+        rule("y", 0),
+        rule("y", 1),
+        {
+            "transform": [
+                {"flatten": ["seeds"], "as": ["seed"]},
+                {"window": [{"op": "row_number", "as": "n"}], "groupby": ["k", "scale", "s"]},
+            ],
+            "mark": {"type": "line", "strokeWidth": 0.6, "strokeOpacity": 0.45, "clip": True},
+            "encoding": {"x": x, "y": {**y, "field": "seed"}, "color": colour, "detail": {"field": "n"}},
+        },
+        bars(x, y, {"color": colour}, type="area", fillOpacity=0.15, clip=True),
+        {
+            "mark": {"type": "line", "point": {"size": 30}, "clip": True},
+            "encoding": {"x": x, "y": y, "color": colour, "tooltip": names},
+        },
+        note(),
+    ]
 
 
-def _heading(curves: Sequence[Curve], subject: str, targets: Sequence[str]) -> str:
-    return curves[0].path if curves else path(subject, targets)
-
-
-def _undefined_notes(curves: Sequence[Curve]) -> list[str]:
-    """E.g. `refit undefined: base, large`."""
-    notes = []
-    for head in HEAD_LINES:
-        scales = [curve.arm.scale for curve in curves if curve.head == head and curve.undefined]
-        if scales:
-            notes += _wrapped(f"{head} undefined: {', '.join(scales)}")
-    return notes
-
-
-def _wrapped(text: str) -> list[str]:
-    """Lines as wide as a panel."""
-    return textwrap.wrap(text, int(PANEL_WIDTH * 16))
-
-
-def _finish_retention(figure: Figure, axes: np.ndarray, study: Study, curves: Sequence[Curve]) -> None:
-    drawn = [curve for curve in curves if not curve.undefined]
-    _limit(axes, [value for curve in drawn for line in (curve.value, curve.low, curve.high) for value in line])
-    label(axes, "target step τ", "retention R(τ)")
-    handles = [Line2D([], [], color=GREY, linestyle=line, label=f"{head} head") for head, line in HEAD_LINES.items()]
-    plain = scale_handles(study, [curve.arm.scale for curve in curves])
-    for handle in plain:
-        handle.set_marker("")
-    legend(figure, [*plain, *handles])
-
-
-def _scale_panel(panel: Axes, study: Study, curves: Sequence[Curve], subject: str, targets: tuple) -> None:
-    colour = colours(study.scales)
-    _reference_lines(panel)
-    own = [curve for curve in curves if (curve.subject, curve.arm.targets) == (subject, targets)]
-    lines = _wrapped(_heading(own, subject, targets))
-    for head, line in HEAD_LINES.items():
-        here = [curve for curve in own if curve.head == head]
-        x = np.array([curve.arm.non_embedding_parameters for curve in here]) * SHIFTS[head]
-        panel.plot(x, [curve.final.value for curve in here], line, color=GREY, linewidth=0.8)
-        for place, curve in zip(x, here, strict=True):
-            shade = colour[curve.arm.scale]
-            panel.errorbar(
-                place,
-                curve.final.value,
-                whiskers(curve.final),
-                color=shade,
-                elinewidth=1,
-                zorder=3,
-                marker=MARKERS.get(curve.arm.layer_norm, "o"),
-                markersize=5,
-                markerfacecolor=shade if head == "stored" else "white",
-            )
-        lines += [
-            f"slope, {head}: {shown(trend.overall, sign=True, digits=2)}"
-            for trend in study.trends
-            if (trend.smallest.subject, trend.smallest.arm.targets, trend.smallest.head) == (subject, targets, head)
-        ]
-    if not panel.containers:
-        say(panel, "R(T) is undefined at every scale")
-    panel.set_title("\n".join(lines))
-
-
-def _reference_lines(panel: Axes) -> None:
-    for height in (0, 1):
-        panel.axhline(height, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)))
-
-
-def _limit(axes: np.ndarray, values: Iterable[float]) -> None:
-    """One range of R for all panels."""
-    limits = retention_range(values)
-    for panel in axes.flat:
-        panel.set_ylim(limits)
-
-
-def _retention_caption(where: str) -> str:
+def _step_caption(curves: Sequence[Curve], where: str) -> str:
     return (
-        f"Retention of the intermediate task at each probed step of target training, {where}: 1 is all of it, 0 is "
-        "chance (stored head) or the untouched encoder (refit head). Thick: mean over seeds; shaded: 95 % interval "
-        "over seeds and examples; faint: single seeds. Same task: the target trains on the intermediate's own "
-        "data. The axis of R is cut where ratios with a small denominator leave it."
+        f"What is left of the intermediate task at each probed step of target training, {where}: 1 is all of it, 0 "
+        "is chance (stored head) or the untouched encoder (refit head). Thick: mean over seeds; shaded: 95 % interval "
+        "over seeds and examples; faint: single seeds. Same task: the target trains on the intermediate’s own data. "
+        + CUT
+        + " Undefined: intermediate training left nothing above 0 that could be retained."
+        * any(curve.undefined for curve in curves)
     )
+
+
+def retention_over_scale(study: Study) -> View | None:
+    """R(T) of every training against parameters, one panel a head and target; English."""
+    defined = [curve for curve in study.curves if curve.language == ENGLISH and not curve.undefined]
+    curves = _in_order(study, (curve for curve in defined if not curve.same_task))
+    if len({curve.arm.non_embedding_parameters for curve in curves}) < 2:
+        return None
+    names = distinct(curve.subject for curve in curves)
+    rows: Rows = [
+        {
+            "k": f"→ {'+'.join(curve.arm.targets)} · {curve.head}",
+            "i": curve.subject,
+            "x": round(curve.arm.non_embedding_parameters * _beside(names.index(curve.subject), len(names))),
+            "scale": curve.arm.scale,
+            "p": curve.arm.non_embedding_parameters,
+            "f": f"{curve.arm.layer_norm}-LN",
+            **interval(curve.final),
+        }
+        for curve in sorted(curves, key=lambda curve: _place(study, curve))
+    ]
+    sizes = sorted({row["p"] for row in rows})
+    x = field(
+        "x",
+        "non-embedding parameters",
+        scale={"type": "log", "domain": [sizes[0] / 1.5, sizes[-1] * 1.5], "nice": False},
+        axis={"format": ".3~s", "values": sizes},
+    )
+    limits = retention_range(row[end] for row in rows for end in "vlu" if row[end] is not None)
+    y = field("v", "final retention R(T)", scale={"domain": limits, "nice": False}, axis={"tickCount": 6})
+    families = distinct(row["f"] for row in rows)
+    shape = {"shape": named("f", "LayerNorm", families, SHAPES)} if len(families) > 1 else {}
+    common = {"color": colour_of_name(rows), "detail": {"field": "i"}}
+    shown = {"i": "intermediate", "scale": "scale", "v": "R(T)", "l": "low", "u": "high", "f": "LayerNorm"}
+    mark = {"type": "point", "filled": True, "size": 60, "clip": True}
+    line = {"x": x, "y": y, **common, **lit(0.6)}
+    layers: list[Spec] = [
+        rule("y", 0),
+        rule("y", 1),
+        {"params": [LIT], "mark": {"type": "line", "clip": True}, "encoding": line},
+        bars(x, y, {**common, **lit(0.5)}, clip=True),
+        {"mark": mark, "encoding": {"x": x, "y": y, **common, **lit(0.9), **shape, "tooltip": tooltip(shown)}},
+    ]
+    sheets = _sheets(curves)
+    return View(
+        "retention-by-scale",
+        "final retention against scale (English)",
+        "Retention at the end of target training against the encoder’s size, one line an intermediate. Bars are 95 % "
+        "intervals. "
+        + "Marks tell LayerNorm placement, which changes with scale: compare within a mark first. " * bool(shape)
+        + "Trainings whose target is the intermediate’s own task are left out, and so is what is undefined. "
+        + CUT,
+        rows,
+        layers,
+        panels=distinct(row["k"] for row in rows),
+        columns=len({curve.arm.targets for curve in curves}),
+        hints=f" {ALONE}",
+        sheet=lambda row: sheets[row["i"]],
+    )
+
+
+def step_ticks(last: float) -> list[float]:
+    """Steps T, …, 16, 4, 1, 0 that label an axis of log2(1 + τ), as far as the labels leave each other room."""
+    span = np.log2(1 + last)
+    ticks = [last]
+    for step in [4.0**exponent for exponent in range(int(span / 2), -1, -1)] + [0.0]:
+        room = (0.05 + 0.025 * len(f"{ticks[-1]:.0f}")) * span
+        if np.log2(1 + ticks[-1]) - np.log2(1 + step) > room:
+            ticks.append(step)
+    return ticks
+
+
+def retention_range(values: Iterable[float]) -> tuple[float, float]:
+    """The axis of R: what is there, 0 and 1, at most RETENTION_LIMITS."""
+    finite = [value for value in values if np.isfinite(value)]
+    low, high = min([0.0, *finite]), max([1.0, *finite])
+    return max(low - 0.08, RETENTION_LIMITS[0]), min(high + 0.08, RETENTION_LIMITS[1])
+
+
+def _beside(place: int, of: int) -> float:
+    """A factor on a logarithmic axis, so that the bars of one size stand side by side."""
+    return float(ASIDE ** (2 * place / (of - 1) - 1)) if of > 1 else 1.0
+
+
+def _sheets(curves: Sequence[Curve]) -> dict[str, str]:
+    """Subject → sheet: intermediates of one task stand together, each of several tasks has a sheet of its own."""
+    return {curve.subject: curve.arm.intermediate if len(curve.arm.probed) > 1 else "" for curve in curves}
+
+
+def _in_order(study: Study, curves: Iterable[Curve]) -> list[Curve]:
+    """By subject and language, then head, then target in the heat map's order."""
+    subjects = distinct(curve.subject for curve in study.curves)
+    languages = distinct(curve.language for curve in study.curves)
+
+    def order(curve: Curve) -> tuple:
+        return subjects.index(curve.subject), languages.index(curve.language), *_place(study, curve)
+
+    return sorted(curves, key=order)
+
+
+def _place(study: Study, curve: Curve) -> tuple:
+    targets = axes_of(study)[1]
+    return HEADS.index(curve.head), [targets.index(name) for name in curve.arm.targets]

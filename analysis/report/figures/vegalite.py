@@ -1,95 +1,27 @@
-"""The parts of which the page's figures are made: Vega-Lite specifications as plain dictionaries.
-
-A figure is one view, or small multiples: equal panels in rows, of which the page makes as many columns as it has room
-for.  Every figure is stretched to the page's width when it is drawn (`analysis.report.page`).
-"""
+"""The parts of which figures are made: Vega-Lite specifications as plain dictionaries."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from analysis.inference.statistics import Estimate
-from analysis.report.figures.plotting import OKABE_ITO, distinct
 from analysis.study import Study
 from trainers.tasks.intermediates import NONE
 
 Rows = list[dict[str, Any]]
-"""One a mark; the estimate in `v`, the ends of its interval in `l` and `u`, its panel in `k`."""
+"""One for each mark; the estimate in `v`, the ends of its interval in `l` and `u`, its panel in `k`."""
 Spec = dict[str, Any]
 DIGITS = 4
-WIDTH, HEIGHT = 640, 300
-PANEL_WIDTH, PANEL_HEIGHT = 220, 200
-"""The least width of a panel, in pixels, and its height."""
-CHARACTER = 7
-"""Pixels of a panel's title for each of its characters."""
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Distinct with every common colour blindness (Okabe & Ito 2008); its yellow, too light on paper, is left out."""
+GREY = "#5b6670"
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-CONFIG: Spec = {
-    "view": {"stroke": None},
-    "axis": {"gridColor": "#eee"},
-    "legend": {"orient": "top", "titleOrient": "left", "columns": 8, "offset": 8},
-    "header": {"title": None, "labelAnchor": "start", "labelFontSize": 10, "labelFontWeight": "bold", "labelLimit": 0},
-}
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 LIT: Spec = {"name": "lit", "select": {"type": "point", "fields": ["i"]}, "bind": "legend"}
 ALONE = "Click a name of the legend to see it alone, with shift several."
-
-
-@dataclass(frozen=True)
-class View:
-    """One interactive figure."""
-
-    name: str
-    caption: str
-    spec: Spec
-
-
-def single(rows: Rows, layer: Sequence[Spec]) -> Spec:
-    """One view of all rows."""
-    return {**_data(rows, [], []), "width": WIDTH, "height": HEIGHT, "layer": list(layer)}
-
-
-def small_multiples(
-    rows: Rows,
-    menus: Sequence[Spec],
-    layer: Sequence[Spec],
-    transform: Sequence[Spec] = (),
-    *,
-    panels: Sequence[str],
-    columns: int,
-    least: int = PANEL_WIDTH,
-    height: Any = PANEL_HEIGHT,
-    independent: Spec | None = None,
-) -> Spec:
-    """One panel for each value of `k`, side by side, on the same scales.
-
-    Args:
-        panels: the values of `k` in their order.
-        columns: how many stand in a row where the page is wide enough.
-        least: how many pixels a panel needs to be read.
-        independent: scales that the panels do not share: axis → `independent`.
-    """
-    least = max(least, CHARACTER * max(map(len, panels)))
-    return {
-        **_data(rows, menus, transform),
-        "facet": {"field": "k", "type": "nominal", "sort": list(panels)},
-        "columns": columns,
-        "spec": {"width": least, "height": height, "layer": list(layer)},
-        "resolve": {"axis": {"x": "independent"}, "scale": independent or {}},
-        "usermeta": {"panel": least},
-    }
-
-
-def _data(rows: Rows, menus: Sequence[Spec], transform: Sequence[Spec]) -> Spec:
-    chosen = [{"filter": f"datum.{one['name'].removeprefix('only_')} === {one['name']}"} for one in menus]
-    return {
-        "data": {"values": rows},
-        "params": list(menus),
-        "transform": [*chosen, *transform],
-        "config": CONFIG,
-    }
 
 
 def menus(rows: Rows, opens: Callable[[Rows, str], str], **labels: str) -> list[Spec]:
@@ -98,13 +30,13 @@ def menus(rows: Rows, opens: Callable[[Rows, str], str], **labels: str) -> list[
     Args:
         opens: which value is selected at first.
     """
-    found = []
+    selections = []
     for field_name, label in labels.items():
         options = distinct(row[field_name] for row in rows)
         if len(options) > 1:
             bind = {"input": "select", "options": options, "name": f"{label} "}
-            found.append({"name": f"only_{field_name}", "value": opens(rows, field_name), "bind": bind})
-    return found
+            selections.append({"name": f"only_{field_name}", "value": opens(rows, field_name), "bind": bind})
+    return selections
 
 
 def first(rows: Rows, name: str) -> str:
@@ -113,21 +45,21 @@ def first(rows: Rows, name: str) -> str:
 
 
 def best_known(rows: Rows, name: str) -> str:
-    """The value of a field of which most is known: most estimates; of several, the narrowest intervals on average.
+    """The value of a field with the most estimates; of several, the one with the narrowest intervals on average.
 
     It never looks at the estimates themselves, so no figure opens on what looks best.
     """
 
     def rank(value: str) -> tuple[int, float]:
-        own = [row for row in rows if row[name] == value and row.get("v") is not None]
-        widths = [row["u"] - row["l"] for row in own if row["l"] is not None and row["u"] is not None]
-        return -len(own), fmean(widths) if widths else math.inf
+        estimates = [row for row in rows if row[name] == value and row.get("v") is not None]
+        widths = [row["u"] - row["l"] for row in estimates if row["l"] is not None and row["u"] is not None]
+        return -len(estimates), fmean(widths) if widths else math.inf
 
     return min(distinct(row[name] for row in rows), key=rank)
 
 
 def opening(menus: Sequence[Spec], what: str) -> str:
-    """What a caption says of a menu that opens on what is `best_known`; nothing where there is no menu."""
+    """What the page says of a menu that opens on what is `best_known`; nothing where there is no menu."""
     if not menus:
         return ""
     return (
@@ -137,26 +69,30 @@ def opening(menus: Sequence[Spec], what: str) -> str:
 
 
 def field(name: str, title: str, **more: Any) -> Spec:
-    """A quantitative one."""
+    """A quantitative channel."""
     return {"field": name, "type": "quantitative", "title": title, **more}
 
 
+def named(name: str, title: str, values: Sequence[Any], colours: Sequence[Any], **more: Any) -> Spec:
+    """A nominal channel: each value has its colour, shape or dash; they are used again where the values are more."""
+    used = [colours[place % len(colours)] for place in range(len(values))]
+    scale = {"domain": list(values), "range": used}
+    return {"field": name, "type": "nominal", "title": title, "scale": scale, **more}
+
+
 def colour_of_scale(study: Study) -> Spec:
-    used = [OKABE_ITO[place % len(OKABE_ITO)] for place in range(len(study.scales))]
-    return {"field": "scale", "type": "nominal", "sort": study.scales, "scale": {"domain": study.scales, "range": used}}
+    return named("scale", "scale", study.scales, OKABE_ITO, sort=study.scales)
 
 
 def colour_of_name(rows: Rows) -> Spec:
-    """One colour an intermediate, black for none; of more than OKABE_ITO has, twenty that are told apart less well."""
+    """A colour for each intermediate, black for none; where they are many, twenty colours that are less distinct."""
     names = sorted({row["i"] for row in rows} - {NONE})
     *colours, black = OKABE_ITO
-    used: Spec
-    if len(names) <= len(colours):
-        used = {"range": [*[black] * any(row["i"] == NONE for row in rows), *colours[: len(names)]]}
-    else:
-        used = {"scheme": "category20"}
     domain = [*distinct(row["i"] for row in rows if row["i"] == NONE), *names]
-    return {"field": "i", "type": "nominal", "title": "intermediate", "scale": {"domain": domain, **used}}
+    if len(names) > len(colours):
+        scale = {"domain": domain, "scheme": "category20"}
+        return {"field": "i", "type": "nominal", "title": "intermediate", "scale": scale}
+    return named("i", "intermediate", domain, [*[black] * (NONE in domain), *colours])
 
 
 def lit(opacity: float) -> Spec:
@@ -165,13 +101,33 @@ def lit(opacity: float) -> Spec:
 
 
 def rule(axis: str, at: float) -> Spec:
-    mark = {"type": "rule", "strokeDash": [4, 3], "color": "#666666", "strokeWidth": 0.8}
+    """A dashed line across each panel."""
+    mark = {"type": "rule", "strokeDash": [4, 3], "color": GREY, "strokeWidth": 0.8}
     return {"data": {"values": [{}]}, "mark": mark, "encoding": {axis: {"datum": at}}}
+
+
+def bars(across: Spec, along: Spec, channels: Spec, *, axis: str = "y", **mark: Any) -> Spec:
+    """The interval of each row, along `axis`.
+
+    Args:
+        across: the channel of the other axis.
+        along: that of the estimate.
+        channels: further ones.
+        mark: properties of the mark.
+    """
+    other = "x" if axis == "y" else "y"
+    ends = {axis: {**along, "field": "l"}, f"{axis}2": {"field": "u"}}
+    return {"mark": {"type": "rule", **mark}, "encoding": {other: across, **ends, **channels}}
+
+
+def filled(test: str) -> Spec:
+    """A mark that is filled where the test holds, and else pale with an outline."""
+    return {"fillOpacity": {"condition": {"test": test, "value": 1}, "value": 0.1}}
 
 
 def note() -> Spec:
     """The text of rows that have a note in `n`, at the top right of their panel."""
-    mark = {"type": "text", "align": "right", "baseline": "top", "fontSize": 10, "color": "#5b6670"}
+    mark = {"type": "text", "align": "right", "baseline": "top", "fontSize": 10, "color": GREY}
     encoding = {"x": {"value": "width"}, "y": {"value": 2}, "text": {"field": "n"}}
     return {"transform": [{"filter": "isValid(datum.n)"}], "mark": mark, "encoding": encoding}
 
@@ -181,9 +137,15 @@ def tooltip(names: dict[str, str]) -> list[Spec]:
 
 
 def interval(estimate: Estimate) -> dict[str, float | None]:
+    """The fields of a row that hold an estimate."""
     return {"v": rounded(estimate.value), "l": rounded(estimate.low), "u": rounded(estimate.high)}
 
 
 def rounded(value: float) -> float | None:
     """JSON knows no NaN."""
     return round(value, DIGITS) if math.isfinite(value) else None
+
+
+def distinct(values: Any) -> list:
+    """Distinct values in the order of their first appearance."""
+    return list(dict.fromkeys(values))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from analysis.benchmark import claims
 from analysis.benchmark.claims import CLAIMS, judged, untranslated, without_mlm
-from analysis.effects import CannotTell, Effect, Gains, mean, same_seeds
+from analysis.effects import Gains
+from analysis.inference.effect import CannotTell, Effect, mean, same_seeds
 from analysis.inference.statistics import Bootstrap
 from analysis.reading import read_study
 from analysis.report.tables import claim_table, claims_left_out
@@ -50,7 +51,7 @@ def world(gains: dict[str, dict[str, float] | float], seeds: int = 3, noise: flo
                 continue
             by_seed = true + rng.normal(0, noise, seeds)
             samples = made.bootstrap.means(claims.Examples.alike(by_seed[:, None]))
-            made._found[intermediate, target] = Effect(by_seed.mean(), samples, by_seed, tuple(range(seeds)))
+            made._found[intermediate, target] = Effect(by_seed.mean(), samples, tuple(range(seeds)), by_seed)
     return made
 
 
@@ -156,7 +157,7 @@ def test_what_is_missing_is_said_and_no_number_shown(of, gains, seeds, why):
 
 
 def test_arms_of_different_seeds_are_not_compared():
-    one = Effect(0.1, np.zeros(4), np.zeros(2), (1, 2))
+    one = Effect(0.1, np.zeros(4), (1, 2), np.zeros(2))
     for compare in (lambda a, b: mean([a, b]), lambda a, b: a - b, lambda a, b: same_seeds([a, b])):
         with pytest.raises(CannotTell, match="different seeds"):
             compare(one, replace(one, seeds=(2, 3)))
@@ -257,8 +258,8 @@ def test_worse_by_less_than_the_margin_is_not_contradicted():
     by_seed = np.array([0.094, 0.093, 0.091, 0.09, 0.092])  # mean 0.092
     samples = gains.bootstrap.means(claims.Examples.alike(by_seed[:, None]))
     for target in TARGETS:
-        gains._found["mnli", target] = Effect(by_seed.mean(), samples, by_seed, tuple(range(5)))
-        gains._found["mnli+mlm", target] = Effect(0.1, np.full_like(samples, 0.1), np.full(5, 0.1), tuple(range(5)))
+        gains._found["mnli", target] = Effect(by_seed.mean(), samples, tuple(range(5)), by_seed)
+        gains._found["mnli+mlm", target] = Effect(0.1, np.full_like(samples, 0.1), tuple(range(5)), np.full(5, 0.1))
     found = verdict("mlm", gains)
     assert -0.0105 < found.estimate.low < -0.01 < found.estimate.high < 0, "worse, by about a point"
     assert (found.word, found.reason) == ("cannot tell", "the interval holds values of either kind")
@@ -269,7 +270,7 @@ def test_the_verdict_is_that_of_the_interval(by_seed, of):
     """Of a claim of one effect: above its threshold, below it, or about it."""
     gains = world({"squad": 0.0, "mnli": 0.0, "mnli+mlm": 0.0}, seeds=len(by_seed), noise=0.0)
     own = np.array(by_seed)
-    effect = Effect(own.mean(), gains.bootstrap.means(claims.Examples.alike(own[:, None])), own, tuple(range(len(own))))
+    effect = Effect(own.mean(), gains.bootstrap.means(claims.Examples.alike(own[:, None])), tuple(range(len(own))), own)
     for target in TARGETS:
         gains._found["squad", target] = gains._found["mnli", target] = effect
     found = verdict(of, gains)
@@ -281,7 +282,7 @@ def test_the_verdict_is_that_of_the_interval(by_seed, of):
 
 
 effects = st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(
-    lambda values: Effect(float(np.mean(values)), np.array(values), np.array(values), (1, 2, 3))
+    lambda values: Effect(float(np.mean(values)), np.array(values), (1, 2, 3), np.array(values))
 )
 
 

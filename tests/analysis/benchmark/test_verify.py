@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,8 @@ from analysis.benchmark.verify import Verdict, covered, judge, summary, verdict_
 from analysis.benchmark.xtreme import NINE, Score, compared_layer, means, scores
 from analysis.records.frame import stage_table, tidy, with_planned
 from analysis.records.gather import store_records
-from analysis.report.xtreme_tables import beside_published
-from analysis.report.xtreme_tables import points as show_points
+from analysis.report.table import table_of
+from analysis.report.xtreme_tables import beside_published, points
 from launch.commands import results
 from launch.study.plan import make_plan
 from launch.study.sweep import load_sweep
@@ -309,7 +310,8 @@ def test_the_mean_of_nine_does_not_hang_on_their_order(order):
 
 
 def test_points_are_shown_with_a_decimal_and_without_any_as_a_dash():
-    assert (show_points((79.16,)), show_points((76.6, 60.82)), show_points(())) == ("79.2", "76.6 / 60.8", "–")
+    shown = table_of([points("x")], [((79.16, math.nan),), ((76.6, 60.82),), ((math.nan, math.nan),)])
+    assert shown.rows == [("79.2",), ("76.6 / 60.8",), ("–",)]
 
 
 @given(st.sampled_from(["base", "large", "xl", "xxl", "sandbox-m", "xlm-roberta-large", "facebook/xlm-roberta-xl"]))

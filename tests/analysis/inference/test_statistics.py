@@ -23,7 +23,8 @@ from analysis.inference.statistics import (
     spread,
     variances,
 )
-from trainers.families import chunks
+from trainers.families import tagging
+from trainers.families.metrics import precision_recall_f1
 
 
 def bootstrap(seed: int = 0, resamples: int = 1000) -> Bootstrap:
@@ -115,12 +116,12 @@ sentences = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=2, max_size=1
 def test_f1_of_drawn_sentences_is_that_of_their_summed_chunks(rows):
     """Σ 2 · right / Σ (predicted + gold): what `chunks` counts for the drawn sentences together."""
     counts = np.array([(right, right + wrong, right + missed) for right, wrong, missed in rows])
-    scores, weights = chunks.f1_of_each(counts)
+    scores, weights = tagging.chunk_f1_of_each(counts)
     examples = Examples(scores[None], weights[None].astype(float))
-    assert examples.by_seed[0] == pytest.approx(chunks.precision_recall_f1(counts)[2])
+    assert examples.by_seed[0] == pytest.approx(precision_recall_f1(*counts.sum(0).tolist())[2])
     strap = bootstrap(resamples=30)
     drawn = np.round(strap._draw(1, len(counts)) * (len(counts) - 1)).astype(int)
-    expected = [chunks.precision_recall_f1(np.repeat(counts, times, axis=0))[2] for times in drawn]
+    expected = [precision_recall_f1(*np.repeat(counts, times, axis=0).sum(0).tolist())[2] for times in drawn]
     np.testing.assert_allclose(strap.means(examples)[10:20], expected, atol=1e-12)
 
 

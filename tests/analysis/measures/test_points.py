@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.records.examples import no_examples
 from analysis.records.frame import settings, stage_table, with_planned
 from analysis.records.gather import store_records
 from analysis.records.measurements import arms
-from analysis.report.figures.plotting import style
+from analysis.report.figures.drawing import drawings
 from analysis.report.figures.search import scores_by_point
 from analysis.report.findings import findings
 from analysis.report.tables import cell_table, search_table
 from tests.analysis import fakes
+from tests.analysis.browser import needs_chromium, texts_that_overlap
 from tests.analysis.fakes import study_of
 from trainers.stage import Stage
 
@@ -183,32 +183,17 @@ def test_a_search_has_its_section_in_the_report_and_others_have_none(tmp_path, b
     assert "The search" not in plain.read_text()
 
 
+@needs_chromium
 def test_the_search_figure_keeps_its_texts_apart(tmp_path):
-    write(tmp_path, grid(intermediates=("mnli", "squad")))
-    study = study_of(tmp_path)
-    with style():
-        for drawing in scores_by_point(study, "a sweep with a name so long that it has to be wrapped"):
-            figure = drawing.figure
-            figure.draw_without_rendering()
-            renderer = FigureCanvasAgg(figure).get_renderer()
-            texts = [
-                figure._suptitle,
-                *(panel.title for panel in figure.axes),
-                *(text for panel in figure.axes for text in (panel.xaxis.label, panel.yaxis.label)),
-                *(
-                    tick.label1
-                    for panel in figure.axes
-                    for axis in (panel.xaxis, panel.yaxis)
-                    for tick in axis._update_ticks()
-                ),
-                *figure.legends,
-            ]
-            boxes = [text.get_window_extent(renderer) for text in texts if text.get_visible()]
-            boxes = [box for box in boxes if box.width > 1]
-            assert len(boxes) > 10
-            assert not [
-                (one, other) for place, one in enumerate(boxes) for other in boxes[place + 1 :] if one.overlaps(other)
-            ]
+    write(tmp_path / "store", grid(intermediates=("mnli", "squad")))
+    study = study_of(tmp_path / "store")
+    found = [
+        drawing
+        for view in scores_by_point(study)
+        for drawing in drawings(view, study, "a sweep with a name so long that it has to be wrapped")
+    ]
+    assert [drawing.name for drawing in found] == [f"search-{INTERMEDIATE}", f"search-{TARGET}"]
+    assert texts_that_overlap(found, tmp_path) == []
 
 
 def test_settings_are_read_back_from_a_variant():

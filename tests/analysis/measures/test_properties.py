@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,11 +15,12 @@ from analysis.benchmark.claims import untranslated, without_mlm
 from analysis.benchmark.published import published_runs
 from analysis.benchmark.verify import covered, in_points
 from analysis.benchmark.xtreme import Score
-from analysis.effects import CannotTell, same_seeds
+from analysis.inference.effect import CannotTell, same_seeds
 from analysis.measures import retention
 from analysis.measures.curves import shares
-from analysis.report.findings import listed, number
-from analysis.report.tabular import DASH
+from analysis.report.findings import DASH, counted, listed
+from analysis.report.formats import as_csv
+from analysis.report.table import table_of
 from analysis.report.xtreme_tables import beside_published, points
 from analysis.study import scales_in
 from tests.analysis import made
@@ -75,7 +77,7 @@ def test_what_is_listed_is_read_back(names):
 
 @given(st.integers(0, 10**6), st.text("abc", min_size=1))
 def test_only_one_is_singular(count, noun):
-    assert number(count, noun) == f"{count} {noun}" + ("s" if count != 1 else "")
+    assert counted(count, noun) == f"{count} {noun}" + ("s" if count != 1 else "")
 
 
 @settings(max_examples=50)
@@ -92,10 +94,11 @@ def test_representation_retention_knows_neither_unit_nor_level(probes, base, uni
 @settings(max_examples=50)
 @given(st.lists(POINTS, min_size=1, max_size=2))
 def test_points_are_read_back_by_people_and_programs(values):
-    shown = points(tuple(values))
+    table = table_of([points("x", len(values))], [(((*values, math.nan)[:2]),)])
+    ((shown,),) = table.rows
     assert shown == (in_points(tuple(values)) or DASH)
     assert [float(part) for part in shown.split(" / ")] == values
-    assert list(shown.parts.values()) == values
+    assert [float(part) for part in as_csv(table).splitlines()[1].split(",")] == values
 
 
 @settings(max_examples=50)

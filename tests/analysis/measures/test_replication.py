@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.measures.replication import Replicated, replicated
 from analysis.measures.transfer import cells
-from analysis.report.figures.cost import priced
+from analysis.report.figures.cost import costs_and_gains
 from analysis.report.findings import by_intermediate, findings
 from analysis.report.retention_tables import trend_table
 from analysis.report.tables import replication_table
@@ -106,7 +106,7 @@ def test_an_arm_that_lacks_a_target_has_no_mean_over_the_others(tmp_path):
     assert math.isnan(one.improvement.value)
     assert one.raised == 2, "what it has is counted, of as many"
     assert [row[-1] for row in replication_table(study).rows] == ["–"] * 5 + ["pawsx"]
-    points = {(point.scale, point.intermediate) for point in priced(study)}
+    points = {(point.scale, point.intermediate) for point in costs_and_gains(study)}
     assert points == {(other.scale, other.intermediate) for other in study.replicated} - {("large", "squad")}
 
 

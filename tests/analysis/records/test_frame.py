@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.benchmark.resources import CC100_GIB, by_resource
 from analysis.records.frame import MEASURED, NOTHING, SCHEMA, SEPARATOR, primary, stage_table, tidy, with_planned
 from analysis.records.frame import settings as settings_of
+from analysis.report.figures.gains import CC100_GIB, by_resource
 from tests.analysis import fakes
 from trainers.tasks import TASKS
 

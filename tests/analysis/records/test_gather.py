@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from analysis.records.examples import ExampleFiles
 from analysis.records.frame import SCHEMA, primary
-from analysis.records.gather import gather_store
 from tests.analysis import fakes
+from tests.frames import gather_store
 from trainers.store import EventLog, Store
 
 

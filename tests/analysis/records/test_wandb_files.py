@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wandb.proto import wandb_internal_pb2
 
-from analysis.records.gather import gather_store, gather_wandb_files
-from analysis.records.wandb_files import (
+from tests.analysis import fakes
+from tests.analysis.wandb_files import (
     BLOCK_BYTES,
     CHUNK_HEADER,
     FILE_HEADER,
@@ -23,13 +23,12 @@ from analysis.records.wandb_files import (
     read_fragment,
     read_runs,
 )
-from tests.analysis import fakes
-from tests.frames import assert_same
+from tests.frames import assert_same, gather_store, gather_wandb_files
 from trainers.stage import Stage
 from trainers.stage.scores import Score
 from trainers.store import EventLog, Store, tracking
 from trainers.store.files import write_json
-from trainers.store.recorder import Recorder
+from trainers.store.record import Recorder
 from trainers.store.tracking import Patience, Tracker, Tracking
 from trainers.tasks import TASKS
 

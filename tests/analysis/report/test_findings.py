@@ -12,20 +12,21 @@ from hypothesis import strategies as st
 
 from analysis.inference.statistics import UNDEFINED, Estimate
 from analysis.measures.transfer import MeanGain
-from analysis.report.figures.interactive import FIGURES, View
+from analysis.report.figures.views import View
 from analysis.report.findings import (
     FEW_INTERMEDIATES,
     by_intermediate,
+    counted,
     findings,
     listed,
-    number,
     said,
     shown,
     tally,
     verdict,
 )
-from analysis.report.page import figure_section, folded, items, table
-from analysis.report.tables import DASH, Table, duration
+from analysis.report.page import part
+from analysis.report.table import label, table_of, words
+from analysis.report.tables import DASH, duration
 from tests.analysis import fakes
 
 ends = st.one_of(st.floats(-10, 10), st.just(math.nan))
@@ -76,7 +77,7 @@ def test_a_tally_by_hand():
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 trainings"), (1, "1 training"), (2, "2 trainings")])
 def test_one_is_one(count, text):
-    assert number(count, "training") == text
+    assert counted(count, "training") == text
 
 
 TARGETS = ("pawsx", "xnli", "xquad")
@@ -157,13 +158,13 @@ def test_no_text_of_the_page_becomes_a_tag(name, value):
     """Whatever the texts, the page has the tags that it has with harmless ones."""
 
     def tags(name: str, value: str) -> list[str]:
-        view = View("v", name, {"data": {"values": [{"i": value}]}})
-        columns, rows = (name, "x"), [(name, value), ("a long cell, " * 4, value)]
+        view = View("v", "", name, [{"i": value, "k": value}], [], [value], columns=1)
+        rows = [(name, value), ("a long cell, " * 4, value)]
         page = (
-            items([name, value])
-            + folded(name, [value])
-            + table(Table(columns, rows, names=1), "")
-            + figure_section(FIGURES[0], view, value)
+            part("items", [name, value])
+            + part("folded", name, [value])
+            + part("table", table_of((label(name), words(f"{name} ")), rows), "")
+            + part("figure", view, value)
         )
         return re.findall(r"</?[^\s<>]*", page)
 

@@ -17,23 +17,21 @@ from analysis.benchmark.claims import judged
 from analysis.inference.statistics import UNDEFINED, Estimate
 from analysis.report import formats
 from analysis.report.retention_tables import retention_table, shape_table, trend_table
+from analysis.report.table import Column, Shown, Table, count, estimate, label, table_of, words
 from analysis.report.tables import cell_table, claim_table, cost_table, replication_table, transfer_table
-from analysis.report.tabular import DASH, Number, Table, count, estimated
 from tests.analysis.made import bootstrap
 from trainers.stage.languages import ENGLISH
 from trainers.store.files import StoreError
 
 HIGH, LOW = Estimate(0.7, 0.6, 0.8), Estimate(-0.0123456, -0.05, 0.0004)
-SCORES = Table(
-    ("scale", "intermediate", "seeds", "gain", "why"),
+SCORES = table_of(
+    (label("scale"), label("intermediate"), count("seeds"), estimate("gain", sign=True, ranked=True), words("why")),
     [
-        ("base", "mnli", count(3), estimated(HIGH, sign=True), DASH),
-        ("base", "−x", count(0), estimated(LOW, sign=True), DASH),
-        ("large", "none", count(1), estimated(UNDEFINED, sign=True), "diverged"),
+        ("base", "mnli", 3, HIGH, None),
+        ("base", "−x", 0, LOW, None),
+        ("large", "none", 1, UNDEFINED, "diverged"),
     ],
-    2,
-    ("gain",),
-    ("scale",),
+    among=("scale",),
 )
 
 
@@ -59,21 +57,24 @@ def test_a_program_reads_numbers_and_their_ends():
 
 
 def test_what_lies_beyond_all_that_was_measured_is_infinite():
-    steps = Table(("scale", "half-life"), [("a", Number("> 100", {"": math.inf})), ("b", Number("8", {"": 8.0}))], 1)
+    half_life = Column("half-life", lambda steps: Shown("> 100" if math.isinf(steps) else f"{steps:.0f}"))
+    steps = table_of((label("scale"), half_life), [("a", math.inf), ("b", 8.0)])
+    assert steps.rows == [("a", "> 100"), ("b", "8")]
     assert read(steps)["half-life"].to_list() == [math.inf, 8.0]
 
 
 def test_numbers_of_numpy_are_numbers_too():
-    table = Table(("name", "x"), [("a", estimated(Estimate(np.float64(0.5), np.float64(-0.1), np.float64(1))))], 1)
+    table = table_of(NAMED, [("a", Estimate(np.float64(0.5), np.float64(-0.1), np.float64(1)))])
     assert formats.as_csv(table) == "name,x,x low,x high\na,0.5,-0.1,1.0\n"
 
 
+NAMED = (label("name"), estimate("x"))
 ends = st.floats(-1e6, 1e6) | st.just(math.nan)
 
 
 @given(st.lists(st.tuples(ends, ends, ends), min_size=1, max_size=5))
 def test_csv_loses_no_digit(numbers):
-    table = Table(("name", "x"), [("a", estimated(Estimate(*one))) for one in numbers], 1)
+    table = table_of(NAMED, [("a", Estimate(*one)) for one in numbers])
     text = formats.as_csv(table)
     assert text.isascii()
     for row, one in zip(csv.DictReader(text.splitlines()), numbers, strict=True):
@@ -132,7 +133,7 @@ texts = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_
 
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
 def test_a_csv_file_gives_back_every_name(rows):
-    assert list(csv.reader(formats.as_csv(Table(("a", "b"), rows, names=2)).splitlines())) == [
+    assert list(csv.reader(formats.as_csv(table_of((label("a"), label("b")), rows)).splitlines())) == [
         ["a", "b"],
         *map(list, rows),
     ]
@@ -143,7 +144,7 @@ def test_a_csv_file_gives_back_every_name(rows):
 @example("[1em] x")
 @example("* x")
 def test_no_text_breaks_out_of_its_cell(text):
-    table = Table(("a", "b"), [(text, "1"), ("x", "2")], 1, ("b",))
+    table = table_of((label("a"), words("b")), [(text, "1"), ("x", "2")])
     line = formats.markdown(table).splitlines()[2]
     assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3  # a bar after an odd number of backslashes is text
     assert "<" not in line
@@ -155,7 +156,7 @@ def test_no_text_breaks_out_of_its_cell(text):
 
 
 def test_latex_escapes_what_it_would_read():
-    assert formats.latex(Table(("a",), [(r"50% & {x}_1 \input",)], names=1)).splitlines()[4] == (
+    assert formats.latex(table_of((label("a"),), [(r"50% & {x}_1 \input",)])).splitlines()[4] == (
         r"50\% \& \{x\}\_1 \textbackslash{}input \\"
     )
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.report.page import LONG_TABLE, table
-from analysis.report.tabular import DASH, Table
+from analysis.inference.statistics import Estimate
+from analysis.report.findings import DASH
+from analysis.report.page import LONG_TABLE, part
+from analysis.report.table import Table, estimate, label, table_of, words
 
-NAMES = ("scale", "intermediate", "target")
+NAMES = tuple(map(label, ("scale", "intermediate", "target")))
+
+
+def html(table: Table) -> str:
+    return part("table", table, "nothing")
 
 
 class Grid(HTMLParser):
@@ -55,11 +60,11 @@ def cells(scales: list[str], diverged: str = DASH) -> Table:
         for intermediate in ("none", "mnli", "squad")
         for target in ("xnli", "panx", "xquad")
     ]
-    return Table((*NAMES, "diverged", "English"), rows, names=3)
+    return table_of((*NAMES, words("diverged"), words("English")), rows)
 
 
 def test_names_that_rows_share_stand_once():
-    page = table(cells(["base"]), "")
+    page = html(cells(["base"]))
     assert page.count(">base<") == 1
     assert page.count('rowspan="9">base<') == 1
     assert page.count('rowspan="3">mnli<') == 1
@@ -68,27 +73,27 @@ def test_names_that_rows_share_stand_once():
 
 def test_a_name_is_shared_only_where_the_names_before_it_are():
     rows = [("a", "x", "1"), ("b", "x", "2")]
-    page = table(Table(("first", "second", "number"), rows, names=2), "")
+    page = html(table_of((label("first"), label("second"), words("number")), rows))
     assert "rowspan" not in page
     assert read_back(page) == rows
 
 
 def test_counts_of_what_went_wrong_are_left_out_where_nothing_did():
-    assert "diverged" not in table(cells(["base"]), "")
-    assert "diverged" in table(cells(["base"], diverged="1"), "")
+    assert "diverged" not in html(cells(["base"]))
+    assert "diverged" in html(cells(["base"], diverged="1"))
 
 
 def test_a_long_table_opens_scale_by_scale_and_a_short_one_is_open():
     scales = [f"scale-{number}" for number in range(LONG_TABLE // 9 + 1)]
-    page = table(cells(scales), "")
+    page = html(cells(scales))
     assert page.count("<details>") == page.count("<table>") == len(scales)
     assert "<summary>scale-0 <small>9 rows</small></summary>" in page
-    assert "<details>" not in table(cells(["base", "large"]), "")
+    assert "<details>" not in html(cells(["base", "large"]))
 
 
 def test_a_long_list_of_single_rows_is_not_folded_row_by_row():
     rows = [(f"stage {number}", "diverged") for number in range(2 * LONG_TABLE)]
-    assert "<details>" not in table(Table(("stage", "outcome"), rows, names=2), "")
+    assert "<details>" not in html(table_of((label("stage"), label("outcome")), rows))
 
 
 names = st.sampled_from(["a", "b", "<c>", DASH])
@@ -96,16 +101,23 @@ names = st.sampled_from(["a", "b", "<c>", DASH])
 
 @given(st.lists(st.tuples(names, names, names, st.sampled_from(["1", "2", DASH])), min_size=1, max_size=40))
 def test_no_cell_is_lost_or_moved(rows):
-    assert read_back(table(Table((*NAMES, "number"), rows, names=3), "")) == rows
+    assert read_back(html(table_of((*NAMES, words("number")), rows))) == rows
 
 
 def test_the_best_is_bold_beside_its_interval_in_a_folded_table_too():
     scales = [f"scale-{number}" for number in range(LONG_TABLE // 9 + 1)]
     rows = [
-        (scale, f"task {place}", "xnli", DASH, f"0.{place} [0.1, 0.9]") for scale in scales for place in range(1, 10)
+        (scale, f"task {place}", "xnli", DASH, Estimate(place / 10, 0.1, 0.9))
+        for scale in scales
+        for place in range(1, 10)
     ]
-    content = Table((*NAMES, "diverged", "English"), rows, 3, ("English",), ("scale", "target"))
-    page = table(content, "")
-    assert page.count("<b>") == page.count("<td><b>0.9</b><small>[0.1, 0.9]</small></td>") == len(scales)
-    assert page.count("<details>") == len(scales)
-    assert "<b>" not in table(replace(content, ranked=()), "")
+    for ranked in (True, False):
+        layout = (*NAMES, words("diverged"), estimate("English", ranked=ranked))
+        page = html(table_of(layout, rows, among=("scale", "target")))
+        best = page.count("<td><b>0.900</b><small>[0.100, 0.900]</small></td>")
+        assert page.count("<b>") == best == (len(scales) if ranked else 0)
+        assert page.count("<details>") == len(scales)
+
+
+def test_an_empty_table_says_what_is_missing():
+    assert html(table_of(NAMES, [])) == '<p class="note">nothing</p>\n\n'

@@ -8,13 +8,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.inference.statistics import Estimate
-from analysis.report.figures.files import DRAWINGS, gain_by_language, retrieval_by_layer
-from analysis.report.figures.plotting import save, seeds_note, style
-from analysis.report.figures.retention import retention_by_language, retention_by_scale, retention_by_step
-from analysis.report.findings import findings, shown
+from analysis.report.figures.catalogue import every_drawing
+from analysis.report.figures.drawing import drawings
+from analysis.report.figures.retention import retention_over_languages
+from analysis.report.figures.retrieval import NORMED, PLAIN, retrieval_by_layer
+from analysis.report.findings import findings, seeds_note, shown
 from analysis.report.tables import cell_table, duration, trouble_table
 from tests.analysis import fakes
 from trainers.stage import ScaleId
@@ -126,11 +126,6 @@ def test_a_partial_store_names_what_is_missing_unfinished_and_diverged(tmp_path)
     assert "No retention curve yet" in text
 
 
-def test_wandb_files_alone_make_a_report(tmp_path):
-    text = fakes.report(tmp_path, [], tmp_path / "out", "none", source="wandb").read_text()
-    assert "W&amp;B offline files" in text
-
-
 HOSTILE = """<script>alert('x')</script>$seeds"&amp;{{x}}"""
 
 
@@ -169,41 +164,10 @@ def test_few_seeds_are_said_in_the_figure_and_in_the_answer(tmp_path):
     assert any("fewer than 3 seeds" in sentence for sentence in findings(study))
 
 
-def test_figures_of_many_panels_keep_their_texts_apart(built):
-    """No two texts of a figure overlap, titles and legends included."""
-    with style():
-        for draw in DRAWINGS:
-            for drawing in draw(built.study, "a sweep with a name so long that it has to be wrapped"):
-                figure = drawing.figure
-                figure.draw_without_rendering()
-                renderer = FigureCanvasAgg(figure).get_renderer()
-                texts = [
-                    figure._suptitle,
-                    *(panel.title for panel in figure.axes),
-                    *(text for panel in figure.axes for text in (panel.xaxis.label, panel.yaxis.label)),
-                    *(
-                        tick.label1
-                        for panel in figure.axes
-                        for axis in (panel.xaxis, panel.yaxis)
-                        for tick in axis._update_ticks()
-                    ),
-                    *figure.legends,
-                ]
-                boxes = [(text, text.get_window_extent(renderer)) for text in texts]
-                boxes = [(text, box) for text, box in boxes if text.get_visible() and box.width > 1]
-                assert len(boxes) > 10
-                for place, (text, box) in enumerate(boxes):
-                    hidden = [str(other) for other, its_box in boxes[place + 1 :] if box.overlaps(its_box)]
-                    assert not hidden, (drawing.name, str(text), hidden)
-
-
 def test_an_intermediate_of_several_tasks_has_figures_of_its_own(several):
-    with style():
-        drawings = {
-            drawing.name: drawing.figure
-            for draw in (retention_by_step, retention_by_scale, retention_by_language)
-            for drawing in draw(several, "s")
-        }
+    drawings = {
+        drawing.name: drawing.spec for drawing in every_drawing(several, "s") if drawing.name.startswith("retention")
+    }
     assert set(drawings) == {
         "retention",
         "retention-mnli+squad",
@@ -213,62 +177,49 @@ def test_an_intermediate_of_several_tasks_has_figures_of_its_own(several):
         "retention-by-language-mnli+squad-mnli",
         "retention-by-language-mnli+squad-squad",
     }
-    titles = [panel.get_title() for panel in drawings["retention"].axes]
-    assert titles == ["mnli → pawsx", "mnli → xnli (same task)"]
-    titles = [panel.get_title().replace("\n", " ") for panel in drawings["retention-mnli+squad"].axes]
-    assert titles == [
-        "mnli+squad · mnli → pawsx",
-        "mnli+squad · mnli → xnli (same task)",
-        "mnli+squad · squad → pawsx",
-        "mnli+squad · squad → xnli",
+    heads = ("stored", "refit")
+    assert drawings["retention"]["facet"]["sort"] == [
+        f"mnli → {target} · {head}" for head in heads for target in ("xnli (same task)", "pawsx")
+    ]
+    assert drawings["retention-mnli+squad"]["facet"]["sort"] == [
+        f"mnli+squad · {task} → {target} · {head}"
+        for task, same in (("mnli", " (same task)"), ("squad", ""))
+        for head in heads
+        for target in (f"xnli{same}", "pawsx")
     ]
 
 
-def test_languages_of_the_gain_figure_stand_from_much_pretraining_text_to_little(built):
-    """And those that only one scale was scored in stand with them."""
-    cells = [
-        replace(cell, gains=cell.gains[:3]) if cell.arm.scale == "small" else replace(cell, gains=cell.gains[2:])
-        for cell in built.study.cells
+def test_languages_in_which_retention_is_nowhere_defined_are_named_and_have_no_panels(built):
+    curves = [
+        replace(curve, undefined="it is") if (curve.language, curve.head) == ("sw", "refit") else curve
+        for curve in built.study.curves
     ]
-    for study in (built.study, replace(built.study, cells=cells)):
-        for drawing in gain_by_language(study, "s"):
-            for panel in drawing.figure.axes:
-                rows = [text.get_text() for text in panel.get_yticklabels()]
-                assert rows == ["en", "ru", "de", "zh", "sw", "others"]
-            assert "pretraining text" in drawing.caption
+    view = retention_over_languages(replace(built.study, curves=curves))
+    assert view is not None
+    assert "Not defined at any scale: mnli in sw (refit head), squad in sw (refit head)." in view.caption
+    drawn = {(row["k"].split(" · ")[0], row["k"].split(" · ")[-1]) for row in view.rows}
+    assert drawn == {(name, head) for name in ("de", "ru", "sw", "zh") for head in ("stored", "refit")} - {
+        ("sw", "refit")
+    }
 
 
 def test_retrieval_after_the_final_layer_norm_is_drawn_dashed_beside_the_plain_one(built):
-    (drawing,) = retrieval_by_layer(built.study, "s")
-    plain, normed = (
-        [curve.value.tolist() for curve in found if curve.arm.scale == "large"]
-        for found in (built.study.layers, built.study.normed_layers)
-    )
-    for panel in drawing.figure.axes:
-        lines = {
-            style: [line.get_ydata().tolist() for line in panel.lines if line.get_linestyle() == style]
-            for style in ("-", "--")
-        }
-        assert len(lines["-"]) == 3
-        assert bool(lines["--"]) == (panel.get_title() == "large")
-        if lines["--"]:
-            assert (lines["-"], lines["--"]) == (plain, normed)
-    (legend,) = drawing.figure.legends
-    assert "after the final LayerNorm" in [text.get_text() for text in legend.get_texts()]
-    assert "Thin and dashed" in drawing.caption
-    (without,) = retrieval_by_layer(replace(built.study, normed_layers=[]), "s")
-    assert "dashed" not in without.caption
-    assert len(without.figure.legends[0].get_texts()) == len(legend.get_texts()) - 1
-
-
-def test_saved_figures_are_deterministic_and_dateless(built, tmp_path):
-    with style():
-        first, second = (DRAWINGS[0](built.study, "s")[0].figure for _ in range(2))
-        assert save(first, tmp_path, "a") == save(second, tmp_path, "../b/$c")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.{ending}" for name in ("a", "___b__c") for ending in ("png", "svg")
-    }
-    assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
+    (drawing,) = drawings(retrieval_by_layer(built.study), built.study, "s")
+    for states, curves in ((PLAIN, built.study.layers), (NORMED, built.study.normed_layers)):
+        lines: dict[tuple[str, str], list[float]] = {}
+        for row in drawing.spec["data"]["values"]:
+            if row["h"] == states:
+                lines.setdefault((row["k"], row["i"]), []).append(row["v"])
+        expected = {(curve.arm.scale, curve.arm.intermediate): curve.value.tolist() for curve in curves}
+        assert lines == {name: pytest.approx(values, abs=1e-4) for name, values in expected.items()}
+    assert {curve.arm.scale for curve in built.study.normed_layers} == {"large"}
+    dash = drawing.spec["spec"]["layer"][0]["encoding"]["strokeDash"]
+    assert dash["scale"] == {"domain": [PLAIN, NORMED], "range": [[1, 0], [6, 3]]}
+    assert f">{NORMED}<" in drawing.svg
+    assert "Dashed" in drawing.caption
+    (without,) = drawings(retrieval_by_layer(replace(built.study, normed_layers=[])), built.study, "s")
+    assert "Dashed" not in without.caption
+    assert f">{NORMED}<" not in without.svg
 
 
 def test_the_cell_table_counts_every_seed_once(built):

@@ -63,7 +63,7 @@ def test_agents_try_every_point_of_a_grid_once(wandb_server: WandbServer, sweep_
     assert len({stage.key for trial in trials for stage in trial.stages}) == 2
     for trial in trials:
         shown = wandb_server.run(trial.run)
-        assert (shown.state, shown.sweep) == ("finished", folder.agents.id), logs(folder)
+        assert (shown.state, shown.sweep) == ("finished", folder.study.id), logs(folder)
         assert shown.settings["target.learning_rate"] == trial.assignment["target.learning_rate"]
         assert json.loads(shown.summary)["development"] == folder.result(trial.run).objective
         (stage,) = trial.stages
@@ -283,7 +283,7 @@ def test_no_process_is_told_of_anothers_helper(registered, wandb_server, monkeyp
     folder = registered()
     assert wandb_server.asked["UpsertSweep"]
     assert "WANDB_SERVICE" not in os.environ  # what `retain agents` hands to sbatch, and to agents of this machine
-    is_over(folder)
+    is_over(folder, set())
     assert "WANDB_SERVICE" not in os.environ
     monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/tmp/nobody")
     told = []
@@ -296,7 +296,7 @@ def test_no_process_is_told_of_anothers_helper(registered, wandb_server, monkeyp
 
 def test_the_same_command_goes_on_with_the_same_sweep(registered, wandb_server):
     first = registered()
-    assert registered().agents == first.agents
+    assert registered().study == first.study
     assert len(wandb_server.state.sweeps) == 1
 
 
@@ -306,7 +306,7 @@ def test_an_agent_that_cannot_tell_wandb_of_an_end_does_not_hold_its_job_for_eve
     folder.end(folder.take("run0", {**ARM, "target.learning_rate": 1e-4}, "lost"))
     monkeypatch.setattr(agent, "PATIENCE_S", 0.0)
     monkeypatch.setattr(agent, "ask", lambda *_: subprocess.Popen(["true"]))  # W&B has nothing more
-    monkeypatch.setattr(agent, "is_over", lambda _: True)
+    monkeypatch.setattr(agent, "is_over", lambda *_: True)
     monkeypatch.setattr(agent, "follow", lambda *_: subprocess.Popen(["false"]))
     assert agent.Agent(folder, Idle("one")).work() == 1
     assert "W&B was not told how run0 ended" in capsys.readouterr().err
@@ -337,7 +337,7 @@ class Idle:
 
 
 def test_a_search_without_an_end_is_refused(sweep_file):
-    with pytest.raises(ValueError, match="how many trials with --runs"):
+    with pytest.raises(ValueError, match="the number of trials with --runs"):
         agents.agents(Agents(sweep_file(**STUDY), method="bayes"))
 
 
@@ -347,7 +347,7 @@ def test_a_bayesian_search_of_several_arms_is_refused_and_of_one_of_them_is_not(
         registered("bayes", runs=4, **several)
     assert not wandb_server.state.sweeps
     folder = registered("bayes", runs=4, intermediate="mnli", seed=2, **several)
-    assert arms(folder.agents.sweep) == [("sandbox-s", "mnli", 2)]
+    assert arms(folder.study.sweep) == [("sandbox-s", "mnli", 2)]
     (sweep,) = wandb_server.state.sweeps.values()
     assert [sweep.settings["parameters"][name]["values"] for name in ARM] == [["sandbox-s"], ["mnli"], [2]]
     assert sweep.settings["name"] == "small · sandbox-s · mnli · 2"
@@ -355,7 +355,7 @@ def test_a_bayesian_search_of_several_arms_is_refused_and_of_one_of_them_is_not(
 
 @pytest.mark.parametrize("wrong", [{"scale": "xl"}, {"intermediate": "squad"}, {"seed": 7}])
 def test_an_arm_that_the_sweep_lacks_is_refused(wrong, sweep_file):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))} is none of the sweep's {next(iter(wrong))}s"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong.values()))} is not among the sweep's {next(iter(wrong))}s"):
         agents.agents(Agents(sweep_file(**STUDY), **wrong))
 
 

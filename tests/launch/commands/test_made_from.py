@@ -100,6 +100,6 @@ def test_the_command_writes_once(sweep_file, monkeypatch, capsys):
     for _ in range(2):
         assert results.report(Report(sweep_file())) == 0
     assert len(written) == 1
-    assert capsys.readouterr().out.endswith("report.html  (as it was: nothing that it is made from has changed)\n")
+    assert capsys.readouterr().out.endswith("report.html  (unchanged: the data behind it have not changed)\n")
     assert results.report(Report(sweep_file(), out=written[0].parent / "elsewhere")) == 0
     assert len(written) == 2

@@ -11,13 +11,13 @@ import pytest
 import wandb as client
 
 from analysis.records.frame import stage_table, tidy
-from analysis.records.gather import gather_store, gather_wandb_server, store_records, wandb_server_records
+from analysis.records.gather import store_records, wandb_server_records
 from analysis.records.wandb_api import Place, WandbError
 from launch.commands import results, wandb
 from launch.commands.common import load, planned
 from launch.commands.results import Report
 from launch.commands.wandb import Wandb
-from tests.frames import assert_same
+from tests.frames import assert_same, gather_store, gather_wandb_server
 from trainers.store import Store
 from trainers.store.tracking import quiet
 

@@ -95,7 +95,7 @@ def test_a_stage_that_is_being_worked_on_is_left_to_its_own_run(copied, wandb_se
     store.entry(stages[0].key).claim("somebody")
     assert wandb.wandb(Wandb("sync", path, store=store.root)) == 0
     assert stages[0].key not in {run.name for run in wandb_server.runs}
-    assert "1 are being worked on" in capsys.readouterr().out
+    assert "1 are still running" in capsys.readouterr().out
 
 
 def test_a_wrong_key_is_told_once_and_never_shown(ran, wandb_server, monkeypatch, capsys):

@@ -9,15 +9,13 @@ import sys
 import pytest
 import wandb as client
 
-from analysis.records.gather import gather_store, gather_wandb_files, gather_wandb_server
 from analysis.records.wandb_api import Place
 from launch.commands import wandb
 from launch.commands.common import load
 from launch.commands.wandb import Wandb
-from tests.frames import assert_same
+from tests.frames import assert_same, gather_store, gather_wandb_files, gather_wandb_server
 from tests.launch.conftest import Ran
-from trainers.context import Context
-from trainers.run import run
+from trainers.run import Context, run
 from trainers.stage import Stage
 from trainers.store import Store
 

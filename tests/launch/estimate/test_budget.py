@@ -125,5 +125,5 @@ def test_the_command_shows_what_the_hours_buy_and_in_which_order(sweep_file):
     rows = json.loads(retain("plan", path, "--budget", 1000, "--json").stdout)
     assert len(rows) == 4
     assert all(row["bits"] > 0 and row["stages"] for row in rows)
-    assert "the cheapest takes more" in retain("plan", path, "--budget", "1e-9").stdout
+    assert "the cheapest takes longer" in retain("plan", path, "--budget", "1e-9").stdout
     assert "above 0" in retain("plan", path, "--budget", "0").stderr

@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from launch.estimate.costs import predict, work_of
-from launch.estimate.learned import learn_memory
-from launch.estimate.overview import show
-from launch.estimate.sizes import model_size
+from launch.estimate.costs import learn_memory, model_size, predict, work_of
 from launch.study.plan import Plan, make_plan, mirror_of
 from launch.study.sweep import load_sweep
-from slurm.profile import Placement
+from launch.submit.forecast import show_plan
 from slurm.sizing.gpus import GPUS
-from slurm.sizing.memory import Sharding, peak
+from slurm.sizing.memory import Placement, peak
 from slurm.sizing.timing import CPU_CORE, Speed, expected_s
 from trainers.stage import Execution
 from trainers.store import EventLog, Store
@@ -50,7 +47,7 @@ def finish(planned, keys, slower: float, held: float | None, **attempt) -> None:
         result["seconds"] = {"train": slower * expected_s(work_of(stage, plan, mirror), CPU_CORE, facts["world_size"])}
         if held is not None:
             size = model_size(plan.scales[stage.scale.name].shape, VOCABULARY)
-            states = peak(size, Sharding(facts["world_size"], precision="fp32")).states
+            states = peak(size, Placement(ranks_per_node=facts["world_size"]), "fp32").states
             result |= {"peak_memory_bytes": int(held * states), "device": "cpu", "precision": "fp32"}
             result |= {"micro_batch_tokens": MICRO_BATCH_TOKENS, "vocabulary": VOCABULARY}
         write_json(entry.folder / "result.json", result)
@@ -59,7 +56,7 @@ def finish(planned, keys, slower: float, held: float | None, **attempt) -> None:
 def shown(planned) -> str:
     plan, store, mirror = planned
     out = io.StringIO()
-    show(plan, store, predict(plan, store, mirror), Console(file=out, width=200), every_stage=False)
+    show_plan(plan, store, predict(plan, store, mirror), Console(file=out, width=200), every_stage=False)
     return out.getvalue()
 
 
@@ -84,7 +81,7 @@ def test_what_probing_costs_is_told_before_it_is_spent(sweep_file):
     plan, store = make_plan(sweep), Store(sweep.store)
     console = Console(file=io.StringIO(), width=120)
     prediction = replace(predict(plan, store, mirror_of(sweep)), probe_share=0.314)
-    show(plan, store, prediction, console, every_stage=False)
+    show_plan(plan, store, prediction, console, every_stage=False)
     assert "probes 31% of the operations" in console.file.getvalue()
 
 
@@ -174,8 +171,7 @@ def test_a_plan_that_is_done_takes_no_time(planned):
 
 @pytest.mark.slow
 def test_a_real_stage_records_the_peak_that_the_model_predicts(sweep_file, tmp_path: Path):
-    from trainers.context import Context
-    from trainers.run import run
+    from trainers.run import Context, run
     from trainers.store.tracking import Tracking
 
     sweep = load_sweep(sweep_file(intermediates=["none"], targets=["xnli"]))

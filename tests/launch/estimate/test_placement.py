@@ -8,14 +8,14 @@ import yaml
 from launch.commands import cluster
 from launch.commands.cluster import Submit
 from launch.commands.common import load
+from launch.estimate.costs import model_size
 from launch.estimate.placement import gpu_of, place, placements
-from launch.estimate.sizes import model_size
+from launch.job.bundle import execution_at
 from launch.study.plan import Plan, make_plan
 from launch.submit.forecast import forecast
-from launch.submit.reconcile import execution_at
-from slurm.profile import Placement, Profile, ProfileError
+from slurm.profile import Profile, ProfileError
 from slurm.sizing.gpus import GIB, GPUS
-from slurm.sizing.memory import Sharding, peak
+from slurm.sizing.memory import Placement, peak
 from tests.launch.study.test_plan import grid
 from trainers.stage import Execution
 from trainers.store import EventLog, Store
@@ -34,7 +34,7 @@ def teach(plan: Plan, held: float) -> None:
     log.write("attempt", world_size=1, execution=Execution().model_dump(mode="json"))
     log.close()
     size = model_size(plan.scales[stage.scale.name].shape, 1000)
-    predicted = peak(size, Sharding(1, precision="bf16", micro_batch_tokens=1024, graphs=True)).allocated
+    predicted = peak(size, Placement(micro_batch_tokens=1024)).allocated
     facts = {"device": "cuda", "precision": "bf16", "micro_batch_tokens": 1024, "vocabulary": 1000}
     result = {"outcome": "completed", "evidence": None, "seconds": {"train": 1.0}, **facts}
     write_json(entry.folder / "result.json", {**result, "peak_memory_bytes": int(held * predicted)})
@@ -62,14 +62,14 @@ def test_a_placement_set_by_hand_is_judged_by_what_was_measured(tmp_path):
     teach(plan, held=1.2)
     assert place(plan, by_hand)["xl"].peak_bytes > before.peak_bytes
     teach(plan, held=9.0)
-    with pytest.raises(ProfileError, match="take it out"):
+    with pytest.raises(ProfileError, match="remove it"):
         place(plan, by_hand)
 
 
 def test_adam_runs_on_the_host_where_nothing_else_fits_and_its_memory_is_known(tmp_path):
     plan = make_plan(grid(store=tmp_path, scales=("xxl",), intermediates=("none",), targets=("xnli",)))
     small = PROFILE.model_copy(update={"nodes": 1, "gpus_per_node": 2})
-    with pytest.raises(ProfileError, match="say what memory the host has for each rank"):
+    with pytest.raises(ProfileError, match="give the host memory for each rank"):
         place(plan, small)
     known = small.model_copy(update={"memory_per_rank_gib": 240.0})
     placed = place(plan, known)["xxl"]
@@ -100,5 +100,5 @@ def test_a_gpu_whose_name_leaves_its_memory_open_is_asked_for():
 
 @pytest.mark.parametrize("name", ["l40s", "a100_3g.20gb", "v100-16gb"])
 def test_a_gpu_that_is_not_known_is_told_with_those_that_are(name):
-    with pytest.raises(ProfileError, match=r"not in the table of known ones \(V100-32, .*H200-141\)"):
+    with pytest.raises(ProfileError, match=r"not in the table of known GPUs \(V100-32, .*H200-141\)"):
         gpu(name)

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from launch.job.bundle import bundle_of
-from launch.job.deadline import Deadline, to_save_s
-from launch.job.rank import StopFlag, run_stages
+from launch.job.rank import Deadline, StopFlag, run_stages, to_save_s
 from launch.study.plan import make_plan, mirror_of
 from launch.study.sweep import load_sweep
 from slurm.job import DEADLINE

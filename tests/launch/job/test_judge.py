@@ -15,8 +15,8 @@ from launch import status
 from launch.job import judge
 from launch.job.judge import Attempt
 from launch.job.rank import FAILED, REQUEUE
-from launch.job.records import ArrayFolder, new_folder
-from launch.story import let_again, story
+from launch.job.records import ArrayFolder
+from launch.story import allow_retry, story
 from launch.study.plan import Plan, make_plan, mirror_of
 from launch.study.sweep import load_sweep
 from launch.submit.reconcile import Submitter
@@ -24,8 +24,9 @@ from launch.submit.snapshot import Snapshot
 from launch.verdicts import verdicts
 from slurm.failures.causes import Cause
 from slurm.failures.decide import Decision
-from slurm.profile import Placement, Profile
+from slurm.profile import Profile
 from slurm.script import ArrayExecutor
+from slurm.sizing.memory import Placement
 from trainers.stage import Stage
 from trainers.store import EventLog, Store
 
@@ -97,11 +98,8 @@ class Cluster:
 
     def send(self, *stages: Stage) -> Sent:
         """What `retain submit` writes down, without sbatch."""
-        folder = new_folder(self.store.root, "small", [stage.key for stage in stages])
-        placement = Placement()
-        array = SimpleNamespace(scale=stages[0].scale.name, bundles=(stages,), seconds=60.0, after=None)
-        folder.write(self.submitter._record(array, self.submitter.job(array, folder.folder, {})))
-        self.submitter._bundle(stages, placement).save(folder.bundle(0))
+        folder = self.submitter.sender.folder("small", [stages])
+        self.submitter.sender.write(folder, stages[0].scale.name, Placement(), 12, [stages])
         return Sent(self.submitter, folder, self.monkeypatch)
 
     def script(self, stage: Stage) -> str:
@@ -145,7 +143,7 @@ def test_what_was_decided_to_stop_has_failed_and_is_not_sent_again_before_a_pers
     assert "retain retry" in notes[0]
     assert "4 times in a row" in notes[0]
     assert any("job ended killed: Killed on n1" in line for _, line in story(first, cluster.store))
-    assert let_again(cluster.store.entry(first.key))
+    assert allow_retry(cluster.store.entry(first.key))
     assert cluster.state(first).state == "waiting"
     assert first.key in cluster.to_send()[0]
     assert cluster.send(first).job(first, **KILLED).action == "retry"  # counted anew
@@ -196,7 +194,7 @@ def test_a_smaller_micro_batch_and_bad_nodes_are_remembered_by_the_next_array(cl
     assert "--exclude=n2,n3" in (script := cluster.script(first)), script
     assert Attempt(cluster.send(second).folder, 0).micro_batch_factor == 1.0
     assert "exclude" not in cluster.script(second)
-    let_again(cluster.store.entry(first.key))
+    allow_retry(cluster.store.entry(first.key))
     assert Attempt(again.folder, 0).micro_batch_factor == 1.0
     assert "exclude" not in cluster.script(first)
 
@@ -211,7 +209,7 @@ def test_enough_nodes_are_left_to_run_on(cluster, stages):
 def test_what_a_person_cancelled_is_sent_again(cluster, stages):
     assert cluster.send(stages[0]).job(stages[0], state="CANCELLED").action == "stop"
     now = cluster.state(stages[0])
-    assert (now.state, now.detail) == ("interrupted", "cancelled at starting; goes on when run again")
+    assert (now.state, now.detail) == ("interrupted", "cancelled at starting; resumes when run again")
     assert stages[0].key in cluster.to_send()[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launch.job.bundle import bundle_of
-from launch.job.pretokenise import Ahead
+from launch.job.pretokenise import Pretokeniser
 from launch.job.rank import StopFlag, run_stages
 from launch.study.plan import make_plan, mirror_of
 from launch.study.sweep import Sweep
@@ -23,7 +23,7 @@ from trainers.store import Store
 def plan(sandbox, tmp_path):
     return make_plan(
         Sweep(
-            name="ahead",
+            name="pretokenise",
             store=tmp_path / "store",
             mirror=sandbox,
             scales=("sandbox-s",),
@@ -41,9 +41,9 @@ def plan(sandbox, tmp_path):
 
 def test_what_was_tokenised_ahead_is_what_the_stage_opens(plan, monkeypatch):
     store, stage = Store(plan.sweep.store), plan.stages[0]
-    ahead = Ahead(store, mirror_of(plan.sweep))
-    ahead.begin(stage)
-    ahead.wait()
+    pretokeniser = Pretokeniser(store, mirror_of(plan.sweep))
+    pretokeniser.start(stage)
+    pretokeniser.wait()
     made = set(store.tokenised.iterdir())
     monkeypatch.setattr(tokenise, "_loaded", None)  # whoever needs a tokenizer now fails
     data = StageData.load(stage, mirror_of(plan.sweep), store.tokenised, Path(stage.scale.source))
@@ -52,20 +52,20 @@ def test_what_was_tokenised_ahead_is_what_the_stage_opens(plan, monkeypatch):
 
 
 def test_data_that_cannot_be_read_are_left_to_their_stage(plan, tmp_path):
-    ahead = Ahead(Store(plan.sweep.store), Mirror(tmp_path / "nothing"))
-    ahead.begin(plan.stages[0])
-    ahead.wait()
+    pretokeniser = Pretokeniser(Store(plan.sweep.store), Mirror(tmp_path / "nothing"))
+    pretokeniser.start(plan.stages[0])
+    pretokeniser.wait()
     assert not Store(plan.sweep.store).tokenised.exists()
-    ahead.wait()  # nothing is waited for twice
+    pretokeniser.wait()  # nothing is waited for twice
 
 
 def test_data_that_this_process_had_before_are_not_looked_at_again(plan, monkeypatch):
     looked_at: list[Stage] = []
-    ahead = Ahead(Store(plan.sweep.store), mirror_of(plan.sweep))
-    monkeypatch.setattr(ahead, "_tokenise", looked_at.append)
+    pretokeniser = Pretokeniser(Store(plan.sweep.store), mirror_of(plan.sweep))
+    monkeypatch.setattr(pretokeniser, "_tokenise", looked_at.append)
     for stage in (*plan.stages, *plan.stages):
-        ahead.begin(stage)
-        ahead.wait()
+        pretokeniser.start(stage)
+        pretokeniser.wait()
     assert looked_at == list(plan.stages)
 
 
@@ -85,4 +85,4 @@ def test_a_bundle_tokenises_the_next_stage_beside_the_training(plan, monkeypatch
     assert set(outcomes.values()) <= {"completed", "diverged"}
     first, second = (stage.train[0].task for stage in plan.stages)
     assert threads[first] == {"MainThread"}
-    assert threads[second] == {"MainThread", "ahead"}
+    assert threads[second] == {"MainThread", "pretokenise"}

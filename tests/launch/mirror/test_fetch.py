@@ -195,7 +195,7 @@ def test_all_that_cannot_be_fetched_is_told_at_once_and_the_rest_is_there(fetch,
     assert "google/xtreme: access is granted on request only" in told
     assert "lab/absent: the hub has no such model" in told
     for source in ("ccgbank", "bucc2018", "text"):
-        assert f"{source} is not on the hub, bring it yourself" in told
+        assert f"{source} is not on the hub, supply it yourself" in told
     assert "bucc2018/de-en/test.gold.parquet" in told
     assert (tmp_path / "mirror" / MNLI).exists()
     assert (tmp_path / "mirror" / ENCODER / "model.safetensors").exists()
@@ -268,7 +268,7 @@ def test_a_fetch_that_was_taken_over_writes_no_more(sweep_file, sandbox, tmp_pat
         target.write_bytes((sandbox / TATOEBA).read_bytes())
 
     monkeypatch.setattr("launch.mirror.fetch.download", download)
-    assert "another `retain fetch` has taken this mirror over" in in_process(sweep_file, tmp_path, monkeypatch, size=1)
+    assert "another `retain fetch` has taken over this mirror" in in_process(sweep_file, tmp_path, monkeypatch, size=1)
     assert not (tmp_path / "mirror" / TATOEBA).exists()
     assert not (tmp_path / "mirror" / "fetched.json").exists()
 
@@ -290,8 +290,8 @@ def test_a_mirror_that_cannot_be_written_is_told(fetch, tmp_path):
 @pytest.mark.parametrize(
     ("happens", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; the same command goes on"),
-        (KeyboardInterrupt(), "interrupted; the same command goes on"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; the same command resumes"),
+        (KeyboardInterrupt(), "interrupted; the same command resumes"),
     ],
 )
 def test_a_fetch_that_ends_early_says_how_to_go_on(happens, told, sweep_file, tmp_path, monkeypatch):
@@ -303,7 +303,7 @@ def test_a_fetch_that_ends_early_says_how_to_go_on(happens, told, sweep_file, tm
 
 
 def test_what_does_not_fit_is_not_begun(sweep_file, tmp_path, monkeypatch):
-    assert "GiB are to come" in in_process(sweep_file, tmp_path, monkeypatch, size=2**60)
+    assert "GiB are needed" in in_process(sweep_file, tmp_path, monkeypatch, size=2**60)
 
 
 def in_process(sweep_file, tmp_path: Path, monkeypatch, size: int) -> str:
@@ -364,7 +364,7 @@ def test_other_files_are_not_taken_for_a_split(path):
 
 
 def test_a_missing_shard_is_told():
-    with pytest.raises(HubError, match="tells of 2 shards, but 1 are there"):
+    with pytest.raises(HubError, match="announces 2 shards, but 1 are there"):
         repository("mnli/train-00000-of-00002.parquet").shards("mnli", "train")
 
 

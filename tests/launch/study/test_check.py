@@ -48,7 +48,7 @@ def test_a_probe_of_few_examples_is_told_with_the_interval_that_it_leaves(sweep_
     assert half_width(601) <= PROBE_HALF_WIDTH < half_width(600)
     # The sandbox has 640 development examples of MNLI, but 300 of HellaSwag.
     [hellaswag] = notes()
-    assert hellaswag.startswith("probe of hellaswag: 300 English examples may leave A(τ) an interval of ± 0.057; 601 ")
+    assert hellaswag.startswith("probe of hellaswag: 300 English examples may give A(τ) an interval of ± 0.057; 601 ")
     assert [note.split(" may ")[0] for note in notes(examples=100)] == [
         "probe of mnli: 100 English examples",
         "probe of hellaswag: 100 English examples",
@@ -56,7 +56,7 @@ def test_a_probe_of_few_examples_is_told_with_the_interval_that_it_leaves(sweep_
 
 
 def test_a_missing_mirror_is_named(sweep_file):
-    assert "no-such-folder is no folder" in problems(sweep_file(mirror="/no-such-folder"))
+    assert "no-such-folder is not a folder" in problems(sweep_file(mirror="/no-such-folder"))
 
 
 def test_a_wrong_column_is_named_with_those_that_exist(sweep_file, mirror_copy):
@@ -98,7 +98,7 @@ def test_without_languages_every_official_one_is_wanted(sweep_file):
 
 def test_a_file_that_is_no_parquet_is_named(sweep_file, mirror_copy):
     (mirror_copy / MNLI).write_bytes(b"PAR1 this is not parquet")
-    assert "is no readable parquet file" in problems(sweep_file(mirror=str(mirror_copy)))
+    assert "is not a readable parquet file" in problems(sweep_file(mirror=str(mirror_copy)))
 
 
 WRONG_TYPES = [
@@ -116,14 +116,14 @@ WRONG_TYPES = [
     (SQUAD, "answers", {"text": [], "answer_start": []}, "row 0 has no answer; every question of squad has one"),
     (SQUAD, "context", None, "row 0 has nothing in column 'context'"),
     (HELLASWAG, "ctx_b", 7, "column 'ctx_b' holds int64; expected text, or lists of texts"),
-    (HELLASWAG, "ctx_b", ["a"], "row 0 is no multiple-choice question (TypeError"),
-    (HELLASWAG, "ctx_a", ["a"], "row 0 has a prompt or a choice that is no text"),
+    (HELLASWAG, "ctx_b", ["a"], "row 0 is not a multiple-choice question (TypeError"),
+    (HELLASWAG, "ctx_a", ["a"], "row 0 has a prompt or a choice that is not text"),
     (HELLASWAG, "endings", ["a"], "row 0 has 1 choices; expected 4"),
     (
         "tau/commonsense_qa/default/train.parquet",
         "choices",
         {"letters": ["A"]},
-        "no multiple-choice question (KeyError",
+        "not a multiple-choice question (KeyError",
     ),
     ("google/xtreme/tydiqa/validation.parquet", "id", 7, "column 'id' holds int64; expected text"),
     ("google/xtreme/tatoeba.deu/validation.parquet", "source_sentence", 7, "holds int64; expected text"),
@@ -159,7 +159,7 @@ def test_a_damaged_file_of_all_languages_is_told_and_not_taken_for_one_without_t
 ):
     (mirror_copy / file).write_bytes(content)
     message = problems(sweep_file(mirror=str(mirror_copy), intermediates=["none"], targets=["xnli", "tydiqa"]))
-    assert f"{mirror_copy / file} is no readable parquet file" in message
+    assert f"{mirror_copy / file} is not a readable parquet file" in message
     assert "has no rows" not in message
 
 
@@ -208,7 +208,7 @@ def test_classes_in_another_order_are_refused_for_a_word_as_for_a_pair(sweep_fil
     pq.write_table(table.replace_schema_metadata({"huggingface": about}), path)
     message = problems(sweep_file(mirror=str(mirror_copy), targets=["panx"]))
     assert (
-        f"{path}: names the classes of 'ner_tags' B-LOC, B-ORG, B-PER, I-LOC, I-ORG, I-PER, O; expected O, B-PER"
+        f"{path}: has the classes B-LOC, B-ORG, B-PER, I-LOC, I-ORG, I-PER, O in 'ner_tags'; expected O, B-PER"
         in message
     )
 
@@ -239,7 +239,7 @@ def test_gold_pairs_of_another_split_are_refused(sweep_file, mirror_copy):
     shutil.copy(folder / "dev.gold.parquet", folder / "test.gold.parquet")
     message = problems(file)
     assert re.search(
-        rf"{folder}: \d+ gold ids are of no sentence, e.g. 'de-dev\d+': are they another split's\?", message
+        rf"{folder}: \d+ gold ids have no sentence, e.g. 'de-dev\d+'; are they of another split\?", message
     )
 
 
@@ -300,7 +300,7 @@ def test_language_modelling_needs_the_head_that_the_encoder_was_pretrained_with(
     kept = {name: w for name, w in load_file(folder / "model.safetensors").items() if not name.startswith("lm_head.")}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     message = problems(sweep_file(intermediates=["mnli+mlm"], scales=[str(folder)]))
-    assert "holds no language-model head (lm_head.*), which +mlm trains further" in message
+    assert "has no language-model head (lm_head.*), which +mlm needs" in message
 
 
 def test_text_is_wanted_in_all_of_xtremes_languages_unless_the_sweep_names_some(sweep_file):
@@ -352,7 +352,7 @@ def test_more_rows_than_were_published_are_noted(sweep_file, mirror_copy):
     path = mirror_copy / "google/xtreme/tatoeba.deu/validation.parquet"
     rewrite(path, lambda frame: pl.concat([frame] * 5).head(1001))
     told = [note for note in notes(sweep_file(mirror=str(mirror_copy))) if note.startswith("tatoeba/test")]
-    assert told == [f"tatoeba/test: {path} has 1,001 rows, more than the 1,000 that are published: other data"]
+    assert told == [f"tatoeba/test: {path} has 1,001 rows, more than the 1,000 that are published: this is other data"]
 
 
 def test_the_embedded_sandbox_is_no_subset(sweep_file, sandbox):

@@ -112,7 +112,7 @@ def test_a_node_is_blamed_only_where_it_is_known(slurm, steps, nodes, blamed):
 def test_what_a_retry_does_not_mend_is_left_to_a_person(slurm, steps, capsys):
     asked = slurm(CRASH)
     one, _ = steps()
-    assert "An error of the code" in capsys.readouterr().out
+    assert "An error in the code" in capsys.readouterr().out
     assert one.state == "failed"
     steps()
     assert len(asked("srun")) == 1
@@ -147,4 +147,4 @@ def test_without_a_cluster_file_each_stage_has_a_task(slurm, steps, capsys):
     (folder,) = array_folders(store.root)
     assert folder.record.placement.ranks == 1
     assert Bundle.load(folder.bundle(0)).scratch == "/tmp"
-    assert "no cluster file says what GPU there is" in capsys.readouterr().out
+    assert "no cluster file names the GPU" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.study.plan import Plan, make_plan
-from launch.submit.arrays import Array, make_arrays, within
+from launch.submit.arrays import Array, mails_of, make_arrays, within
 from tests.launch.study.test_plan import grid
 
 PLAN = make_plan(grid(scales=("base", "large"), intermediates=("none", "mnli", "squad", "hellaswag"), seeds=(1, 2)))
@@ -122,3 +122,13 @@ def test_ten_thousand_stages_are_cut_at_once():
     started = time.process_time()
     arrays_of(plan)
     assert time.process_time() - started < 2
+
+
+def test_the_first_begin_each_failure_and_the_last_end_are_mailed():
+    """Last is what ends last, which the longest array need not be."""
+    first = Array("base", ((), ()), 100.0)
+    waits = Array("base", ((), ()), 50.0, after=first)
+    alone = Array("base", ((),), 120.0)
+    arrays = [first, waits, alone]
+    assert [mails_of(array, arrays) for array in arrays] == [("BEGIN", "FAIL"), ("END", "FAIL"), ("FAIL",)]
+    assert mails_of(alone, [alone]) == ("BEGIN", "END", "FAIL")

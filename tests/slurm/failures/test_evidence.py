@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.failures.causes import Cause, classify
-from slurm.failures.evidence import LONGEST_LINE, MOST_CHARACTERS, clean, excerpt
+from slurm.failures.causes import LONGEST_LINE, MOST_CHARACTERS, Cause, classify, clean, excerpt
 
 OLD_KEY = "0123456789abcdef" * 2 + "01234567"
 NEW_KEY = "wandb_v1_" + "aB3_x-" * 12

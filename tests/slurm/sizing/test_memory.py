@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.sizing import PUBLISHED, gpu_check, gpu_peaks, paper_bytes
-from launch.estimate.sizes import model_size
-from slurm.sizing.memory import ModelSize, Sharding, activation_bytes, peak, saved_bytes_per_token
+from launch.estimate.costs import model_size
+from slurm.sizing.memory import ModelSize, Placement, activation_bytes_per_token, peak, saved_bytes_per_token
 from trainers.stage.scales import KNOWN, Shape
 
 models = st.builds(
@@ -25,56 +25,61 @@ models = st.builds(
     heads=st.integers(1, 32),
     logits_per_token=st.floats(0, 40_000),
 )
-shardings = st.builds(
-    Sharding,
-    world_size=st.integers(2, 64),
-    gpus_per_node=st.sampled_from([1, 4, 8]),
+placements = st.builds(
+    Placement,
+    nodes=st.integers(2, 8),
+    ranks_per_node=st.sampled_from([1, 4, 8]),
     zero_stage=st.integers(0, 3),
     activation_checkpointing=st.booleans(),
     micro_batch_tokens=st.integers(1, 16_384),
-    precision=st.sampled_from(["bf16", "fp32"]),
 )
+precisions = st.sampled_from(["bf16", "fp32"])
 
 
-@given(models, shardings, st.integers(1, 10_000))
-def test_more_tokens_never_take_less(model, sharding, more):
-    larger = replace(sharding, micro_batch_tokens=sharding.micro_batch_tokens + more)
-    assert peak(model, larger).total >= peak(model, sharding).total
+def with_(placement: Placement, **changes) -> Placement:
+    return placement.model_copy(update=changes)
 
 
-@given(models, shardings)
-def test_more_ranks_never_hold_more_each(model, sharding):
-    doubled = replace(sharding, world_size=2 * sharding.world_size)
-    assert peak(model, doubled).total <= peak(model, sharding).total * (1 + 1e-12)
+@given(models, placements, precisions, st.integers(1, 10_000))
+def test_more_tokens_never_take_less(model, placement, precision, more):
+    larger = with_(placement, micro_batch_tokens=placement.micro_batch_tokens + more)
+    assert peak(model, larger, precision).total >= peak(model, placement, precision).total
 
 
-@given(models, shardings)
-def test_a_higher_zero_stage_never_holds_more_states_but_for_small_tensors(model, sharding):
+@given(models, placements, precisions)
+def test_more_ranks_never_hold_more_each(model, placement, precision):
+    doubled = with_(placement, nodes=2 * placement.nodes)
+    assert peak(model, doubled, precision).total <= peak(model, placement, precision).total * (1 + 1e-12)
+
+
+@given(models, placements, precisions)
+def test_a_higher_zero_stage_never_holds_more_states_but_for_small_tensors(model, placement, precision):
     """ZeRO-3 leaves small tensors whole; in fp32, stage 1 is the first to keep master weights beside the weights."""
-    stages = range(1, 4) if sharding.precision == "fp32" else range(4)
-    held = [peak(model, replace(sharding, zero_stage=stage)).states for stage in stages]
+    stages = range(1, 4) if precision == "fp32" else range(4)
+    held = [peak(model, with_(placement, zero_stage=stage), precision).states for stage in stages]
     kept = 4 * model.persistent_parameters
     assert all(later <= earlier + kept * (1 + 1e-12) for earlier, later in pairwise(held))
 
 
-@given(models, shardings)
-def test_recomputing_never_takes_more_but_for_a_single_layer(model, sharding):
-    recomputed = activation_bytes(model, replace(sharding, activation_checkpointing=True))
-    kept = activation_bytes(model, replace(sharding, activation_checkpointing=False))
-    layer_input = 4 * model.layers * model.hidden * sharding.micro_batch_tokens
+@given(models, precisions)
+def test_recomputing_never_takes_more_but_for_a_single_layer(model, precision):
+    recomputed = activation_bytes_per_token(model, precision, checkpointing=True)
+    kept = activation_bytes_per_token(model, precision, checkpointing=False)
+    layer_input = 4 * model.layers * model.hidden
     assert recomputed <= kept or (model.layers == 1 and recomputed <= kept + layer_input)
 
 
-@given(models, shardings.filter(lambda one: one.zero_stage == 3))
-def test_offload_moves_states_from_the_gpu_to_the_host(model, sharding):
-    here, away = peak(model, sharding), peak(model, replace(sharding, offload=True))
+@given(models, placements, precisions)
+def test_offload_moves_states_from_the_gpu_to_the_host(model, placement, precision):
+    placement = with_(placement, zero_stage=3)
+    here, away = (peak(model, with_(placement, offload=offload), precision) for offload in (False, True))
     assert away.states < here.states
     assert away.host >= here.host
 
 
-@given(models, shardings)
-def test_every_part_is_there_and_the_total_is_their_sum_or_less(model, sharding):
-    parts = peak(model, sharding)
+@given(models, placements, precisions)
+def test_every_part_is_there_and_the_total_is_their_sum_or_less(model, placement, precision):
+    parts = peak(model, placement, precision)
     values = vars(parts)
     assert all(value >= 0 for value in values.values())
     assert parts.total <= sum(value for name, value in values.items() if name != "host") * (1 + 1e-12)
@@ -92,7 +97,7 @@ def test_the_papers_formula_gives_the_published_states(name):
 def test_the_engine_holds_the_papers_bytes_and_those_of_fp32_gradients(stage, ranks, more):
     """On one rank they replace the bf16 ones: 4 bytes for 2; under ZeRO-1 they stand beside: 4 more; sharded: 2 / 8."""
     model = model_size(KNOWN["xl"].shape)
-    found = peak(model, Sharding(ranks, 8, stage)).states / model.parameters
+    found = peak(model, Placement(ranks_per_node=ranks, zero_stage=stage)).states / model.parameters
     assert found == pytest.approx(paper_bytes(stage, ranks) + more, rel=0.002)
 
 
@@ -161,7 +166,7 @@ def test_gpu_peaks_are_read_from_the_benchmarks_results(tmp_path):
     results = {"scales": {"base": {"attempts": [attempt], "workloads": {"small": workload, "none": unmeasured}}}}
     ((scale, name, predicted, measured),) = gpu_peaks(results)
     assert (scale, name, measured) == ("base", "small", 6.6e9)
-    assert predicted == peak(model_size(shape), Sharding(zero_stage=1, micro_batch_tokens=1_000)).allocated
+    assert predicted == peak(model_size(shape), Placement(zero_stage=1, micro_batch_tokens=1_000)).allocated
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert "| base | small |" in gpu_check(tmp_path)[-1]
 
@@ -177,16 +182,21 @@ def test_every_measured_gpu_peak_is_within_a_tenth():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"world_size": 0}, "world_size must be at least 1, but is 0"),
-        ({"micro_batch_tokens": -5}, "micro_batch_tokens must be at least 1, but is -5"),
-        ({"zero_stage": 4}, "stages 0 to 3, not 4"),
+        ({"nodes": 0}, r"(?s)nodes.*greater than or equal to 1.*input_value=0"),
+        ({"ranks_per_node": 0}, r"(?s)ranks_per_node.*greater than or equal to 1.*input_value=0"),
+        ({"micro_batch_tokens": -5}, r"(?s)micro_batch_tokens.*greater than 0.*input_value=-5"),
+        ({"zero_stage": 4}, r"(?s)zero_stage.*less than or equal to 3.*input_value=4"),
         ({"zero_stage": 2, "offload": True}, "offload needs ZeRO-3, not stage 2"),
-        ({"precision": "fp16"}, "bf16 or fp32, not 'fp16'"),
     ],
 )
-def test_impossible_shardings_are_refused(changes, told):
+def test_impossible_placements_are_refused(changes, told):
     with pytest.raises(ValueError, match=told):
-        Sharding(**changes)
+        Placement(**changes)
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(ValueError, match="bf16 or fp32, not 'fp16'"):
+        peak(model_size(KNOWN["base"].shape), Placement(), "fp16")
 
 
 @pytest.mark.parametrize("field", ["body_parameters", "embedding_rows", "layers", "hidden", "feed_forward", "heads"])
@@ -201,5 +211,5 @@ def test_a_language_model_head_keeps_the_vocabulary_and_its_logits():
     trimmed, whole = model_size(shape, 1_000), model_size(shape, 1_000, language_model=True)
     assert trimmed.embedding_rows == 1_000 + 515
     assert whole.embedding_rows == 250_002 + 515
-    assert peak(whole, Sharding()).logits == pytest.approx(16 * 0.15 * 250_002 * 4096)
-    assert peak(trimmed, Sharding()).logits == 0
+    assert peak(whole, Placement()).logits == pytest.approx(16 * 0.15 * 250_002 * 4096)
+    assert peak(trimmed, Placement()).logits == 0

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.sizing.calibration import UNKNOWN_SPREAD, calibrate
 from slurm.sizing.gpus import GPUS
-from slurm.sizing.timing import CPU_CORE, Clock, Finished, Speed, Work, expected_s
+from slurm.sizing.timing import CPU_CORE, UNKNOWN_SPREAD, Clock, Finished, Speed, Work, calibrate, expected_s
 from trainers.stage.scales import KNOWN
 
 XL = KNOWN["xl"].shape
@@ -46,31 +45,34 @@ def test_more_work_never_takes_less_and_more_ranks_never_more(tokens, more, rank
 
 
 @given(ratios)
+def test_an_error_is_never_below_zero(found):
+    error = Clock.learn([Finished("a", 2.0, 2.0 * ratio) for ratio in found]).error
+    assert error is None or error >= 0
+
+
+@given(ratios)
 def test_the_factor_lies_among_the_ratios_and_the_interval_around_it(found):
     learned = calibrate([(2.0, 2.0 * ratio) for ratio in found])
     assert min(found) * (1 - 1e-9) <= learned.factor <= max(found) * (1 + 1e-9)
     low, middle, high = learned.interval(3.0)
     assert low <= middle <= high
     assert middle == pytest.approx(3.0 * learned.factor)
-    assert learned.error >= 0
 
 
 def test_one_odd_stage_moves_nothing():
     pairs = [(1.0, 2.0)] * 9 + [(1.0, 500.0)]
-    learned = calibrate(pairs)
-    assert learned.factor == 2.0
-    assert learned.error == 0.0
+    assert calibrate(pairs).factor == 2.0
+    assert Clock.learn([Finished("a", *pair) for pair in pairs]).error == 0.0
 
 
 def test_the_error_is_of_stages_left_out():
     """Predicted from the others: 3 for 1, 2.5 for 2, 1.5 for 4, so off by 2, 1/4 and 5/8."""
-    assert calibrate([(1.0, 1.0), (1.0, 2.0), (1.0, 4.0)]).error == pytest.approx(5 / 8)
+    assert Clock.learn([Finished("a", 1.0, took) for took in (1.0, 2.0, 4.0)]).error == pytest.approx(5 / 8)
 
 
 def test_without_measurements_the_interval_is_wide_and_no_error_is_claimed():
     for learned in (calibrate([]), calibrate([(1.0, 5.0)])):
         assert learned.spread == UNKNOWN_SPREAD
-        assert learned.error is None
 
 
 def test_a_scale_with_enough_finished_stages_is_corrected_by_itself():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.families import answers
+from trainers.families import span
 
 LANGUAGES = ("en", "es", "hi", "vi", "de", "ar", "zh")
 ARTICLES = {
@@ -101,13 +101,13 @@ def best(predicted: list[str], golds: list[list[str]], unanswerable: bool = Fals
 @settings(max_examples=500)
 @given(phrases)
 def test_squad_tokens_are_those_of_a_regex_free_reading(text):
-    assert answers.squad_tokens(text, "en") == squad_tokens(text)
+    assert span.squad_tokens(text, "en") == squad_tokens(text)
 
 
 @settings(max_examples=500)
 @given(phrases, st.sampled_from(LANGUAGES))
 def test_mlqa_tokens_are_those_of_a_regex_free_reading(text, language):
-    assert answers.mlqa_tokens(text, language) == mlqa_tokens(text, language)
+    assert span.mlqa_tokens(text, language) == mlqa_tokens(text, language)
 
 
 @settings(max_examples=300)
@@ -117,7 +117,7 @@ def test_mlqa_tokens_are_those_of_a_regex_free_reading(text, language):
 def test_scores_are_the_best_over_the_gold_answers(questions, language, unanswerable):
     name, tokens = ("mlqa", lambda t: mlqa_tokens(t, language)) if language else ("squad", squad_tokens)
     predictions, golds = [p for p, _ in questions], [golds for _, golds in questions]
-    f1s, exact = answers.scores(name, language or "th", predictions, golds, unanswerable)
+    f1s, exact = span.answer_scores(name, language or "th", predictions, golds, unanswerable)
     expected = [best(tokens(p), [tokens(gold) for gold in golds], unanswerable) for p, golds in questions]
     np.testing.assert_allclose(f1s, [f1 for f1, _ in expected], rtol=1e-14)
     assert exact.tolist() == [match for _, match in expected]
@@ -125,27 +125,27 @@ def test_scores_are_the_best_over_the_gold_answers(questions, language, unanswer
 
 @given(phrases, golds_of_a_question, st.sampled_from(LANGUAGES))
 def test_scores_lie_between_exact_match_and_one(prediction, golds, language):
-    for name, tokens in answers.TOKENS.items():
-        f1s, exact = answers.scores(name, language, [prediction], [golds])
+    for name, tokens in span.TOKENS.items():
+        f1s, exact = span.answer_scores(name, language, [prediction], [golds])
         assert exact[0] in (0, 1)
         assert f1s[0] <= 1
         assert exact[0] <= f1s[0] or not tokens(prediction, language)
 
 
 def score(name: str, language: str, prediction: str, *golds: str, unanswerable: bool = False) -> tuple[float, float]:
-    f1s, exact = answers.scores(name, language, [prediction], [list(golds)], unanswerable)
+    f1s, exact = span.answer_scores(name, language, [prediction], [list(golds)], unanswerable)
     return f1s[0], exact[0]
 
 
 def test_f1_has_xtremes_last_digit():
     predicted, gold = ["x", "y", "z", "u", "v"], ["x", "y", "z"]
-    assert answers.f1(predicted, gold) == (2 * (3 / 5) * (3 / 3)) / (3 / 5 + 3 / 3)
+    assert span.token_f1(predicted, gold) == (2 * (3 / 5) * (3 / 3)) / (3 / 5 + 3 / 3)
     others = [(shared, extra, lost) for shared in range(1, 12) for extra in range(12) for lost in range(12)]
     for shared, extra, lost in others:
         precision, recall = shared / (shared + extra), shared / (shared + lost)
         predicted = [*map(str, range(shared)), *["extra"] * extra]
         gold = [*map(str, range(shared)), *["lost"] * lost]
-        assert answers.f1(predicted, gold) == (2 * precision * recall) / (precision + recall)
+        assert span.token_f1(predicted, gold) == (2 * precision * recall) / (precision + recall)
 
 
 def test_squad_leaves_chinese_unsplit_so_that_its_f1_collapses_to_exact_match():
@@ -184,30 +184,30 @@ def test_mlqa_drops_the_articles_of_the_language_alone():
 
 
 def test_mlqa_cuts_the_arabic_article_out_of_words_too():
-    assert answers.mlqa_tokens("الكتاب", "ar") == ["كتاب"]
-    assert answers.mlqa_tokens("قال", "ar") == ["ق"]
+    assert span.mlqa_tokens("الكتاب", "ar") == ["كتاب"]
+    assert span.mlqa_tokens("قال", "ar") == ["ق"]
 
 
 def test_mlqa_splits_han_alone_and_keeps_latin_and_rare_han_whole():
-    assert answers.mlqa_tokens("在1990年iPhone X", "zh") == ["在", "1990", "年", "iphone", "x"]
-    assert answers.mlqa_tokens("㐀㐁 𠀀𠀁 龦龦", "zh") == ["㐀㐁", "𠀀𠀁", "龦龦"]
-    assert answers.mlqa_tokens("ひらがな", "zh") == ["ひらがな"]
+    assert span.mlqa_tokens("在1990年iPhone X", "zh") == ["在", "1990", "年", "iphone", "x"]
+    assert span.mlqa_tokens("㐀㐁 𠀀𠀁 龦龦", "zh") == ["㐀㐁", "𠀀𠀁", "龦龦"]
+    assert span.mlqa_tokens("ひらがな", "zh") == ["ひらがな"]
 
 
 @pytest.mark.parametrize("language", ["th", "EN", "", "zh-TW"])
 def test_mlqa_refuses_a_language_it_has_no_rules_for(language):
     with pytest.raises(ValueError, match="MLQA has no rules"):
-        answers.scores("mlqa", language, ["x"], [["x"]])
+        span.answer_scores("mlqa", language, ["x"], [["x"]])
 
 
 def test_a_combining_mark_ends_an_article_and_is_not_composed():
-    assert answers.squad_tokens("a\u0301", "en") == ["\u0301"]  # the regular expression sees `a` and a mark
-    assert answers.squad_tokens("á", "en") == ["á"]
+    assert span.squad_tokens("a\u0301", "en") == ["\u0301"]  # the regular expression sees `a` and a mark
+    assert span.squad_tokens("á", "en") == ["á"]
     assert score("squad", "es", "cafe\u0301", "café") == (0, 0)
 
 
 def test_punctuation_goes_before_articles_so_that_joined_words_stay_joined():
-    assert answers.squad_tokens("the-end a.n.", "en") == ["theend"]
+    assert span.squad_tokens("the-end a.n.", "en") == ["theend"]
 
 
 def test_no_answer_equals_no_answer_and_nothing_else():
@@ -236,11 +236,11 @@ def test_repeated_tokens_count_as_often_as_both_have_them():
 
 def test_a_question_without_gold_answers_or_predictions_is_an_error():
     with pytest.raises(ValueError, match="question 1 has no gold answer"):
-        answers.scores("squad", "en", ["x", "y"], [["x"], []])
+        span.answer_scores("squad", "en", ["x", "y"], [["x"], []])
     with pytest.raises(ValueError, match="shorter"):
-        answers.scores("squad", "en", ["x", "y"], [["x"]])
+        span.answer_scores("squad", "en", ["x", "y"], [["x"]])
 
 
 def test_no_questions_give_no_scores():
-    f1s, exact = answers.scores("squad", "en", [], [])
+    f1s, exact = span.answer_scores("squad", "en", [], [])
     assert f1s.shape == exact.shape == (0,)

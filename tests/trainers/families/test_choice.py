@@ -9,9 +9,9 @@ import torch
 
 from trainers.data.tokenise import load_tokenizer
 from trainers.families import choice
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
 from trainers.network.heads import ChoiceHead
-from trainers.network.model import Batch
 from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval import metrics
 
-from trainers.families import chunks
+from trainers.families import tagging
+from trainers.families.metrics import precision_recall_f1
 
 NER = ("O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("PER", "LOC", "ORG")))
 UPOS = ("ADJ", "ADP", "AUX", "CCONJ", "INTJ", "NOUN", "PART", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X", "_")
@@ -25,7 +26,7 @@ def corpora(tags: tuple[str, ...]) -> st.SearchStrategy:
     return st.lists(sentence, max_size=5).map(lambda found: ([g for g, _ in found], [p for _, p in found]))
 
 
-def upos_chunks(tags: list[str]) -> list[chunks.Chunk]:
+def upos_chunks(tags: list[str]) -> list[tagging.Chunk]:
     """Version 0.0.12 on tags without prefix: runs of one tag, but those in S stand alone."""
     cuts = [place for place, (one, other) in enumerate(pairwise(tags), 1) if one != other or one[0] in "SB"]
     edges = [0, *cuts, len(tags)] if tags else []
@@ -33,7 +34,7 @@ def upos_chunks(tags: list[str]) -> list[chunks.Chunk]:
 
 
 def numbers(gold, predicted) -> tuple[float, float, float]:
-    return chunks.precision_recall_f1(chunks.counts(gold, predicted))
+    return precision_recall_f1(*tagging.chunk_counts(gold, predicted).sum(0).tolist())
 
 
 @settings(max_examples=300)
@@ -41,7 +42,7 @@ def numbers(gold, predicted) -> tuple[float, float, float]:
 def test_names_are_chunked_and_scored_as_by_seqeval(corpus):
     gold, predicted = corpus
     for tags in gold + predicted:
-        assert chunks.chunks(tags) == metrics.sequence_labeling.get_entities(tags)
+        assert tagging.chunks(tags) == metrics.sequence_labeling.get_entities(tags)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what is 0 for want of chunks
         precision, recall, f1 = numbers(gold, predicted)
@@ -49,14 +50,14 @@ def test_names_are_chunked_and_scored_as_by_seqeval(corpus):
             assert precision == metrics.precision_score(gold, predicted)
             assert recall == metrics.recall_score(gold, predicted)
             assert f1 == pytest.approx(metrics.f1_score(gold, predicted), rel=1e-14)
-            assert chunks.token_accuracy(gold, predicted) == metrics.accuracy_score(gold, predicted)
+            assert tagging.token_accuracy(gold, predicted) == metrics.accuracy_score(gold, predicted)
 
 
 @settings(max_examples=300)
 @given(corpora(UPOS))
 def test_parts_of_speech_are_runs_of_a_tag(corpus):
     for tags in corpus[0]:
-        assert chunks.chunks(tags) == upos_chunks(tags)
+        assert tagging.chunks(tags) == upos_chunks(tags)
 
 
 @settings(max_examples=200)
@@ -65,41 +66,41 @@ def test_chunks_of_each_sentence_are_those_of_all_joined_by_o(corpus):
     joined = [tag for tags in corpus[0] for tag in [*tags, "O"]]
     apart, offset = [], 0
     for tags in corpus[0]:
-        apart += [(kind, first + offset, last + offset) for kind, first, last in chunks.chunks(tags)]
+        apart += [(kind, first + offset, last + offset) for kind, first, last in tagging.chunks(tags)]
         offset += len(tags) + 1
-    assert chunks.chunks(joined) == apart
+    assert tagging.chunks(joined) == apart
 
 
 @given(st.one_of(corpora(NER), corpora(UPOS)))
 def test_counts_are_per_sentence_and_their_sum_is_the_score(corpus):
     gold, predicted = corpus
-    found = chunks.counts(gold, predicted)
+    found = tagging.chunk_counts(gold, predicted)
     assert found.shape == (len(gold), 3)
     assert (found[:, 0] <= found[:, 1:].min(1, initial=10**9)).all()
-    assert chunks.f1(gold, predicted) == numbers(gold, predicted)[2]
-    twice = chunks.counts(gold + gold, predicted + predicted)
+    assert tagging.chunk_f1(gold, predicted) == numbers(gold, predicted)[2]
+    twice = tagging.chunk_counts(gold + gold, predicted + predicted)
     np.testing.assert_array_equal(twice, np.concatenate([found, found]))
 
 
 @given(st.one_of(corpora(NER), corpora(UPOS)))
 def test_f1_over_all_is_the_mean_of_the_sentences_f1_weighed_by_their_chunks(corpus):
     gold, predicted = corpus
-    scores, weights = chunks.f1_of_each(chunks.counts(gold, predicted))
-    alone = [chunks.f1([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
+    scores, weights = tagging.chunk_f1_of_each(tagging.chunk_counts(gold, predicted))
+    alone = [tagging.chunk_f1([tags], [answer]) for tags, answer in zip(gold, predicted, strict=True)]
     np.testing.assert_allclose(scores, alone)
-    assert (scores * weights).sum() == pytest.approx(chunks.f1(gold, predicted) * weights.sum())
+    assert (scores * weights).sum() == pytest.approx(tagging.chunk_f1(gold, predicted) * weights.sum())
 
 
 @given(corpora(UPOS))
 def test_a_right_answer_scores_one(corpus):
     gold, _ = corpus
     expected = 1.0 if any(gold) else 0.0
-    assert chunks.f1(gold, gold) == chunks.token_accuracy(gold, gold) == expected
+    assert tagging.chunk_f1(gold, gold) == tagging.token_accuracy(gold, gold) == expected
 
 
 def test_cconj_and_sconj_stay_apart_where_seqeval_1_2_2_confuses_them():
     gold, predicted = [["NOUN", "CCONJ", "VERB", "ADP"]], [["NOUN", "SCONJ", "VERB", "ADP"]]
-    assert chunks.f1(gold, predicted) == 0.75
+    assert tagging.chunk_f1(gold, predicted) == 0.75
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert metrics.f1_score(gold, predicted) == 1.0
@@ -107,25 +108,25 @@ def test_cconj_and_sconj_stay_apart_where_seqeval_1_2_2_confuses_them():
 
 def test_cconj_before_sconj_keeps_its_chunk_where_seqeval_1_2_2_loses_it():
     tags = ["CCONJ", "SCONJ"]
-    assert chunks.chunks(tags) == [("CCONJ", 0, 0), ("SCONJ", 1, 1)]
+    assert tagging.chunks(tags) == [("CCONJ", 0, 0), ("SCONJ", 1, 1)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert metrics.sequence_labeling.get_entities(tags) == [("CONJ", 1, 1)]
 
 
 def test_a_type_is_what_follows_the_last_hyphen_where_seqeval_1_2_2_takes_all_of_it():
-    assert chunks.chunks(["B-A-B", "I-C-B"]) == [("B", 0, 1)]
+    assert tagging.chunks(["B-A-B", "I-C-B"]) == [("B", 0, 1)]
     assert metrics.sequence_labeling.get_entities(["B-A-B", "I-C-B"]) == [("A-B", 0, 0), ("C-B", 1, 1)]
 
 
 def test_upos_f1_counts_chunks_and_not_tokens():
     gold, predicted = [["NOUN", "NOUN", "VERB"]], [["NOUN", "PROPN", "VERB"]]
-    assert chunks.f1(gold, predicted) == pytest.approx(0.4)
-    assert chunks.token_accuracy(gold, predicted) == pytest.approx(2 / 3)
+    assert tagging.chunk_f1(gold, predicted) == pytest.approx(0.4)
+    assert tagging.token_accuracy(gold, predicted) == pytest.approx(2 / 3)
 
 
 def test_tags_in_s_stand_alone_and_the_others_merge():
-    assert chunks.chunks(["SYM", "SYM", "INTJ", "INTJ", "X", "X"]) == [
+    assert tagging.chunks(["SYM", "SYM", "INTJ", "INTJ", "X", "X"]) == [
         ("SYM", 0, 0),
         ("SYM", 1, 1),
         ("INTJ", 2, 3),
@@ -134,11 +135,11 @@ def test_tags_in_s_stand_alone_and_the_others_merge():
 
 
 def test_a_chunk_does_not_run_on_into_the_next_sentence():
-    assert chunks.counts([["B-PER"], ["I-PER"]], [["B-PER"], ["I-PER"]]).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert tagging.chunk_counts([["B-PER"], ["I-PER"]], [["B-PER"], ["I-PER"]]).tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
 def test_a_name_that_starts_with_i_is_a_name_as_by_seqevals_default():
-    assert chunks.chunks(["O", "I-PER", "I-LOC"]) == [("PER", 1, 1), ("LOC", 2, 2)]
+    assert tagging.chunks(["O", "I-PER", "I-LOC"]) == [("PER", 1, 1), ("LOC", 2, 2)]
 
 
 def test_f1_has_seqeval_0_0_12s_last_digit():
@@ -147,25 +148,25 @@ def test_f1_has_seqeval_0_0_12s_last_digit():
             for expected in range(right, 20):
                 p, r = right / answered, right / expected
                 counts = np.array([[right, answered, expected], [0, 0, 0]])
-                assert chunks.precision_recall_f1(counts) == (p, r, 2 * p * r / (p + r))
+                assert precision_recall_f1(*counts.sum(0).tolist()) == (p, r, 2 * p * r / (p + r))
 
 
 @pytest.mark.parametrize("tags", [[], [[]], [["O"]], [["O", "O"], []]])
 def test_without_chunks_everything_is_zero(tags):
     assert numbers(tags, tags) == (0, 0, 0)
-    assert chunks.counts(tags, tags).tolist() == [[0, 0, 0]] * len(tags)
+    assert tagging.chunk_counts(tags, tags).tolist() == [[0, 0, 0]] * len(tags)
 
 
 def test_words_of_any_script_are_fine_as_types():
-    assert chunks.chunks(["B-人名", "I-人名", "O", "B-اسم"]) == [("人名", 0, 1), ("اسم", 3, 3)]
+    assert tagging.chunks(["B-人名", "I-人名", "O", "B-اسم"]) == [("人名", 0, 1), ("اسم", 3, 3)]
 
 
 def test_unequal_lengths_and_empty_tags_are_errors():
     with pytest.raises(ValueError, match="sentence 1 has 2 gold tags and 1 predicted"):
-        chunks.counts([["O"], ["O", "O"]], [["O"], ["O"]])
+        tagging.chunk_counts([["O"], ["O", "O"]], [["O"], ["O"]])
     with pytest.raises(ValueError, match="shorter"):
-        chunks.f1([["O"]], [])
+        tagging.chunk_f1([["O"]], [])
     with pytest.raises(ValueError, match="shorter"):
-        chunks.token_accuracy([["O", "O"]], [["O"]])
+        tagging.token_accuracy([["O", "O"]], [["O"]])
     with pytest.raises(ValueError, match="empty tag"):
-        chunks.chunks(["NOUN", ""])
+        tagging.chunks(["NOUN", ""])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.families import margin
+from trainers.families import mining
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 12)
@@ -30,11 +30,11 @@ def world(seed: int, n: int, m: int, hidden: int = 6) -> tuple[np.ndarray, np.nd
     return (source * random.uniform(0.1, 50, (n, 1))).astype(np.float32), target.astype(np.float32)
 
 
-def mine(source: np.ndarray, target: np.ndarray, **options) -> margin.Mined:
-    return margin.mine(source, target, names("de", len(source)), names("en", len(target)), **options)
+def mine(source: np.ndarray, target: np.ndarray, **options) -> mining.Mined:
+    return mining.mine(source, target, names("de", len(source)), names("en", len(target)), **options)
 
 
-def brute_force(source: np.ndarray, target: np.ndarray, neighbours: int) -> dict[margin.Pair, float]:
+def brute_force(source: np.ndarray, target: np.ndarray, neighbours: int) -> dict[mining.Pair, float]:
     """The protocol word for word, on Python's numbers, pair by pair."""
 
     def cosine(x, y) -> float:
@@ -50,7 +50,7 @@ def brute_force(source: np.ndarray, target: np.ndarray, neighbours: int) -> dict
     ratio = {(i, j): cosines[i, j] / ((source_mean[i] + target_mean[j]) / 2) for i, j in cosines}
     union = {(i, max(near, key=lambda j: ratio[i, j])) for i, near in near_of_source.items()}
     union |= {(max(near, key=lambda i: ratio[i, j]), j) for j, near in near_of_target.items()}
-    found: dict[margin.Pair, float] = {}
+    found: dict[mining.Pair, float] = {}
     while union:
         i, j = max(union, key=lambda pair: ratio[pair])
         if ratio[i, j] > 0:
@@ -83,14 +83,14 @@ def test_the_size_of_a_block_does_not_matter(seed, n, m, cosines):
     source, target = world(seed, n, m)
     whole = mine(source, target)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(margin, "BLOCK_COSINES", cosines)
+        patch.setattr(mining, "BLOCK_COSINES", cosines)
         cut = mine(source, target)
     assert [pair for pair, _ in cut] == [pair for pair, _ in whole]
     np.testing.assert_allclose([v for _, v in cut], [v for _, v in whole], rtol=1e-3)
 
 
 def test_memory_stays_with_the_embeddings_and_not_with_the_pairs(monkeypatch):
-    monkeypatch.setattr(margin, "BLOCK_COSINES", 2**17)
+    monkeypatch.setattr(mining, "BLOCK_COSINES", 2**17)
     source, target = world(0, 5000, 6000, hidden=8)
     tracemalloc.start()
     mine(source, target)
@@ -149,7 +149,7 @@ def test_ratio_margin_demotes_a_sentence_that_is_near_to_all():
     assert {("de-0", "en-1"), ("de-1", "en-2"), ("de-2", "en-3")} == {pair for pair, _ in mine(source, target)}
 
 
-def candidates(*right: bool) -> tuple[margin.Mined, set[margin.Pair]]:
+def candidates(*right: bool) -> tuple[mining.Mined, set[mining.Pair]]:
     """Candidates of margins 1, 1/2, 1/3, …, of which some are gold."""
     mined = [((f"de-{place}", f"en-{place}"), 1 / (place + 1)) for place in range(len(right))]
     return mined, {pair for (pair, _), good in zip(mined, right, strict=True) if good}
@@ -162,9 +162,9 @@ judged = st.lists(st.booleans(), min_size=1, max_size=25)
 def test_no_threshold_is_better_than_the_best(right, never_found):
     mined, gold = candidates(*right)
     gold |= {(f"de-lost-{place}", "en-lost") for place in range(never_found)}
-    best = margin.precision_recall_f1(mined, gold, margin.best_threshold(mined, gold))
+    best = mining.scores_at(mined, gold, mining.best_threshold(mined, gold))
     every = [value for _, value in mined] + [0.0, 2.0]
-    assert best[2] == max(margin.precision_recall_f1(mined, gold, value)[2] for value in every)
+    assert best[2] == max(mining.scores_at(mined, gold, value)[2] for value in every)
 
 
 @given(judged, st.integers(0, 3))
@@ -178,39 +178,39 @@ def test_the_threshold_is_xtremes_to_the_last_digit(right, never_found):
     place = curve.index(max(curve))
     values = [value for _, value in mined]
     expected = (values[place] + [*values, values[-1]][place + 1]) / 2 if curve[place] else 0.0
-    assert margin.best_threshold(mined, gold) == expected
+    assert mining.best_threshold(mined, gold) == expected
 
 
 def test_best_threshold_at_the_last_candidate_is_no_index_error():
     mined, gold = candidates(False, False, True)
-    threshold = margin.best_threshold(mined, gold)
+    threshold = mining.best_threshold(mined, gold)
     assert threshold == mined[-1][1]
-    assert margin.precision_recall_f1(mined, gold, threshold) == (1 / 3, 1, pytest.approx(0.5))
-    assert margin.best_threshold(*candidates(True)) == 1.0
+    assert mining.scores_at(mined, gold, threshold) == (1 / 3, 1, pytest.approx(0.5))
+    assert mining.best_threshold(*candidates(True)) == 1.0
 
 
 def test_the_threshold_is_half_way_between_two_candidates():
-    assert margin.best_threshold(*candidates(True, True, False, False)) == (1 / 2 + 1 / 3) / 2
+    assert mining.best_threshold(*candidates(True, True, False, False)) == (1 / 2 + 1 / 3) / 2
 
 
 def test_where_nothing_is_gold_every_candidate_is_taken_and_all_is_zero():
     mined, _ = candidates(False, False)
     for gold in (set(), {("de-8", "en-9")}):
-        assert margin.best_threshold(mined, gold) == 0
-        assert margin.precision_recall_f1(mined, gold, 0) == (0, 0, 0)
-    assert margin.best_threshold([], {("de-8", "en-9")}) == 0
+        assert mining.best_threshold(mined, gold) == 0
+        assert mining.scores_at(mined, gold, 0) == (0, 0, 0)
+    assert mining.best_threshold([], {("de-8", "en-9")}) == 0
 
 
 def test_ties_at_the_threshold_are_all_taken():
     mined = [(("de-0", "en-0"), 1.5), (("de-1", "en-1"), 1.5)]
     gold = {("de-0", "en-0")}
-    assert margin.best_threshold(mined, gold) == 1.5
-    assert margin.precision_recall_f1(mined, gold, 1.5) == (0.5, 1, pytest.approx(2 / 3))
+    assert mining.best_threshold(mined, gold) == 1.5
+    assert mining.scores_at(mined, gold, 1.5) == (0.5, 1, pytest.approx(2 / 3))
 
 
 @given(st.lists(st.sampled_from(["a", "b", "中国", "e\u0301", "é", "ال", "ไทย", ""]), max_size=12))
 def test_repeated_sentences_are_mined_once_and_marked(sentences):
-    rows, alone = margin.unique(sentences)
+    rows, alone = mining.unique(sentences)
     assert [sentences[row] for row in rows] == list(dict.fromkeys(sentences))
     assert all(sentences[row] not in sentences[row + 1 :] for row in rows)
     assert alone.tolist() == [sentences.count(sentences[row]) == 1 for row in rows]
@@ -220,9 +220,9 @@ def test_a_repeated_sentence_takes_its_partner_and_counts_for_none():
     """XTREME mines one copy and then drops it: the partner is not free for the next best sentence."""
     sentences, target = ["Ja.", "Nein.", "Ja."], np.array([[1, 0.1]], np.float32)
     source = np.array([[1, 0], [1, 1], [1, 0]], np.float32)
-    rows, alone = margin.unique(sentences)
+    rows, alone = mining.unique(sentences)
     assert rows.tolist() == [2, 1]
     assert alone.tolist() == [False, True]
     ids = [f"de-{row}" if one else "" for row, one in zip(rows, alone, strict=True)]
-    mined = margin.mine(source[rows], target, ids, ["en-0"])
+    mined = mining.mine(source[rows], target, ids, ["en-0"])
     assert [pair for pair, _ in mined] == [("", "en-0")]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.data.tokenise import load_tokenizer
-from trainers.families import answers, span
+from trainers.families import span
 from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
 from trainers.tokens.sets import LabelledSet, Lengths, TokenisedSet
@@ -196,8 +196,8 @@ def test_answer_that_does_not_occur_is_not_invented():
 def test_decoded_span_is_the_best_legal_one(seed, context_tokens, question_tokens, padding):
     import torch
 
+    from trainers.network.batch import Batch
     from trainers.network.heads import MAX_ANSWER_TOKENS, SpanHead
-    from trainers.network.model import Batch
 
     torch.manual_seed(seed)
     length = question_tokens + context_tokens + padding
@@ -283,7 +283,7 @@ phrases = st.lists(st.sampled_from(PHRASES), max_size=6).map(" ".join)
 @settings(max_examples=300)
 @given(phrases, phrases)
 def test_f1_and_exact_match_are_squads(prediction, gold):
-    f1s, exact = answers.scores("squad", "en", [prediction], [[gold]])
+    f1s, exact = span.answer_scores("squad", "en", [prediction], [[gold]])
     assert f1s[0] == pytest.approx(official_f1(prediction, gold))
     assert exact[0] == (official_normalise(prediction) == official_normalise(gold))
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.trainers.families.test_span import LENGTHS, TOKENIZER, encode, labelled, spans_of
 from trainers.families import span
+from trainers.network.batch import Batch
 from trainers.network.heads import SpanHead
-from trainers.network.model import Batch
 from trainers.tokens.sets import BEGIN, END, Lengths, TokenisedSet
 
 TRAPS = {

@@ -17,8 +17,8 @@ from tests.trainers.stages import measurements, plan_stages, predictions, run_he
 from trainers.assembly import assemble
 from trainers.data.tokenise import chosen_rows, load_tokenizer
 from trainers.measure.evaluate import evaluate, outputs
+from trainers.network.batch import Batch
 from trainers.network.encoder import Vocabulary
-from trainers.network.model import Batch
 from trainers.run import not_above_chance
 from trainers.stage import Execution
 from trainers.stage.scores import FOLDS, Score, without_fold

@@ -23,7 +23,7 @@ from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.stage.scores import FOLDS, without_fold
 from trainers.store import Store
 from trainers.tokens.sets import LabelledSet
-from trainers.training.engine import Engine
+from trainers.training.engine import make_engine
 from trainers.training.ranks import Ranks, connect
 
 WITHOUT = [without_fold("refit", fold) for fold in range(FOLDS)]
@@ -175,7 +175,7 @@ def probing(mirror, encoder_folder, tmp_path):
         encoder = load_encoder(folder, Execution())
         vocabulary = Vocabulary(data.token_ids, encoder.config.vocab_size)
         vocabulary.trim(encoder)
-        engines.append(Engine(StageModel(encoder, {}), None, Execution(), Ranks()))
+        engines.append(make_engine(StageModel(encoder, {}), None, Execution(), Ranks()))
         prober = Prober(ProbeSets(probe.task, (refit,), refit), None)
         return {score.metric: score.value for score in prober.measure(engines[-1], vocabulary, stored_as=None).scores}
 

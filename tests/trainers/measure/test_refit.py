@@ -17,7 +17,7 @@ from trainers.measure.refit import (
     principal,
     raw_head,
 )
-from trainers.network.heads import LinearPairHead
+from trainers.network.heads import PairHead
 from trainers.stage.scores import FOLDS
 
 WIDTHS = (768, 1024, 2560, 4096)
@@ -120,7 +120,9 @@ def test_the_head_of_raw_features_answers_as_that_of_their_components():
     features = torch.randn(30, 9, generator=torch.Generator().manual_seed(0))
     projection, weight, bias = principal(features, 4), torch.randn(3, 4), torch.randn(3)
     expected = projection(features) @ weight.T + bias
-    assert torch.allclose(raw_head(LinearPairHead(9, 3), projection, weight, bias)(features), expected, atol=1e-4)
+    assert torch.allclose(
+        raw_head(PairHead(9, 3, dropout=0.0, linear=True), projection, weight, bias)(features), expected, atol=1e-4
+    )
 
 
 def test_dimensions_follow_from_the_number_of_examples_alone():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from launch.estimate.sizes import model_size
-from slurm.sizing.memory import Sharding, peak
+from launch.estimate.costs import model_size
+from slurm.sizing.memory import Placement, peak
 from tests.trainers.conftest import sandbox_shape, save_encoder
 from tests.trainers.stages import Work, losses, plan_stages, run_here, run_on_ranks, weights
 from trainers.stage import Execution
@@ -80,5 +80,5 @@ def test_a_rank_holds_what_the_memory_model_predicts(stages, ranks_did, name):
     result = Store(ranks_did / "whole").entry(stages[name].key).result
     model = model_size(SHAPES[name], result["vocabulary"])
     assert model.persistent_parameters < 0.05 * model.parameters, "nearly all of it is sharded, as at full size"
-    predicted = peak(model, Sharding(world_size=4, gpus_per_node=4, zero_stage=3, precision="fp32")).states
+    predicted = peak(model, Placement(ranks_per_node=4, zero_stage=3), "fp32").states
     assert predicted == pytest.approx(result["peak_memory_bytes"], rel=0.10)

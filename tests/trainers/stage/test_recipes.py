@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trainers.stage import Recipe
 from trainers.stage.recipes import recipe_for
-from trainers.training.engine import learning_rate_at
+from trainers.training.step import learning_rate_at
 
 
 def recipe(warmup: float) -> Recipe:

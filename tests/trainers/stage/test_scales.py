@@ -89,7 +89,7 @@ def test_early_xxl_revision_that_would_build_a_post_ln_network_is_refused(change
 
 def test_pre_ln_weights_under_a_post_ln_name_are_refused(changed):
     """Even where `architectures` does not give it away: the weights' names do not fit."""
-    with pytest.raises(ValueError, match=r"weights of the encoder are not in its files"):
+    with pytest.raises(ValueError, match=r"weights of the encoder are missing in its files"):
         load_encoder(changed("pre", model_type="xlm-roberta", architectures=None), Execution())
 
 
@@ -99,7 +99,7 @@ def test_missing_weights_are_refused(changed):
     name = "encoder.layer.1.output.dense.weight"
     del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=rf"1 weights of the encoder are not in its files, e.g. {name}"):
+    with pytest.raises(ValueError, match=rf"1 weights of the encoder are missing in its files, e.g. {name}"):
         load_encoder(folder, Execution())
 
 
@@ -116,7 +116,7 @@ def test_config_that_is_not_json_is_refused(changed):
 
 
 def test_unknown_name_is_told_with_the_places_that_were_looked_at(tmp_path):
-    with pytest.raises(ValueError, match=r"no encoder 'no/such': it is none of base, .*json in no/such, .*mirror"):
+    with pytest.raises(ValueError, match=r"no encoder 'no/such': it is not one of base, .*json in no/such, .*mirror"):
         locate("no/such", tmp_path / "mirror")
 
 

@@ -19,10 +19,10 @@ from trainers.stage import Execution
 from trainers.store import Store
 from trainers.store.claims import ClaimLost
 from trainers.store.files import StoreError
-from trainers.training import checkpoint, saver
-from trainers.training.engine import Engine
+from trainers.training import checkpoint
+from trainers.training.checkpoint import Saver
 from trainers.training.ranks import Ranks
-from trainers.training.saver import Saver
+from trainers.training.step import Engine
 
 STOPPED_AFTER = 4
 ALONE = Ranks()
@@ -144,7 +144,7 @@ def test_with_both_checkpoints_damaged_the_stage_starts_from_0(stopped, mirror, 
 def test_the_same_step_damaged_twice_is_kept_twice(tmp_path):
     for _ in range(3):
         (tmp_path / "step-000000007").mkdir()
-        assert checkpoint.newest_whole(tmp_path).checkpoint is None
+        assert checkpoint.newest_whole(tmp_path)[0] is None
     assert len(list(tmp_path.glob("damaged-step-000000007*"))) == 3
 
 
@@ -173,7 +173,7 @@ def test_disk_that_fills_while_a_checkpoint_is_written_leaves_the_last_one_whole
         raise OSError(28, "No space left on device")
 
     entry = stopped.entry(arm[0].key)
-    monkeypatch.setattr(saver, "save_file", no_space)
+    monkeypatch.setattr(checkpoint, "save_file", no_space)
     with pytest.raises(StoreError, match=r"cannot write .*step-0+5.*No space left on device"):
         run_here(arm[0], stopped, mirror, execution=Execution(checkpoint_every_s=0))
     assert [path.name for path in checkpoint.complete(entry.checkpoints)] == ["step-000000003", "step-000000004"]
@@ -184,7 +184,7 @@ def test_disk_that_fills_while_a_checkpoint_is_written_leaves_the_last_one_whole
 
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, mirror, arm, finished, monkeypatch):
     stepped = threading.Event()
-    write, step, steps = saver.save_file, Engine.step, iter(range(1000))
+    write, step, steps = checkpoint.save_file, Engine.step, iter(range(1000))
 
     def slow_write(*args):
         assert stepped.wait(60), "no step was taken while the checkpoint was written"
@@ -195,7 +195,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, mirror, arm, f
             stepped.set()
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(saver, "save_file", slow_write)
+    monkeypatch.setattr(checkpoint, "save_file", slow_write)
     monkeypatch.setattr(Engine, "step", watched_step)
     store = Store(tmp_path)
     run_here(arm[0], store, mirror, execution=Execution(checkpoint_every_s=0))
@@ -209,8 +209,8 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, mirror, arm, f
 @pytest.fixture
 def saver_of(tmp_path, monkeypatch):
     """A saver of one rank among others that are not there."""
-    monkeypatch.setattr(saver, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
-    monkeypatch.setattr(saver.dist, "barrier", lambda: None)
+    monkeypatch.setattr(checkpoint, "share_of", lambda _engine: {"a:weight": torch.zeros(2)})
+    monkeypatch.setattr(checkpoint.dist, "barrier", lambda: None)
     monkeypatch.setattr(Ranks, "share", lambda _ranks, value: value)
 
     def make(ranks: Ranks = ALONE, confirm: Callable[[], None] = lambda: None) -> Saver:
@@ -233,7 +233,7 @@ def test_ranks_meet_before_the_first_waits_for_the_files_of_others(saver_of, mon
     class RankGone(Exception):
         pass
 
-    monkeypatch.setattr(saver.dist, "barrier", Mock(side_effect=RankGone))
+    monkeypatch.setattr(checkpoint.dist, "barrier", Mock(side_effect=RankGone))
     writing = saver_of(Ranks(rank=0, world_size=2))
     writing.begin(3)
     with pytest.raises(RankGone):
@@ -268,7 +268,7 @@ def test_what_a_killed_attempt_left_half_written_is_removed(saver_of, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_waits_for_the_checkpoint_that_is_being_written(tmp_path, mirror, arm, monkeypatch):
-    write, begun = saver.save_file, threading.Event()
+    write, begun = checkpoint.save_file, threading.Event()
 
     def slow_write(*args):
         begun.wait(1)
@@ -281,7 +281,7 @@ def test_a_loss_that_is_not_finite_waits_for_the_checkpoint_that_is_being_writte
         report = step(*args, **kwargs)
         return replace(report, loss=float("nan")) if next(reports) == 1 else report
 
-    monkeypatch.setattr(saver, "save_file", slow_write)
+    monkeypatch.setattr(checkpoint, "save_file", slow_write)
     monkeypatch.setattr(Engine, "step", diverging)
     store = Store(tmp_path)
     assert run_here(arm[0], store, mirror, execution=Execution(checkpoint_every_s=0)) == "diverged"

@@ -20,8 +20,9 @@ from trainers.store import Store
 from trainers.tasks import TASKS
 from trainers.tokens.sets import TokenisedSet
 from trainers.training.batches import batch, cut
-from trainers.training.engine import Engine, learning_rate_at
+from trainers.training.engine import make_engine as build_engine
 from trainers.training.ranks import Ranks, connect
+from trainers.training.step import Engine, learning_rate_at
 
 SEED, BATCH = 5, 12
 RECIPE = Recipe(batch_size=BATCH, epochs=1, learning_rate=1e-3, weight_decay=0.0, max_length=96, doc_stride=32)
@@ -55,7 +56,7 @@ def make_engine(sets, encoder_folder):
         vocabulary.trim(encoder)
         torch.manual_seed(SEED)
         model = StageModel(encoder, {task: build_head(TASKS[task], encoder.config, encoder.embeddings.word_embeddings)})
-        engines.append(Engine(model, recipe, execution, Ranks()))
+        engines.append(build_engine(model, recipe, execution, Ranks()))
         return engines[-1], vocabulary
 
     yield make
@@ -201,7 +202,7 @@ def test_a_whole_arm_measures_the_same_with_a_trimmed_vocabulary(mirror, arm, tm
 @both_norms
 def test_padding_changes_no_logits(make_engine, sets, task, layer_norm):
     """Each sequence alone, without a mask, and all of them padded together."""
-    from trainers.network.model import Batch
+    from trainers.network.batch import Batch
 
     examples, _ = sets[task]
     engine, vocabulary = make_engine(layer_norm, task)

@@ -13,8 +13,7 @@ from tests.trainers.stages import losses, run_here, weights
 from trainers.network.attention import FIRST_POSITION, PAD_ID, Packing
 from trainers.stage import Execution
 from trainers.store import Store
-from trainers.training.graphs import FILLER_TOKENS, Recording
-from trainers.training.masters import Masters
+from trainers.training.one_device import FILLER_TOKENS, Masters, Recording
 
 CPU = torch.device("cpu")
 
@@ -40,13 +39,13 @@ def test_the_gradients_of_a_step_are_added_in_fp32_and_those_of_the_last_are_gon
         expected = {name: torch.zeros(one.shape) for name, one in network.named_parameters()}
         for number in range(passes):
             found = passed(network, 10 * step + number, scale=1 / 3)
-            masters.collect()
+            masters.accumulate()
             expected = {name: total + found[name].float() for name, total in expected.items()}
         for name, one in network.named_parameters():
             torch.testing.assert_close(masters.of(one).grad, expected[name], rtol=0, atol=0)
             assert masters.of(one).grad.data_ptr() == places[name]  # a graph writes there
             assert one.grad is None
-        masters.publish()
+        masters.copy_to_model()
 
 
 def test_small_steps_are_not_lost_in_bf16():
@@ -57,7 +56,7 @@ def test_small_steps_are_not_lost_in_bf16():
         with torch.no_grad():
             for master in masters.masters:
                 master.mul_(1 + 1e-4)
-        masters.publish()
+        masters.copy_to_model()
     for old, new in zip(before, network.parameters(), strict=True):
         torch.testing.assert_close(new.float(), old.float() * 1.01, rtol=5e-3, atol=1e-6)
         assert not torch.equal(new, old)

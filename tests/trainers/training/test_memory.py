@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from trainers.training.memory import held_bytes
+from trainers.training.step import held_bytes
 
 
 def test_weights_gradients_and_adams_states_are_counted():

@@ -15,7 +15,7 @@ from trainers.stage import Execution, Stage
 from trainers.store import Store
 from trainers.tasks import TASKS
 from trainers.training.batches import batch
-from trainers.training.engine import LINEAR
+from trainers.training.step import LINEAR
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 

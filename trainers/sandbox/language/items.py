@@ -56,8 +56,7 @@ class SpanItem:
 
     def texts(self, language: str) -> tuple[str, str, str, int]:
         """Context, question, answer and the answer's first character in the context."""
-        gap = "" if language == "zh" else " "
-        sentences = [statement(*arguments(said, language)) for said in self.context]
+        gap, sentences = lexicon.GAP[language], [statement(*arguments(said, language)) for said in self.context]
         answer, start = sentences[self.about].answer(ANSWER_SLOTS.get(self.asked, self.asked))
         start += sum(len(sentence.text) + len(gap) for sentence in sentences[: self.about])
         context = gap.join(sentence.text for sentence in sentences)
@@ -65,9 +64,8 @@ class SpanItem:
 
     def without_answer(self, language: str) -> tuple[str, str]:
         """Context without the fact that is asked about, and the question."""
-        gap = "" if language == "zh" else " "
         others = [said for number, said in enumerate(self.context) if number != self.about]
-        context = gap.join(statement(*arguments(said, language)).text for said in others)
+        context = lexicon.GAP[language].join(statement(*arguments(said, language)).text for said in others)
         return context, question(self.question, self.asked, language)
 
 

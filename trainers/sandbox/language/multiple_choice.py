@@ -102,14 +102,11 @@ def question_pair(random: Random, label: int) -> tuple[str, str, int]:
         if clause.verb in lexicon.CONVERSES and len(asked) > 1:
             break
     wanted, other = random.sample(asked, 2)
-    again = items.converse(clause)
+    again, asked_again = items.converse(clause), wanted
     if label == 0 and random.random() < 0.5:
         again = items.roles_exchanged(again)
     elif label == 0:
-        wanted, other = other, wanted
-        pair = [spoken_question(clause, other, "en"), spoken_question(again, wanted, "en")]
-        random.shuffle(pair)
-        return pair[0], pair[1], label
-    pair = [spoken_question(clause, wanted, "en"), spoken_question(again, wanted, "en")]
+        asked_again = other
+    pair = [spoken_question(clause, wanted, "en"), spoken_question(again, asked_again, "en")]
     random.shuffle(pair)
     return pair[0], pair[1], label

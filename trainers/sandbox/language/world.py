@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from trainers.sandbox.language import lexicon
 from trainers.sandbox.language.grammar import Clause, Noun
@@ -110,8 +111,13 @@ def _other(random: Random, value: str, choices: Sequence[str]) -> str:
     return random.choice([choice for choice in choices if choice != value])
 
 
-def _on_thing(**changes: object) -> Callable[[Clause], Clause]:
-    return lambda clause: replace(clause, thing=replace(clause.thing, **changes))  # type: ignore[arg-type, type-var]
+def _on_thing(**changes: Any) -> Callable[[Clause], Clause]:
+    """What is said of the thing, changed; a clause without one stays as it is."""
+    return lambda clause: replace(clause, thing=clause.thing and replace(clause.thing, **changes))
+
+
+def _with_agent(clause: Clause, **changes: Any) -> Clause:
+    return replace(clause, agent=clause.agent and replace(clause.agent, **changes))
 
 
 def _other_colour(clause: Clause, random: Random) -> Clause | None:
@@ -161,31 +167,19 @@ OTHER_VALUE: tuple[Change, ...] = (
 )  # fmt: skip
 
 
-def _no_colour(clause: Clause, random: Random) -> Clause | None:
-    return _on_thing(colour=None)(clause) if clause.thing and clause.thing.colour else None
-
-
-def _no_quality(clause: Clause, random: Random) -> Clause | None:
-    return _on_thing(quality=None)(clause) if clause.thing and clause.thing.quality else None
-
-
-def _no_place(clause: Clause, random: Random) -> Clause | None:
-    return replace(clause, place=None) if clause.place and clause.verb != "be" else None
-
-
-def _no_time(clause: Clause, random: Random) -> Clause | None:
-    return replace(clause, time=None) if clause.time else None
-
-
-def _plain_agent(clause: Clause, random: Random) -> Clause | None:
-    agent = clause.agent
-    if not (agent and (agent.colour or agent.quality)):
-        return None
-    return replace(clause, agent=replace(agent, colour=None, quality=None))
+def _dropping(drop: Callable[[Clause], Clause]) -> Change:
+    """The change that `drop` makes, where there is something to drop."""
+    return lambda clause, _: less if (less := drop(clause)) != clause else None
 
 
 # A number is never dropped: "an apple" would say that it was one.
-LESS: tuple[Change, ...] = (_no_colour, _no_quality, _no_place, _no_time, _plain_agent)
+LESS: tuple[Change, ...] = (
+    _dropping(_on_thing(colour=None)),
+    _dropping(_on_thing(quality=None)),
+    _dropping(lambda clause: clause if clause.verb == "be" else replace(clause, place=None)),
+    _dropping(lambda clause: replace(clause, time=None)),
+    _dropping(lambda clause: _with_agent(clause, colour=None, quality=None)),
+)
 
 
 def changed(clause: Clause, changes: Sequence[Change], random: Random) -> list[Clause]:
@@ -202,14 +196,14 @@ def other_agent(clause: Clause, random: Random, names: Sequence[str]) -> Clause:
         alike = [being for being in lexicon.BEINGS if lexicon.BEINGS[being].kind == kind]
     else:
         alike = [name for name in names if name != clause.person]
-    return replace(clause, agent=replace(clause.agent, concept=_other(random, concept, alike)))
+    return _with_agent(clause, concept=_other(random, concept, alike))
 
 
 def generalised(clause: Clause) -> list[Clause]:
     """Every clause with one concept replaced by a more general one."""
     wider = []
     if clause.agent and (concept := hypernym(clause.agent.concept)):
-        wider.append(replace(clause, agent=replace(clause.agent, concept=concept)))
+        wider.append(_with_agent(clause, concept=concept))
     if clause.thing and (concept := hypernym(clause.thing.concept)):
         wider.append(_on_thing(concept=concept)(clause))
     if concept := hypernym(clause.place):
@@ -222,7 +216,7 @@ def generalised(clause: Clause) -> list[Clause]:
 def specialised(clause: Clause, random: Random) -> Clause:
     """Replace the clause's general concepts by special ones, where it has any."""
     if clause.agent and (below := hyponyms(clause.agent.concept)):
-        clause = replace(clause, agent=replace(clause.agent, concept=random.choice(below)))
+        clause = _with_agent(clause, concept=random.choice(below))
     if clause.thing and (below := hyponyms(clause.thing.concept)):
         clause = _on_thing(concept=random.choice(below))(clause)
     if clause.place and (below := hyponyms(clause.place)):

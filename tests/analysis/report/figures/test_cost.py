@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.inference.statistics import UNDEFINED, Estimate
-from analysis.report.figures.cost import UNITS, Priced, priced, time_unit
-from analysis.report.figures.cost_figure import cost_against_gain
-from analysis.report.figures.plotting import style
+from analysis.report.figures.cost import UNITS, CostAndGain, cost_against_gain, costs_and_gains, time_unit
+from analysis.report.figures.drawing import drawings
+from analysis.report.figures.views import View
 from analysis.study import Study
+from tests.analysis.browser import needs_chromium, texts_that_overlap
 
 SCALES = ("base", "large", "xl", "xxl")
 
@@ -51,8 +51,8 @@ def test_the_hours_are_the_mean_intermediate_and_the_mean_target_and_no_retrieva
         ("base", "mnli", "retrieval"): [100.0],
     }
     gain = Estimate(0.05, 0.01, 0.09)
-    (found,) = priced(study(built, hours, {("base", "mnli"): gain}))
-    assert found == Priced("base", "mnli", pytest.approx(3.0), gain, ("pawsx", "xnli", "xquad"))
+    (found,) = costs_and_gains(study(built, hours, {("base", "mnli"): gain}))
+    assert found == CostAndGain("base", "mnli", pytest.approx(3.0), gain, ("pawsx", "xnli", "xquad"))
 
 
 times = st.lists(st.sampled_from([0.5, 1.0, 4.0, None]), min_size=1, max_size=4)
@@ -67,7 +67,7 @@ def test_the_hours_know_no_order_of_stages_and_grow_with_the_unit(built, first, 
             several[:] = [None if one is None else unit * one for one in several]
             if shuffled:
                 random.shuffle(several)
-        return [one.hours for one in priced(study(built, told, {("base", "mnli"): Estimate(0.05)}))]
+        return [one.hours for one in costs_and_gains(study(built, told, {("base", "mnli"): Estimate(0.05)}))]
 
     found = hours(1.0, shuffled=False)
     assert len(found) == any(one is not None for one in (*first, *second))
@@ -77,8 +77,8 @@ def test_the_hours_know_no_order_of_stages_and_grow_with_the_unit(built, first, 
 def test_what_has_no_gain_or_no_time_is_left_out(built):
     hours = {("base", "mnli", "target"): [1.0], ("base", "squad", "target"): [None], ("base", "ccg", "target"): [1.0]}
     gains = {("base", "mnli"): UNDEFINED, ("base", "squad"): Estimate(0.1, 0.0, 0.2)}
-    assert priced(study(built, hours, gains)) == []
-    assert cost_against_gain(study(built, hours, gains), "s") == []
+    assert costs_and_gains(study(built, hours, gains)) == []
+    assert cost_against_gain(study(built, hours, gains)) is None
 
 
 def many(built, count: int, scales=SCALES, name="intermediate {}") -> Study:
@@ -89,25 +89,32 @@ def many(built, count: int, scales=SCALES, name="intermediate {}") -> Study:
     return study(built, hours, gains)
 
 
+def view_of(study: Study) -> View:
+    view = cost_against_gain(study)
+    assert view is not None
+    return view
+
+
 def test_every_point_is_drawn_at_its_place_with_its_interval(built):
     found = many(built, 11)
-    (drawing,) = cost_against_gain(found, "s")
-    for panel, scale in zip(drawing.figure.axes, SCALES, strict=True):
-        own = [one for one in priced(found) if one.scale == scale]
-        assert panel.get_title() == scale
-        places = [(bar[0].get_xdata()[0], bar[0].get_ydata()[0]) for bar in panel.containers]
-        assert places == [(one.hours, one.gain.value) for one in own]
-        ends = [bar[2][0].get_segments()[0][:, 1].tolist() for bar in panel.containers]
-        assert ends == [pytest.approx([one.gain.low, one.gain.high]) for one in own]
-        filled = [bar[0].get_markerfacecolor() != "white" for bar in panel.containers]
-        assert filled == [one.gain.differs_from_zero for one in own]
+    view = view_of(found)
+    assert list(view.panels) == list(SCALES)
+    assert view.independent["x"] == "independent"
+    for scale in SCALES:
+        known = [one for one in costs_and_gains(found) if one.scale == scale]
+        rows = [row for row in view.rows if row["k"] == scale]
+        assert [row["c"] for row in rows] == pytest.approx([one.hours for one in known], rel=1e-3)
+        for end, name in (("v", "value"), ("l", "low"), ("u", "high")):
+            assert [row[end] for row in rows] == pytest.approx([getattr(one.gain, name) for one in known], abs=1e-4)
+        assert [row["sure"] for row in rows] == [one.gain.differs_from_zero for one in known]
+    assert view.layers[-1]["encoding"]["fillOpacity"]["condition"]["test"] == "datum.sure"
 
 
 def test_no_two_intermediates_look_alike_and_one_looks_the_same_at_every_scale(built):
-    (drawing,) = cost_against_gain(many(built, 35), "s")
-    looks = [[(bar[0].get_color(), bar[0].get_marker()) for bar in panel.containers] for panel in drawing.figure.axes]
-    assert len(set(looks[0])) == 35
-    assert looks[0] == looks[1] == looks[2] == looks[3]
+    encoding = view_of(many(built, 35)).layers[-1]["encoding"]
+    colour, shape = (encoding[channel]["scale"] for channel in ("color", "shape"))
+    assert colour["domain"] == shape["domain"]
+    assert len(set(zip(colour["range"], shape["range"], strict=True))) == 35
 
 
 @pytest.mark.parametrize(
@@ -120,22 +127,12 @@ def test_no_two_intermediates_look_alike_and_one_looks_the_same_at_every_scale(b
         (35, ("base",), "an intermediate with a long name {}"),
     ],
 )
-def test_its_texts_keep_apart_and_its_panels_their_height_at_any_size(built, count, scales, name):
-    with style():
-        (drawing,) = cost_against_gain(many(built, count, scales, name), "a sweep with a name that has to be wrapped")
-        figure = drawing.figure
-        figure.draw_without_rendering()
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        ticks = [
-            tick.label1 for panel in figure.axes for axis in (panel.xaxis, panel.yaxis) for tick in axis._update_ticks()
-        ]
-        labels = [text for panel in figure.axes for text in (panel.title, panel.xaxis.label, panel.yaxis.label)]
-        texts = [figure._suptitle, *labels, *ticks, *figure.legends]
-        boxes = [text.get_window_extent(renderer) for text in texts if text.get_visible()]
-        boxes = [box for box in boxes if box.width > 1]
-        for place, box in enumerate(boxes):
-            assert not any(box.overlaps(other) for other in boxes[place + 1 :])
-        assert all(panel.get_window_extent().height > 100 for panel in figure.axes)
+@needs_chromium
+def test_its_texts_keep_apart_and_its_panels_their_height_at_any_size(built, count, scales, name, tmp_path):
+    found = many(built, count, scales, name)
+    (drawing,) = drawings(cost_against_gain(found), found, "a sweep with a name that has to be wrapped")
+    assert texts_that_overlap([drawing], tmp_path) == []
+    assert drawing.spec["spec"]["height"] > 100
 
 
 @given(st.floats(1e-3, 1e4))

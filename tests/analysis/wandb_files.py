@@ -11,28 +11,16 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from analysis.records.wandb_api import Fragment
 
 FILE_HEADER = struct.Struct("<4sHB")
 IDENT, MAGIC = b":W&B", 0xBEE1
 CHUNK_HEADER = struct.Struct("<IHB")
 BLOCK_BYTES = 32 * 1024
 PADDING, WHOLE, FIRST, MIDDLE, LAST = range(5)
-
-
-@dataclass
-class Fragment:
-    """One file: what one process wrote about a run.  A resumed run has several."""
-
-    run_id: str = ""
-    started: float = 0.0
-    """Seconds since 1970."""
-    config: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """The logged rows, oldest first."""
-    summary: dict[str, Any] = field(default_factory=dict)
 
 
 def payloads(path: Path) -> Iterator[bytes]:
