@@ -196,7 +196,7 @@ def test_data_that_changed_since_the_plan_stop_the_stage(damaged, mirror, encode
 
 
 def test_encoder_without_a_fast_tokenizer_is_told(mirror, encoder_folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no tokenizer.json: save the encoder's fast tokenizer"):
+    with pytest.raises(FileNotFoundError, match=r"has no tokenizer.json: save the fast tokenizer"):
         tokenised(tmp_path, mirror, MNLI, MNLI.train, "en", tmp_path, Lengths(64, 16), 10)
 
 
