@@ -140,18 +140,26 @@ def _windows(count: int, room: int, stride: int) -> Iterator[slice]:
 
 
 def _answer_tokens(covered: np.ndarray, context: str, gold: dict[str, list]) -> tuple[int, int]:
-    """First and last token of the context that cover the first gold answer; (-1, -1) where none do."""
+    """First and last token of the context that cover the first gold answer; (-1, -1) where none do.
+
+    If no token begins or ends with an invisible character of the answer, they cover what is visible of it: XLM-R's
+    leave spaces out, and its normaliser drops other characters.
+    """
     text = gold["text"][0] if gold["text"] else ""
     start = locate_answer(context, text, gold["answer_start"][0]) if not is_blank(text) else None
     if start is None:
         return -1, -1
-    # No token begins or ends with what is invisible: XLM-R's leave spaces out, and its normaliser drops the rest.
     visible = [place for place, character in enumerate(text) if not is_blank(character)]
-    start, end = start + visible[0], start + visible[-1] + 1
+    whole = _tokens_between(covered, start, start + len(text))
+    return whole or _tokens_between(covered, start + visible[0], start + visible[-1] + 1) or (-1, -1)
+
+
+def _tokens_between(covered: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
+    """First and last token that cover the characters from `start` to `end`."""
     first = int(np.searchsorted(covered[:, 1], start, "right"))
     last = int(np.searchsorted(covered[:, 0], end, "left")) - 1
     whole = first <= last and covered[first, 0] <= start and end <= covered[last, 1]
-    return (first, last) if whole else (-1, -1)
+    return (first, last) if whole else None
 
 
 CONSTANT_TOKENS = 30
