@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from analysis.benchmark.xtreme import scores
 from analysis.inference.statistics import Bootstrap
 from analysis.records.examples import ExampleFiles, no_examples
-from analysis.records.gather import gather_store, store_records
+from analysis.records.gather import store_records
 from analysis.records.measurements import Measurements
 from analysis.report.retention_tables import retention_table, shape_table
 from analysis.report.tables import cell_table, trouble_table
 from analysis.study import analyse
 from tests.analysis import fakes
 from tests.analysis.fakes import study_of
+from tests.frames import gather_store
 from trainers.families import tagging
 from trainers.families.metrics import precision_recall_f1
 from trainers.tasks import ENGLISH

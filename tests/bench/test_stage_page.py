@@ -22,7 +22,7 @@ def test_fixed_is_all_but_steps_and_evaluation():
     profile = SimpleNamespace(
         total_tt=10.0,
         stats={
-            ("/x/trainers/training/engine.py", 1, "step"): (5, 5, 0.1, 6.0, {}),
+            ("/x/trainers/training/step.py", 1, "step"): (5, 5, 0.1, 6.0, {}),
             ("/x/trainers/run.py", 1, "_evaluate"): (1, 1, 0.1, 1.5, {}),
             ("/x/trainers/network/encoder.py", 1, "load_encoder"): (1, 1, 0.1, 0.5, {}),
             ("/x/elsewhere.py", 1, "step"): (1, 1, 0.1, 99.0, {}),

@@ -23,7 +23,7 @@ def page(script: str, *words: str) -> dict[str, list[str]]:
 
 def test_gathering_is_timed_beside_plain_reading():
     rows = page("gather.py", "30", "20")
-    assert {"`gather_store`, first time", "`json.loads` of the measured lines alone"} <= set(rows)
+    assert {"`store_records`, first time", "`json.loads` of the measured lines alone"} <= set(rows)
 
 
 @pytest.mark.slow
