@@ -46,7 +46,7 @@ def test_it_shows_the_gains_as_heat_maps_and_draws_them_anew(ran, wandb_server, 
     shown = [row[name] for row in figures.rows]
     assert [one["_type"] for one in shown] == ["image-file"] * 2
     assert all(figures.files[one["path"]].startswith(PNG) for one in shown)
-    assert "sandbox-s: score through the intermediate minus score without it" in shown[0]["caption"]
+    assert "Score through the intermediate (row) minus score without it" in shown[0]["caption"]
     assert figures.state == "finished"
     (report,) = wandb_server.state.views.values()
     grid = next(

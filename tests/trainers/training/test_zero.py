@@ -12,6 +12,7 @@ from tests.trainers.conftest import BF16, SHARDINGS
 from tests.trainers.stages import assert_same_to_the_last_bit, losses, run_here, weights
 from trainers.data.stagedata import StageData
 from trainers.stage import Execution, Stage
+from trainers.stage.random import seed_for
 from trainers.store import Store
 from trainers.tasks import TASKS
 from trainers.training.batches import batch
@@ -45,7 +46,7 @@ def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], d
 
     recipe = stage.recipe
     encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
-    torch.manual_seed(stage.seed)
+    torch.manual_seed(seed_for(stage, "mnli", "head"))
     head = build_head(TASKS["mnli"], encoder.config, encoder.embeddings.word_embeddings)
     named = [*encoder.named_parameters(), *((f"heads.mnli.{name}", p) for name, p in head.named_parameters())]
     undecayed = [p for name, p in named if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name]
@@ -56,7 +57,7 @@ def _train_plainly(stage: Stage, examples, folder: Path) -> tuple[list[float], d
     warmup = int(recipe.warmup * total)
     found, norms = [], []
     for step in range(total):
-        chosen = batch(stage.seed, step, len(examples), recipe.batch_size)
+        chosen = batch(seed_for(stage, "mnli", "order"), step, len(examples), recipe.batch_size)
         sequences = [examples.sequence(place) for place in chosen]
         ids = torch.ones(len(chosen), 96, dtype=torch.long)
         mask = torch.zeros(len(chosen), 96, dtype=torch.long)
