@@ -39,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     distributes = getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
     if config.option.quick and not distributes:
+        settings.register_profile("quick", settings.get_profile("retain"), max_examples=20)
+        settings.load_profile("quick")
         only_quick()
 
 

@@ -129,6 +129,7 @@ def files() -> list[Tests]:
     return [Tests(path.read_text(encoding="utf-8")) for path in (*paths, ROOT / "tests" / "frames.py")]
 
 
+@pytest.mark.slow
 def test_every_public_function_is_called_by_a_test():
     every = set().union(*(functions(module) for module in modules() if module not in SEEN_WHOLE))
     assert len(every) > 100

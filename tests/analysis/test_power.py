@@ -34,6 +34,7 @@ def test_the_power_foretold_is_how_often_the_report_s_own_test_finds_it():
     assert found / 400 == pytest.approx(power.power(seeds, difference, by_seed, 0.0), abs=0.06)
 
 
+@pytest.mark.slow
 @given(deviations, deviations, st.floats(0.01, 2), st.integers(2, 40))
 def test_power_rises_with_seeds_and_difference(by_seed, by_examples, difference, seeds):
     base = power.power(seeds, difference, by_seed, by_examples)
@@ -42,6 +43,7 @@ def test_power_rises_with_seeds_and_difference(by_seed, by_examples, difference,
     assert power.power(seeds, 1.5 * difference, by_seed, by_examples) >= base - 1e-6
 
 
+@pytest.mark.slow
 @given(deviations, st.floats(0, 0.1), st.integers(2, 30))
 def test_the_visible_difference_is_seen_with_just_these_seeds(by_seed, by_examples, seeds):
     visible = power.visible_difference(seeds, by_seed, by_examples)
@@ -69,6 +71,7 @@ def test_the_study_of_known_truth_needs_few_seeds(built):
     assert 0 < one.visible < 0.2
 
 
+@pytest.mark.slow
 def test_one_seed_tells_nothing(tmp_path):
     for stage in fakes.stages((0,), ("none", "mnli")):
         fakes.write_stage(tmp_path, stage)
@@ -107,6 +110,7 @@ def test_without_any_noise_every_difference_is_seen():
     assert power.seeds_needed(1e-6, 0.0, 0.0) == 2
 
 
+@pytest.mark.slow
 @given(deviations, deviations, st.floats(0.01, 2), st.floats(0.1, 10))
 def test_power_does_not_know_the_unit(by_seed, by_examples, difference, unit):
     plain = power.power(5, difference, by_seed, by_examples)
@@ -183,6 +187,7 @@ def test_an_outlook_by_hand():
 differences = st.lists(st.integers(-30, 30), min_size=2, max_size=4, unique=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(differences, min_size=1, max_size=3), st.integers(1, 9), st.sampled_from([0.01, 0.5, 3.0]))
 def test_an_outlook_lies_between_those_of_its_trainings_and_knows_neither_level_nor_unit(trainings, noise, unit):

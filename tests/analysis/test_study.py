@@ -291,6 +291,7 @@ def records(tmp_path_factory):
     return store_records(root)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(data=st.data())
 def test_the_study_does_not_hang_on_the_order_of_what_was_gathered(records, data):

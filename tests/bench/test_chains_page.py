@@ -44,6 +44,7 @@ def test_chains_are_the_cells_of_the_sweep_and_their_stages_are_its_own(tmp_path
     assert {stage.key for cell in cells for stage in make_plan(cell).stages} == own
 
 
+@pytest.mark.slow
 def test_a_value_that_differs_is_counted(tmp_path):
     stages = fakes.stages(seeds=(1,))
     for stage in stages:

@@ -90,6 +90,7 @@ def said(little: Path) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_a_commit_is_measured_once_and_kept(little):
     found, steps = first_hour(little, "demo")
     assert said(little) == ["install", "demo"]  # what the demo needs comes before it

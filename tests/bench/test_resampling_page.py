@@ -8,6 +8,7 @@ import pytest
 from bench import resampling
 
 
+@pytest.mark.slow
 def test_more_resamples_know_the_standard_error_better(monkeypatch):
     monkeypatch.setattr(resampling, "EXAMPLES", 50)
     few, many = (resampling.error_of_error(count, np.random.default_rng(0)) for count in (120, 1200))

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.analysis import fakes
 
 CHECKOUT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_page_names_every_stage_and_every_layer(tmp_path):
     stages = fakes.stages(seeds=(1,))
     for stage in stages:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from trainers.sandbox import write_mirror
 from trainers.stage.scales import SANDBOX_ENCODERS
 from trainers.tasks import TASKS
@@ -13,6 +15,7 @@ from trainers.tasks import TASKS
 CHECKOUT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_for_each_task_with_both_ratios(tmp_path):
     write_mirror(tmp_path / "mirror")
     command = [

@@ -46,6 +46,7 @@ def answers_are_in_windows(table, encoded: TokenisedSet) -> bool:
     return len(answered - found) <= 0.01 * len(answered)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_task_is_read_and_tokenised(read, name):
     task, found = read(name)

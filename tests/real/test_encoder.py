@@ -62,6 +62,7 @@ def test_tatoeba_accuracy_is_the_known_one(real_encoder: Path, prefixed: Mirror,
     assert found == pytest.approx(KNOWN_ACCURACY, abs=0.01)
 
 
+@pytest.mark.slow
 def test_tokenizer_makes_xlmr_pairs(real_encoder: Path):
     tokenizer = load_tokenizer(real_encoder)
     mnli = TASKS["mnli"]

@@ -115,6 +115,7 @@ def test_most_intermediates_decide_and_each_target_by_itself(of, gains, noise, w
     assert bool(found.reason) == (word == "cannot tell")
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([-0.1, 0.1]), min_size=3, max_size=9), st.randoms())
 def test_of_plain_gains_and_losses_the_majority_tells_in_whatever_order(gains, random):
     shuffled = list(gains)
@@ -179,6 +180,7 @@ def test_variants_are_known_by_their_names():
     assert [untranslated(name) for name in ("mnli@de-ru", "mnli", "mnli@de+mlm")] == ["mnli", None, None]
 
 
+@pytest.mark.slow
 def test_the_study_of_known_truth_is_judged(built):
     found = {(one.text.split(" ")[0], one.scale): one for one in judged(built.study, bootstrap())}
     for scale in fakes.SCALES:
@@ -189,6 +191,7 @@ def test_the_study_of_known_truth_is_judged(built):
     assert found["Retention", "all"].word == "supported"
 
 
+@pytest.mark.slow
 def test_one_seed_gives_no_verdict(tmp_path):
     for stage in fakes.stages((0,), ("none", "mnli")):
         fakes.write_stage(tmp_path, stage)
@@ -197,6 +200,7 @@ def test_one_seed_gives_no_verdict(tmp_path):
     assert all(math.isnan(one.estimate.value) and one.reason for one in found)
 
 
+@pytest.mark.slow
 def test_a_diverged_arm_gives_no_verdict_at_its_scale(tmp_path):
     for stage in fakes.stages((0, 1), ("none", "mnli")):
         bad = stage.kind == "intermediate" and stage.scale.name == "small"
@@ -210,6 +214,7 @@ def test_a_diverged_arm_gives_no_verdict_at_its_scale(tmp_path):
     assert "diverged" in found["small"].reason
 
 
+@pytest.mark.slow
 def test_the_page_has_every_claim_with_its_source_escaped(built, tmp_path, monkeypatch):
     hostile = replace(CLAIMS[0], text="<b>claim</b>", source="a & <i>b</i>")
     monkeypatch.setattr(claims, "CLAIMS", (hostile, *CLAIMS[1:]))
@@ -233,6 +238,7 @@ def test_a_claim_is_in_the_table_or_named_below_it_with_what_the_sweep_lacks(bui
     assert claims_left_out([one for one in found if not one.needs]) == ""
 
 
+@pytest.mark.slow
 def test_a_claim_whose_results_are_to_come_stays_in_the_table(tmp_path):
     """It is planned: the sweep will speak to it."""
     planned = fakes.stages((0, 1), ("none", "mnli"))
@@ -265,6 +271,7 @@ def test_worse_by_less_than_the_margin_is_not_contradicted():
     assert (found.word, found.reason) == ("cannot tell", "the interval holds values of either kind")
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-0.05, 0.05), min_size=3, max_size=6), st.sampled_from(["squad", "mlm"]))
 def test_the_verdict_is_that_of_the_interval(by_seed, of):
     """Of a claim of one effect: above its threshold, below it, or about it."""
@@ -286,6 +293,7 @@ effects = st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(
 )
 
 
+@pytest.mark.slow
 @given(effects, effects)
 def test_effects_are_subtracted_and_averaged_as_numbers_are(one, other):
     np.testing.assert_allclose((one - other).by_seed, -(other - one).by_seed)
@@ -295,6 +303,7 @@ def test_effects_are_subtracted_and_averaged_as_numbers_are(one, other):
     np.testing.assert_allclose(mean([one, other]).by_seed, mean([other, one]).by_seed)
 
 
+@pytest.mark.slow
 @given(st.permutations(list(CLAIMS)))
 def test_no_claim_hangs_on_another(order):
     gains = world({**PAPER, "all9": 0.3})

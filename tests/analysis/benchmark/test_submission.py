@@ -45,6 +45,7 @@ def rewrite(world: nine.World, name: str, **columns: list) -> None:
     pl.read_parquet(path).with_columns(pl.Series(key, values) for key, values in columns.items()).write_parquet(path)
 
 
+@pytest.mark.slow
 def test_xtreme_reads_our_own_scores_from_our_folder(built, tmp_path):
     written = write(built, tmp_path / "out")
     assert written.gaps == ()
@@ -63,6 +64,7 @@ def test_languages_are_xtremes():
         assert sorted(xtreme_reader.LANGUAGES[NAMES.get(task, task)].split()) == sorted(TASKS[task].languages)
 
 
+@pytest.mark.slow
 def test_the_formats_are_those_of_the_mock_submission(built, tmp_path):
     write(built, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(xtreme_reader.LANGUAGES)
@@ -81,6 +83,7 @@ def test_the_formats_are_those_of_the_mock_submission(built, tmp_path):
     assert all(key.startswith("arabic-") for key in json.loads(answers))
 
 
+@pytest.mark.slow
 def test_tatoeba_follows_xtremes_alphabetical_english_sentences(built, tmp_path):
     write(built, tmp_path)
     rows = built.mirror.table(TASKS["tatoeba"].test, "de")["target_sentence"].to_pylist()
@@ -90,6 +93,7 @@ def test_tatoeba_follows_xtremes_alphabetical_english_sentences(built, tmp_path)
     assert lines == [by_sentence[text] for text in sorted(by_sentence)]
 
 
+@pytest.mark.slow
 def test_tabs_and_breaks_in_an_answer_survive(world, tmp_path):
     hostile = ["a\tb", "a\nb\r\n", '"', "\\", "\u2028", ""]
     rewrite(world, "xquad-en", prediction=hostile)
@@ -97,6 +101,7 @@ def test_tabs_and_breaks_in_an_answer_survive(world, tmp_path):
     assert list(json.loads((tmp_path / "out/xquad/test-en.json").read_text()).values()) == hostile
 
 
+@pytest.mark.slow
 def test_no_mined_pair_is_an_empty_file(world, tmp_path):
     name = f"bucc-layer{nine.LAYER:02d}-de"
     height = pl.read_parquet(world.entry_of("bucc").predictions / f"{name}.parquet").height
@@ -105,6 +110,7 @@ def test_no_mined_pair_is_an_empty_file(world, tmp_path):
     assert (tmp_path / "out/bucc2018/test-de.tsv").read_bytes() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "predictions", "told"),
     [
@@ -144,6 +150,7 @@ def test_predictions_of_another_evaluation_are_refused(world, tmp_path):
         write(world, tmp_path / "out", partial=True)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named_all_at_once(world, tmp_path):
     (world.entry_of("xnli").folder / "result.json").unlink()
     write_json(world.entry_of("pawsx").folder / "result.json", fakes.result("diverged"))
@@ -174,6 +181,7 @@ def test_another_layer_than_was_measured_is_missing(built, tmp_path):
         write(built, tmp_path / "out", layer=9)
 
 
+@pytest.mark.slow
 def test_a_subset_is_refused_and_partially_keeps_each_answer_with_its_question(tmp_path):
     """The subset is a shuffle's: its ids are not the first ones."""
     world = nine.World(tmp_path / "world", nine.stages(max_examples=4)).build()
@@ -259,6 +267,7 @@ def texts_of(family: str, task: str, predictions: list, keys: list[str]) -> str:
     return FORMATS[family][1](TASKS[task], predictions, keys)
 
 
+@pytest.mark.slow
 @examples(max_examples=50)
 @given(st.dictionaries(st.text(), st.text()))
 def test_answers_are_read_back_from_ascii(answers):
@@ -274,6 +283,7 @@ def test_sentences_of_tags_are_told_apart(sentences):
     assert [one.split() for one in text.split("\n\n")] == sentences
 
 
+@pytest.mark.slow
 @examples(max_examples=50)
 @given(st.lists(st.tuples(st.text("abé"), st.integers(0, 99)), unique_by=lambda one: one[0]))
 def test_each_english_sentence_keeps_its_foreign_one_in_alphabetical_order(rows):
@@ -284,6 +294,7 @@ def test_each_english_sentence_keeps_its_foreign_one_in_alphabetical_order(rows)
     assert found == {sentence: told for (sentence, _), told in zip(rows, predictions, strict=True)}
 
 
+@pytest.mark.slow
 @examples(max_examples=25)
 @given(st.sampled_from(list(fakes.SCALES)), st.sampled_from(fakes.INTERMEDIATES), st.sampled_from([1, 2]), st.randoms())
 def test_an_arm_is_all_of_its_scale_intermediate_and_seed_and_nothing_else(scale, intermediate, seed, random):

@@ -122,6 +122,7 @@ def test_question_answering_has_f1_and_exact_match(tmp_path):
     assert row[2:7] == ("xquad", "76.0 / 60.0", "76.6 / 60.8", "−0.6", "1 seed")
 
 
+@pytest.mark.slow
 def test_retrieval_counts_at_the_compared_layer(tmp_path):
     stage = training(task="tatoeba")
     for layer in range(25):
@@ -240,6 +241,7 @@ def sweep_file(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "code", "word"), [(0.5, 1, "outside"), (0.8, 0, "inside")])
 def test_retain_verify_exits_with_1_when_a_cell_is_outside(tmp_path, monkeypatch, capsys, value, code, word):
     monkeypatch.setitem(published.BANDS, ("sandbox-s", "xnli"), Band(79, 81, "for this test"))
@@ -252,6 +254,7 @@ def test_retain_verify_exits_with_1_when_a_cell_is_outside(tmp_path, monkeypatch
     assert f"1 {word}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_retain_submission_tells_what_is_missing(tmp_path, capsys):
     path = sweep_file(tmp_path)
     with pytest.raises(ValueError, match="has not finished") as error:

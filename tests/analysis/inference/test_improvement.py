@@ -75,6 +75,7 @@ def test_more_seeds_and_tasks_that_do_not_go_together_narrow_the_interval():
     assert width(5, 9) < 0.7 * width(5, 1, repeats=9)
 
 
+@pytest.mark.slow
 @given(st.integers(2, 6), st.integers(0, 100))
 def test_the_interval_turns_round_with_the_arms(seeds, seed):
     rng = np.random.default_rng(seed)

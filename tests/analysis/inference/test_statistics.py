@@ -38,6 +38,7 @@ def test_resampled_means_centre_on_the_mean_and_keep_further_axes():
     np.testing.assert_allclose(samples.mean(axis=0), scores.mean(axis=(0, 1)), atol=0.01)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(2, 5), min_size=1, max_size=6), st.integers(2, 3))
 def test_parts_drawn_together_are_the_parts_drawn_alone(counts, seeds):
     rng, strap = np.random.default_rng(0), bootstrap(resamples=30)
@@ -56,6 +57,7 @@ def test_resampled_means_are_those_of_drawn_seeds_and_examples():
     np.testing.assert_allclose(samples, by_seed * by_example)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_the_interval_covers_the_truth_as_often_as_it_says(seeds):
     rng = np.random.default_rng(2)
@@ -68,6 +70,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds):
     assert 0.91 <= hits / 300 <= 0.99
 
 
+@pytest.mark.slow
 @given(st.integers(2, 12), st.integers(0, 1000))
 def test_of_seeds_alone_the_interval_is_students(seeds, seed):
     by_seed = np.random.default_rng(seed).normal(0.6, 0.1, (seeds, 1))
@@ -112,6 +115,7 @@ def test_equal_seeds_give_equal_draws_in_whatever_order_they_are_asked():
 sentences = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=2, max_size=12)
 
 
+@pytest.mark.slow
 @given(sentences)
 def test_f1_of_drawn_sentences_is_that_of_their_summed_chunks(rows):
     """Σ 2 · right / Σ (predicted + gold): what `chunks` counts for the drawn sentences together."""
@@ -152,6 +156,7 @@ def test_one_seed_and_one_example_have_no_interval():
     assert math.isnan(p_value(0.7, samples, 1))
 
 
+@pytest.mark.slow
 @given(st.floats(-1, 1), st.floats(0.01, 1), st.integers(2, 6), st.integers(1, 30))
 def test_what_never_varied_has_no_interval(gain, score, seeds, examples):
     """Two seeds that agree to the last digit, or up to rounding, do not tell how a third would differ."""
@@ -185,6 +190,7 @@ def test_equal_gains_of_two_seeds_are_not_testable():
     assert math.isnan(strap.estimate(0.02, samples, 2).low)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0.0, 0.05, 0.3])
 def test_the_interval_of_the_greatest_difference_holds_the_true_one(lost):
     """Of a flat curve the greatest of nine probes lies above 0 by luck, and a t interval about it above the truth."""
@@ -211,6 +217,7 @@ def test_the_greatest_of_what_never_varied_has_no_interval():
     assert math.isnan(found.low)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 50), st.floats(0.1, 10))
 def test_the_greatest_difference_does_not_know_the_order_of_the_others_and_stretches_with_them(seed, unit):
     rng = np.random.default_rng(seed)
@@ -236,6 +243,7 @@ def test_holm_leaves_out_what_could_not_be_tested():
     np.testing.assert_allclose(holm([0.01, math.nan, 0.04]), [0.02, math.nan, 0.04])
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p_values):
     p, adjusted = np.array(p_values), holm(p_values)
@@ -306,6 +314,7 @@ def test_replicability_counts_what_holm_rejects(p_values, level):
         assert replicability(p_values, level) == (holm(p_values) <= level).sum()
 
 
+@pytest.mark.slow
 @given(sentences, st.integers(0, 2))
 def test_the_mean_over_all_examples_is_the_score_whatever_weighs(rows, ignored):
     """Even shares draw everything as it is; sentences without a chunk, and nothing but such, included."""
@@ -317,6 +326,7 @@ def test_the_mean_over_all_examples_is_the_score_whatever_weighs(rows, ignored):
     np.testing.assert_allclose(found.drawn(even)[0], found.by_seed, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1, width=16), min_size=2, max_size=20), st.floats(-2, 2), st.floats(0.1, 10))
 def test_intervals_move_and_stretch_with_the_scores(values, shift, unit):
     scores, strap = np.array([values, values[::-1]]), bootstrap(resamples=90)
@@ -327,6 +337,7 @@ def test_intervals_move_and_stretch_with_the_scores(values, shift, unit):
     assert after.high == pytest.approx(shift + unit * before.high, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=6), st.integers(2, 9))
 def test_p_knows_no_sign_and_falls_with_the_distance_from_0(samples, seeds):
     drawn = np.array(samples)
@@ -344,6 +355,7 @@ def test_an_estimate_differs_from_0_just_where_its_interval_lies_to_one_side():
         assert not one.differs_from_zero
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), max_size=12), st.randoms())
 def test_corrections_do_not_hang_on_the_order_of_the_tests(p_values, random):
     order = list(range(len(p_values)))

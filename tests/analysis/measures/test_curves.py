@@ -55,6 +55,7 @@ def test_curves_by_hand():
 falling = arrays(np.float64, (3, 4), elements=st.floats(0, 0.3))
 
 
+@pytest.mark.slow
 @given(falling, st.floats(0.1, 0.5), st.floats(0, 0.4))
 def test_retention_does_not_know_the_unit_of_scores_nor_where_their_zero_is(losses, unit, shift):
     scores = 0.8 - losses
@@ -68,6 +69,7 @@ def test_retention_does_not_know_the_unit_of_scores_nor_where_their_zero_is(loss
     assert one.forgetting.value >= 0
 
 
+@pytest.mark.slow
 @given(falling, st.permutations([0, 1, 2]))
 def test_the_order_of_seeds_does_not_matter(losses, order):
     scores = (0.8 - losses).tolist()
@@ -158,6 +160,7 @@ def test_undefined_and_foreign_curves_have_no_part_in_trends_means_and_compariso
     assert head_comparisons([*curves, curve(0.5, "small", "refit")], bootstrap())[0].stored.value == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 @given(finals, finals)
 def test_exchanging_the_heads_turns_their_difference_round(stored, refit):
     assume(len(set(stored)) + len(set(refit)) > 2)
@@ -187,6 +190,7 @@ def test_final_means_are_over_the_probed_tasks_of_each_arm_and_head():
     assert found == {("mnli+squad", "stored"): pytest.approx(0.4), ("mnli+squad", "refit"): pytest.approx(0.5)}
 
 
+@pytest.mark.slow
 @given(st.floats(-1, 2))
 def test_the_final_mean_of_one_task_is_its_own(final):
     one = curve(final)

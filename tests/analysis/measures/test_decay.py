@@ -30,6 +30,7 @@ def fit_of(value: np.ndarray, noise: float = 1e-6, seeds: int = 5, steps: np.nda
     return decay.fit(by_seed.mean(axis=0), samples, steps, seeds, bootstrap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @given(half=st.floats(0.3, 900))
 def test_half_of_what_is_lost_is_lost_at_h(form, half):
@@ -59,6 +60,7 @@ def test_a_known_form_is_found_with_its_half_life_and_asymptote(form, half, asym
         assert math.isnan(found.asymptote.value)
 
 
+@pytest.mark.slow
 @given(st.floats(2, 300), st.floats(0, 0.9), st.floats(0.01, 1))
 def test_the_fit_is_no_worse_than_any_other_of_its_form(half, asymptote, noise):
     """Least squares: neither the truth nor another point of the grid comes closer to a noisy curve."""
@@ -116,6 +118,7 @@ def test_a_curve_that_is_not_a_number_is_not_fitted():
     assert np.isnan(half).tolist() == np.isnan(asymptote).tolist() == [False, True]
 
 
+@pytest.mark.slow
 @given(st.floats(2, 300), st.floats(0, 0.9), st.integers(0, 50))
 def test_a_weight_of_0_leaves_a_step_out_and_a_common_one_changes_nothing(half, asymptote, seed):
     form, curve = BY_NAME["plateau"], true_curve("plateau", half, asymptote)[None]
@@ -129,6 +132,7 @@ def test_a_weight_of_0_leaves_a_step_out_and_a_common_one_changes_nothing(half, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @given(half=st.floats(0.3, 900), asymptote=st.floats(0, 0.95))
 def test_a_fitted_curve_falls_from_1_to_what_stays_and_is_at_one_half_at_its_half_life(form, half, asymptote):
@@ -162,6 +166,7 @@ def foretold(form: decay.Form, curve: np.ndarray, place: int) -> float:
     return min(fits)[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.sampled_from(FORMS), st.floats(2, 300), st.floats(0, 0.9), st.integers(0, 50))
 def test_the_error_left_out_is_that_of_fits_made_one_after_another(form, half, asymptote, seed):

@@ -53,6 +53,7 @@ def test_the_grids_by_hand():
     }
 
 
+@pytest.mark.slow
 @given(gain, gain)
 def test_turning_the_scales_round_turns_the_difference_round(first, second):
     there = by_name(grids({"small": (first, second), "large": (second, first)}))
@@ -62,6 +63,7 @@ def test_turning_the_scales_round_turns_the_difference_round(first, second):
         assert there["small", side] == back["small", side]
 
 
+@pytest.mark.slow
 @given(st.tuples(gain, gain, gain))
 def test_neighbours_differences_add_up_to_that_of_the_ends(gains):
     found = by_name(grids({scale: (one, one) for scale, one in zip(SCALES, gains, strict=True)}))

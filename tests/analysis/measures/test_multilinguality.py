@@ -59,6 +59,7 @@ by_layer = st.lists(st.floats(0, 1), min_size=5, max_size=5)
 tables = st.lists(st.fixed_dictionaries({"de": by_layer, "sw": by_layer}), min_size=3, max_size=3)
 
 
+@pytest.mark.slow
 @given(tables, st.permutations([0, 1, 2]), st.floats(0, 1))
 def test_neither_the_order_of_seeds_nor_a_shift_of_all_scores_is_a_change(after, order, shift):
     moved = [
@@ -70,6 +71,7 @@ def test_neither_the_order_of_seeds_nor_a_shift_of_all_scores_is_a_change(after,
     np.testing.assert_allclose(other.value, one.value + shift, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(tables, st.floats(0, 1))
 def test_the_compared_layer_is_one_of_the_curve_s_and_has_its_value(after, depth):
     curve = curves_of(PRETRAINED, after, depth)["mnli"]

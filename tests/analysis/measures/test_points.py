@@ -129,6 +129,7 @@ def test_retrieval_without_a_development_score_has_no_best_point(tmp_path):
     assert study_of(tmp_path).layers == []
 
 
+@pytest.mark.slow
 def test_both_phases_are_compared_at_their_best_and_retention_is_shown_at_every_point(tmp_path):
     write(tmp_path, grid(intermediates=("mnli",)))
     study = study_of(tmp_path)
@@ -144,6 +145,7 @@ def test_both_phases_are_compared_at_their_best_and_retention_is_shown_at_every_
     assert "1 of 1" not in " ".join(findings(study))
 
 
+@pytest.mark.slow
 def test_retrieval_is_compared_at_the_best_point_of_its_intermediate(tmp_path):
     parents = [stage for stage in grid(intermediates=("mnli",)) if stage.kind == "intermediate"]
     plain = next(one for one in fakes.stages() if one.kind == "retrieval" and one.parent)
@@ -169,6 +171,7 @@ def test_the_edge_of_a_search_is_told(tmp_path, monkeypatch):
     assert any("1 best point, 1 lie at the edge" in sentence for sentence in findings(study_of(tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_search_has_its_section_in_the_report_and_others_have_none(tmp_path, built):
     keys = write(tmp_path / "store", grid(intermediates=("mnli",)))
     page = fakes.report(tmp_path / "store", keys, tmp_path / "out", "searched", resamples=50)
@@ -183,6 +186,7 @@ def test_a_search_has_its_section_in_the_report_and_others_have_none(tmp_path, b
     assert "The search" not in plain.read_text()
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_search_figure_keeps_its_texts_apart(tmp_path):
     write(tmp_path / "store", grid(intermediates=("mnli", "squad")))

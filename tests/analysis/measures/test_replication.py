@@ -29,6 +29,7 @@ def test_a_true_gain_replicates_in_every_target_and_always_improves(built):
     assert [row[6:] for row in replication_table(built.study).rows] == [("3 of 3", "0 of 3", "–")] * 6
 
 
+@pytest.mark.slow
 def test_without_a_gain_nothing_replicates(tmp_path, monkeypatch):
     monkeypatch.setattr(fakes, "GAIN", 0.0)
     for stage in fakes.stages((0, 1), ("none", "mnli")):
@@ -38,6 +39,7 @@ def test_without_a_gain_nothing_replicates(tmp_path, monkeypatch):
         assert one.improvement.value == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_from_one_seed_nothing_is_concluded_however_many_its_examples(tmp_path):
     for stage in fakes.stages((0,), ("none", "mnli")):
         fakes.write_stage(tmp_path, stage)
@@ -84,6 +86,7 @@ def replicated_of(scores) -> Replicated:
     return found
 
 
+@pytest.mark.slow
 @given(tables, tables)
 def test_exchanging_the_arms_exchanges_what_is_raised_and_lowered(first, second):
     there, back = replicated_of({NONE: first, MNLI: second}), replicated_of({NONE: second, MNLI: first})
@@ -94,6 +97,7 @@ def test_exchanging_the_arms_exchanges_what_is_raised_and_lowered(first, second)
     assert there.raised + there.lowered <= len(there.targets) == 1
 
 
+@pytest.mark.slow
 def test_an_arm_that_lacks_a_target_has_no_mean_over_the_others(tmp_path):
     for stage in fakes.stages((0, 1)):
         if (stage.scale.name, stage.intermediate, stage.ending) != ("large", "squad", "pawsx"):

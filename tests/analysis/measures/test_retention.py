@@ -73,6 +73,7 @@ def test_area_weighs_doublings_alike():
     assert retention.area_under_retention(np.array([1.0]), np.array([0.0])) == 1
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, 4, elements=st.floats(-1, 2)))
 def test_area_lies_between_the_lowest_and_the_highest_retention(curve):
     assert curve.min() - 1e-9 <= retention.area_under_retention(curve, STEPS) <= curve.max() + 1e-9
@@ -152,6 +153,7 @@ def test_who_keeps_more_at_every_step_has_the_longer_half_life_and_the_larger_ar
 values = arrays(np.float64, 3, elements=st.floats(-1, 1))
 
 
+@pytest.mark.slow
 @given(values, values, st.floats(-1, 1), st.permutations(range(3)))
 def test_gains_turn_round_with_the_arms_and_gaps_and_shares_do_not_know_the_order_of_languages(
     via, plain, shift, order
@@ -172,6 +174,7 @@ def test_of_no_english_gain_nothing_is_a_share():
     assert math.isnan(retention.gain_retention(np.array([0.0, 0.1, 0.2])))
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, (2, 4), elements=st.floats(-1, 1)), st.floats(-1, 1))
 def test_a_change_of_the_gap_is_what_other_languages_gain_less_and_no_common_gain_is_one(scores, common):
     via, plain = scores

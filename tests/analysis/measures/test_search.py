@@ -88,6 +88,7 @@ scores = st.lists(st.sampled_from([0.5, 0.6, 0.7]), min_size=6, max_size=6)
 outcomes = st.lists(st.sampled_from(["completed", "diverged"]), min_size=6, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(scores, outcomes, st.permutations(range(6)))
 def test_no_other_point_has_more_seeds_or_as_many_and_a_higher_mean(scores, outcomes, order):

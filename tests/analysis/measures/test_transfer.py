@@ -59,6 +59,7 @@ def test_intervals_and_p_of_gains_are_those_of_a_paired_t_test():
     np.testing.assert_allclose([gain.p_holm for gain in via.gains], holm([gain.p for gain in via.gains]))
 
 
+@pytest.mark.slow
 @given(tables, tables)
 def test_exchanging_the_arms_turns_every_gain_round(first, second):
     there = cells_of({NONE: first, MNLI: second})["mnli"]
@@ -70,6 +71,7 @@ def test_exchanging_the_arms_turns_every_gain_round(first, second):
     assert there.gap_change.value == pytest.approx(-back.gap_change.value)
 
 
+@pytest.mark.slow
 @given(tables, tables, st.permutations([0, 1, 2]))
 def test_which_number_a_seed_has_does_not_matter_as_long_as_both_arms_agree(first, second, order):
     before, after = (
@@ -95,6 +97,7 @@ def test_seeds_are_paired_by_their_number_and_not_by_their_place():
     np.testing.assert_allclose(cell.paired_scores, [[0.675, 0.50], [0.60, 0.25]])
 
 
+@pytest.mark.slow
 @given(tables, tables, st.floats(-1, 1))
 def test_what_both_arms_have_more_is_no_gain(first, second, more):
     moved = [
@@ -233,6 +236,7 @@ def test_who_lacks_nothing_has_all_that_any_has(present):
     }
 
 
+@pytest.mark.slow
 @given(tables, tables)
 def test_the_mean_gain_of_one_target_is_its_own(first, second):
     strap, scores = bootstrap(), {NONE: first, MNLI: second}

@@ -69,6 +69,7 @@ def test_pooled_slopes_by_hand():
     assert pooled_slopes([], bootstrap()) == {}
 
 
+@pytest.mark.slow
 @given(finals, st.permutations(range(3)))
 def test_pooled_slopes_do_not_hang_on_the_order_and_lie_between_the_least_and_the_greatest(values, order):
     targets = ("pawsx", "panx", "udpos")
@@ -104,6 +105,7 @@ def test_where_no_training_has_every_scale_there_is_no_pooled_slope():
     assert pooled_slopes(scale_trends(curves, bootstrap()), bootstrap()) == {}
 
 
+@pytest.mark.slow
 @given(st.lists(st.sets(st.sampled_from(list(SIZES)), min_size=2), min_size=1, max_size=5))
 def test_pooled_trends_are_alike_in_their_scales_and_miss_none(present):
     targets = ("pawsx", "panx", "udpos", "xquad", "mlqa")

@@ -42,6 +42,7 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_report_is_written_again_byte_for_byte_though_the_sweep_went_on(planned, half, tmp_path):
     page = write_report(half, tmp_path / "then")
     for stage in planned[len(planned) // 2 :]:
@@ -54,6 +55,7 @@ def test_a_report_is_written_again_byte_for_byte_though_the_sweep_went_on(planne
     assert files(tmp_path / "again") == files(tmp_path / "then")
 
 
+@pytest.mark.slow
 def test_page_and_figures_carry_the_fingerprint(half, tmp_path):
     page = write_report(half, tmp_path / "out").read_text()
     fingerprint = half.basis.fingerprint
@@ -68,6 +70,7 @@ def test_page_and_figures_carry_the_fingerprint(half, tmp_path):
     assert all(fingerprint in path.read_text() for path in drawn)
 
 
+@pytest.mark.slow
 def test_what_began_after_the_report_or_had_no_result_leaves_no_trace(planned, tmp_path):
     store = tmp_path / "store"
     for stage in planned[:-1]:

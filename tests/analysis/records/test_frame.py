@@ -34,6 +34,7 @@ def records(values):
     return [replace(fakes.recorded(stage), measured=measured(*one)) for stage, one in zip(STAGES, values, strict=True)]
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(tables, st.permutations(range(len(STAGES))))
 def test_the_order_of_the_records_does_not_matter_and_the_last_measurement_counts(values, order):
@@ -85,6 +86,7 @@ def test_every_planned_stage_is_there_once_begun_or_not(begun):
     assert all(record.measured is NOTHING for record in found)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z][a-z_.]{0,20}", fullmatch=True), st.sampled_from(["1e-05", "(0.9, 0.98)", "split", "a=b"])

@@ -31,6 +31,7 @@ def test_of_a_study_whose_truth_is_known_it_tells_the_truth(built):
     assert "the data cannot tell whether it grows or shrinks with scale" in gained  # the truth is one gain for all
 
 
+@pytest.mark.slow
 def test_it_says_how_many_tasks_were_probed(several):
     stored = answer(several, bootstrap())[0]
     assert "mean of 3 trainings on another task than the intermediate’s and their 4 probed tasks" in stored
@@ -48,6 +49,7 @@ def test_of_one_scale_it_tells_no_change(tmp_path):
     assert gained.endswith("of its change with scale the data cannot tell.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(), (0,)])
 def test_of_nothing_and_of_one_seed_it_says_that_it_cannot_tell(tmp_path, seeds):
     for stage in fakes.stages(seeds, ("none", "mnli")) if seeds else ():
@@ -59,6 +61,7 @@ def test_of_nothing_and_of_one_seed_it_says_that_it_cannot_tell(tmp_path, seeds)
         assert not re.search(r"nan|inf|\d\.\d", sentence)
 
 
+@pytest.mark.slow
 def test_arms_with_other_seeds_at_another_scale_are_not_compared(tmp_path):
     for seeds, scales in (((0, 1), {"small", "medium"}), ((2, 3), {"large"})):
         for stage in fakes.stages(seeds, ("none", "mnli")):
@@ -81,6 +84,7 @@ def test_a_verdict_is_given_where_the_interval_lies_to_one_side_of_0(value, belo
     )
 
 
+@pytest.mark.slow
 def test_trainings_that_lack_a_scale_are_left_out_and_counted(tmp_path):
     for stage in fakes.stages((0, 1), ("none", "mnli")):
         if (stage.scale.name, stage.ending) != ("large", "xquad"):
@@ -91,6 +95,7 @@ def test_trainings_that_lack_a_scale_are_left_out_and_counted(tmp_path):
     assert re.search(rf"from {EFFECT} at small to {EFFECT} at medium", gained), "large lacks a target"
 
 
+@pytest.mark.slow
 def test_scales_begun_with_other_targets_are_not_compared(tmp_path):
     """Without a plan, what is in the store is all that is known: at large, one target."""
     for stage in fakes.stages((0, 1), ("none", "mnli")):
@@ -100,6 +105,7 @@ def test_scales_begun_with_other_targets_are_not_compared(tmp_path):
     assert re.search(rf"at small is {EFFECT} \(mean over 1 intermediate, all 4 targets and their", gained)
 
 
+@pytest.mark.slow
 def test_scales_that_share_no_intermediate_yet_are_told_so(tmp_path):
     for stage in fakes.stages((0, 1)):
         if (stage.scale.name, stage.intermediate) in {("small", "mnli"), ("large", "squad")} or (

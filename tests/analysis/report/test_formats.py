@@ -72,6 +72,7 @@ NAMED = (label("name"), estimate("x"))
 ends = st.floats(-1e6, 1e6) | st.just(math.nan)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ends, ends, ends), min_size=1, max_size=5))
 def test_csv_loses_no_digit(numbers):
     table = table_of(NAMED, [("a", Estimate(*one)) for one in numbers])

@@ -45,6 +45,7 @@ def figure(dom: str, name: str) -> str:
     return dom.split(f'id="{name}"', 1)[1].split("<script type", 1)[0]
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_every_figure_is_drawn_without_a_network_or_an_error(dom):
     for name in NAMES:
@@ -261,6 +262,7 @@ def test_the_caption_tells_the_rule_where_there_is_a_menu(page):
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_hostile_name_stays_a_text_in_the_browser(tmp_path):
     stages = [stage for stage in fakes.stages((0, 1), ("none", "mnli")) if stage.scale.name == "small"]

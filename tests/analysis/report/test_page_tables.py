@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +100,7 @@ def test_a_long_list_of_single_rows_is_not_folded_row_by_row():
 names = st.sampled_from(["a", "b", "<c>", DASH])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(names, names, names, st.sampled_from(["1", "2", DASH])), min_size=1, max_size=40))
 def test_no_cell_is_lost_or_moved(rows):
     assert read_back(html(table_of((*NAMES, words("number")), rows))) == rows

@@ -66,6 +66,7 @@ def page(built, tmp_path_factory):
     return fakes.report(built.root, built.keys, out, "fake sweep", resamples=200)
 
 
+@pytest.mark.slow
 def test_the_report_is_one_whole_page_with_all_figures(page):
     text = page.read_text()
     tags = Tags(text)
@@ -99,6 +100,7 @@ def test_the_answer_has_numbers_with_intervals(page):
     assert re.search(r"changes by \+0\.6\d\s\[\+0\.\d\d,\s\+0\.\d\d\] per tenfold", text)
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_page_and_figures(page, built, tmp_path):
     again = fakes.report(built.root, built.keys, tmp_path, "fake sweep", resamples=200)
     assert again.read_bytes() == page.read_bytes()
@@ -155,6 +157,7 @@ def test_hostile_names_and_texts_are_escaped_everywhere(tmp_path):
     assert all(path.parent == tmp_path / "out" / "figures" for path in (tmp_path / "out" / "figures").rglob("*"))
 
 
+@pytest.mark.slow
 def test_few_seeds_are_said_in_the_figure_and_in_the_answer(tmp_path):
     for stage in fakes.stages((0, 1)):
         if stage.scale.name == "small" and stage.ending in ("", "pawsx"):

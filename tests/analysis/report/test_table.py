@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ def test_numbers_are_shown_to_people_and_kept_for_programs():
     assert known.frame.columns == ["gain", "gain low", "gain high", "iqm", "share", "seeds", "bad"]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_numbers_and_counts_are_read_back_from_what_is_shown(thousandths, of):
     layout = (number("plus", "+.3f"), number("minus", ".3f"), count("of"))

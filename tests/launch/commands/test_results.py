@@ -21,6 +21,7 @@ def study(tmp_path_factory):
     return fakes.study_of(root)
 
 
+@pytest.mark.slow
 def test_power_is_told_as_a_table_and_as_json(study, monkeypatch, capsys):
     monkeypatch.setattr(results, "_study", lambda chosen: study)
     monkeypatch.setenv("COLUMNS", "200")

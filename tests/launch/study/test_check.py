@@ -131,6 +131,7 @@ WRONG_TYPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "column", "value", "told"), WRONG_TYPES)
 def test_a_value_that_cannot_be_read_is_told_with_file_column_and_both_types(
     sweep_file, mirror_copy, file, column, value, told

@@ -52,6 +52,7 @@ def test_children_start_from_the_attempt_that_did_not_diverge(stages):
     assert others < {stage.key for stage in found}
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(0, 40)), st.integers(0, 3))
 def test_every_attempt_once_and_parents_first_whatever_diverges(diverged, retries):
     stages = make_plan(grid(intermediates=("none", "mnli"), targets=("xnli", "tatoeba"), seeds=(1, 2))).stages

@@ -115,6 +115,7 @@ def test_a_search_that_changes_nothing_is_told(axis):
 axes = st.sampled_from(["epochs", "target.epochs", "pawsx.epochs", "target.pawsx.epochs", "warmup", "target.warmup"])
 
 
+@pytest.mark.slow
 @given(st.lists(axes, max_size=4, unique=True))
 def test_equal_variants_are_equal_recipes_and_other_variants_others(names):
     search = {axis: (0.1, 0.2) if "warmup" in axis else (1, 2) for axis in names}

@@ -41,6 +41,7 @@ def situations(draw) -> tuple[dict[str, str], set[str]]:
     return queued, done
 
 
+@pytest.mark.slow
 @given(situation=situations(), job_s=st.sampled_from([1.0, 600.0, 1500.0, 1e6]), most=st.integers(1, 7))
 def test_every_missing_stage_is_in_one_element_and_waits_for_its_parent(situation, job_s, most):
     queued, done = situation
@@ -62,6 +63,7 @@ def test_every_missing_stage_is_in_one_element_and_waits_for_its_parent(situatio
                 submitted[stage.key] = (array, index)
 
 
+@pytest.mark.slow
 @given(situation=situations(), room=st.integers(0, 40), job_s=st.sampled_from([600.0, 1e6]))
 def test_what_finds_room_is_a_start_that_can_run(situation, room, job_s):
     queued, done = situation
@@ -117,6 +119,7 @@ def test_waves_follow_their_own_part_of_a_cut_array(most):
                 assert {stage.parent for stage in bundle} == {parent.key}
 
 
+@pytest.mark.slow
 def test_ten_thousand_stages_are_cut_at_once():
     plan = make_plan(grid(scales=("base", "large", "xl", "xxl"), seeds=tuple(range(26))))
     started = time.process_time()

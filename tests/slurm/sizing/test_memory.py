@@ -40,18 +40,21 @@ def with_(placement: Placement, **changes) -> Placement:
     return placement.model_copy(update=changes)
 
 
+@pytest.mark.slow
 @given(models, placements, precisions, st.integers(1, 10_000))
 def test_more_tokens_never_take_less(model, placement, precision, more):
     larger = with_(placement, micro_batch_tokens=placement.micro_batch_tokens + more)
     assert peak(model, larger, precision).total >= peak(model, placement, precision).total
 
 
+@pytest.mark.slow
 @given(models, placements, precisions)
 def test_more_ranks_never_hold_more_each(model, placement, precision):
     doubled = with_(placement, nodes=2 * placement.nodes)
     assert peak(model, doubled, precision).total <= peak(model, placement, precision).total * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @given(models, placements, precisions)
 def test_a_higher_zero_stage_never_holds_more_states_but_for_small_tensors(model, placement, precision):
     """ZeRO-3 leaves small tensors whole; in fp32, stage 1 is the first to keep master weights beside the weights."""
@@ -77,6 +80,7 @@ def test_offload_moves_states_from_the_gpu_to_the_host(model, placement, precisi
     assert away.host >= here.host
 
 
+@pytest.mark.slow
 @given(models, placements, precisions)
 def test_every_part_is_there_and_the_total_is_their_sum_or_less(model, placement, precision):
     parts = peak(model, placement, precision)

@@ -28,6 +28,7 @@ def answered(draw, classes: int):
     return np.array(gold), np.array(logits, np.float64)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(answered(3), st.booleans(), texts)
 def test_accuracy_of_pairs_is_scikit_learns(answers, by_name, text):
@@ -44,6 +45,7 @@ def test_accuracy_of_pairs_is_scikit_learns(answers, by_name, text):
     assert pair.chance(replace(labelled, constant=2)) == sum(gold == 2) / len(gold), "the majority is that of training"
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(answered(4), texts)
 def test_accuracy_of_choices_is_scikit_learns(answers, text):

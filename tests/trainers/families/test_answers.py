@@ -98,6 +98,7 @@ def best(predicted: list[str], golds: list[list[str]], unanswerable: bool = Fals
     return max(overlap_f1(predicted, gold) for gold in told), float(predicted in told)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(phrases)
 def test_squad_tokens_are_those_of_a_regex_free_reading(text):
@@ -110,6 +111,7 @@ def test_mlqa_tokens_are_those_of_a_regex_free_reading(text, language):
     assert span.mlqa_tokens(text, language) == mlqa_tokens(text, language)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(st.tuples(phrases, golds_of_a_question), max_size=5), st.sampled_from([None, *LANGUAGES]), st.booleans()

@@ -37,6 +37,7 @@ def numbers(gold, predicted) -> tuple[float, float, float]:
     return precision_recall_f1(*tagging.chunk_counts(gold, predicted).sum(0).tolist())
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(corpora(NER))
 def test_names_are_chunked_and_scored_as_by_seqeval(corpus):
@@ -53,6 +54,7 @@ def test_names_are_chunked_and_scored_as_by_seqeval(corpus):
             assert tagging.token_accuracy(gold, predicted) == metrics.accuracy_score(gold, predicted)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(corpora(UPOS))
 def test_parts_of_speech_are_runs_of_a_tag(corpus):
@@ -71,6 +73,7 @@ def test_chunks_of_each_sentence_are_those_of_all_joined_by_o(corpus):
     assert tagging.chunks(joined) == apart
 
 
+@pytest.mark.slow
 @given(st.one_of(corpora(NER), corpora(UPOS)))
 def test_counts_are_per_sentence_and_their_sum_is_the_score(corpus):
     gold, predicted = corpus

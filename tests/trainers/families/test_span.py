@@ -96,6 +96,7 @@ def documents(draw) -> tuple[str, str, int]:
     return context, context[places[first] : end], places[first]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(documents())
 def test_every_answer_lies_in_a_window_with_its_exact_characters(document):
@@ -280,6 +281,7 @@ PHRASES = [
 phrases = st.lists(st.sampled_from(PHRASES), max_size=6).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(phrases, phrases)
 def test_f1_and_exact_match_are_squads(prediction, gold):

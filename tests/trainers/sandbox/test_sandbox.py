@@ -114,12 +114,14 @@ def test_schemas_are_the_hubs_own(mirror: Path, path: str, tmp_path: Path) -> No
     assert list(data_set.features) == list(expected), "the columns' order differs"
 
 
+@pytest.mark.slow
 def test_writing_twice_gives_identical_bytes(mirror: Path, tmp_path: Path) -> None:
     write_mirror(tmp_path / "again")
     assert files_of(tmp_path / "again") == files_of(mirror)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again"], "a temporary folder was left behind"
 
 
+@pytest.mark.slow
 def test_a_current_mirror_is_left_as_it_is_and_another_version_is_replaced(mirror: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -139,6 +141,7 @@ def test_a_folder_that_is_no_sandbox_is_never_replaced(tmp_path: Path) -> None:
     assert files_of(tmp_path) == {"thesis.tex": b"years of work"}
 
 
+@pytest.mark.slow
 def test_another_seed_tells_other_facts(mirror: Path, tmp_path: Path) -> None:
     write_mirror(tmp_path / "other", seed=14)
     path = "rajpurkar/squad/plain_text/train"

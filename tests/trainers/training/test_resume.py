@@ -101,6 +101,7 @@ def test_run_on_two_ranks_that_lost_one_resumes_bit_for_bit(tmp_path, mirror, ar
         assert_same_to_the_last_bit(entry, two_ranks.entry("undisturbed", stage))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, STEPS // 2])
 def test_preempted_run_saves_and_resumes_bit_for_bit(tmp_path, mirror, arm, undisturbed, step):
     store = Store(tmp_path / "store")

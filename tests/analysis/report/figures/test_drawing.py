@@ -61,6 +61,7 @@ def test_the_axis_of_retention_holds_chance_and_the_whole_and_is_cut_in_the_end(
         assert low < value < high or not RETENTION_LIMITS[0] < value < RETENTION_LIMITS[1]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(10**4, 10**11), min_size=3, max_size=3, unique=True))
 def test_encoders_sizes_are_the_only_ticks_and_lie_inside(built, sizes):
     new = dict(zip(built.study.scales, sizes, strict=True))
@@ -103,6 +104,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         Drawing("a", "", EMPTY).save(tmp_path / "taken")
 
 
+@pytest.mark.slow
 def test_saved_figures_are_deterministic_and_dateless(built, tmp_path):
     first, second = (next(every_drawing(built.study, "s")) for _ in range(2))
     replace(first, name="a").save(tmp_path)
@@ -127,6 +129,7 @@ def test_page_and_paper_show_the_same_rows_through_the_same_layers(built):
         assert sorted(map(str, rows)) == sorted(map(str, page["data"]["values"]))
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_figures_of_many_panels_keep_their_texts_apart(built, tmp_path):
     """No two texts of a figure overlap, titles and legends included."""

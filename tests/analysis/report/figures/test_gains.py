@@ -28,6 +28,7 @@ def heat_map(tmp_path_factory) -> Drawing:
     return drawing
 
 
+@pytest.mark.slow
 def test_what_diverged_altogether_keeps_its_row_and_its_column(heat_map):
     for layer in heat_map.spec["spec"]["layer"]:
         assert layer["encoding"]["y"]["scale"]["domain"] == INTERMEDIATES
