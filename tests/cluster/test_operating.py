@@ -104,9 +104,10 @@ def test_pruning_keeps_what_an_unfinished_stage_needs(cluster, sweep):
 
 def test_a_whole_sweep_in_one_allocation_gives_the_same_numbers(cluster, sweep, sandbox, tmp_path, monkeypatch):
     """On two nodes with two tasks each; told of the end once, it saves, requeues itself and goes on."""
-    expected = SmallSweep.write(tmp_path / "local", sandbox)
+    long = {"overrides": {"*": {"max_steps": 150}}}  # a stage that is told to stop must not have ended by then
+    expected = SmallSweep.write(tmp_path / "local", sandbox, **long)
     assert retain("run", expected.file).returncode == 0
-    one = sweep()
+    one = sweep(**long)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     asked = ["--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1", "--time=60"]
     script = str(CODE / "slurm" / "sweep.sbatch")
