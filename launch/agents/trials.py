@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +29,7 @@ from slurm.job import job_runs
 from trainers.stage import Frozen, Stage
 from trainers.stage.recipes import PHASES
 from trainers.store import Store, claims
-from trainers.store.files import write_atomically, write_json, writing
+from trainers.store.files import create, write_atomically, write_json, writing
 from trainers.tasks import TASKS
 
 ARM = ("scale", "intermediate", "seed")
@@ -117,7 +115,7 @@ class AgentsFolder:
             for stage in plan.stages:
                 self.store.open(stage)
             trial = Trial(run=run, assignment=dict(assignment), stages=plan.stages, agent=agent)
-            _create(self._path(run), trial.model_dump_json(indent=1))
+            create(self._path(run), trial.model_dump_json(indent=1))
         return self.trial(run)
 
     def take_noted(self) -> None:
@@ -215,20 +213,6 @@ class AgentsFolder:
 
     def _claims(self, run: str) -> Path:
         return self._path(run).with_suffix(".claims")
-
-
-def _create(path: Path, text: str) -> bool:
-    """Write a new file whole; False where another process was first.  Exclusive on NFS, too."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
-    write_atomically(temporary, text)
-    with writing(path):
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-    return True
 
 
 def arms(sweep: Sweep) -> list[tuple[str, str, int]]:

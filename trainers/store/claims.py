@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from trainers.store.files import StoreError, write_json, writing
+from trainers.store.files import StoreError, as_json, create, write_json, writing
 
 Judge = Callable[[dict[str, Any]], bool | None]
 """Whether the job that a claim names still runs; None where that cannot be told.  A door that has a scheduler knows."""
@@ -84,10 +83,7 @@ class Claim:
         self._beaten = time.monotonic()
 
     def create(self, job: str) -> bool:
-        """Create the claim file exclusively; False where another process was first.
-
-        Written whole under another name and linked into place, which is atomic on NFS too.
-        """
+        """Create the claim file; False where another process was first."""
         owner = {
             "job": job,
             "host": socket.gethostname(),
@@ -97,16 +93,7 @@ class Claim:
             "scheduler": scheduler_variables(),
             "claimed_at": time.time(),
         }
-        temporary = self.folder / f".{uuid.uuid4().hex}"
-        write_json(temporary, owner)
-        with writing(self.path):
-            try:
-                os.link(temporary, self.path)
-            except FileExistsError:
-                return False
-            finally:
-                temporary.unlink(missing_ok=True)
-        return True
+        return create(self.path, as_json(owner))
 
     def check(self) -> None:
         """Say that we still live, and stop if the stage was taken over.

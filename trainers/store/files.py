@@ -51,8 +51,32 @@ def write_atomically(path: Path, text: str) -> None:
             raise
 
 
+def create(path: Path, text: str) -> bool:
+    """Write a new file whole; False where another process was first.
+
+    It is written under another name and linked into place, which is atomic on NFS, too.
+
+    Raises:
+        StoreError: the disk is full or read-only.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    write_atomically(temporary, text)
+    with writing(path):
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    write_atomically(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
